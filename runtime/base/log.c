@@ -1,0 +1,150 @@
+#include "runtime/base/log.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <string.h>
+#include <time.h>
+
+static struct {
+	int fd;
+	enum rt_log_format format;
+	bool debug;
+	bool to_file;
+} sink = { .fd = STDERR_FILENO };
+
+struct rt_error *rt_log_open(const struct rt_log_options *options)
+{
+	if (options->path && *options->path) {
+		int fd = open(options->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
+
+		if (fd < 0)
+			return rt_fail_errno("cannot open log file '%s'", options->path);
+		sink.fd = fd;
+		sink.to_file = true;
+	}
+	sink.format = options->format;
+	sink.debug = options->debug;
+	return NULL;
+}
+
+bool rt_log_to_file(void)
+{
+	return sink.to_file;
+}
+
+bool rt_log_debug_enabled(void)
+{
+	return sink.debug;
+}
+
+int rt_log_fd(void)
+{
+	return sink.fd;
+}
+
+static const char *level_name(enum rt_log_level level)
+{
+	switch (level) {
+	case RT_LOG_DEBUG:
+		return "debug";
+	case RT_LOG_INFO:
+		return "info";
+	case RT_LOG_WARNING:
+		return "warning";
+	case RT_LOG_ERROR:
+		return "error";
+	}
+	return "error";
+}
+
+/* Quotes for JSON and for logrus-style text alike; what is not UTF-8 becomes U+FFFD, as engines' parsers demand UTF-8. */
+static void write_quoted(FILE *stream, const char *text)
+{
+	const unsigned char *at = (const unsigned char *)text;
+
+	fputc('"', stream);
+	while (*at) {
+		int length = *at < 0x80 ? 1 : (*at & 0xe0) == 0xc0 ? 2 : (*at & 0xf0) == 0xe0 ? 3 : (*at & 0xf8) == 0xf0 ? 4 : 0;
+		bool valid = length > 0;
+
+		for (int i = 1; i < length && valid; i++)
+			valid = (at[i] & 0xc0) == 0x80;
+		if (!valid) {
+			fputs("\\ufffd", stream);
+			at++;
+			continue;
+		}
+		if (*at == '"' || *at == '\\')
+			fprintf(stream, "\\%c", *at);
+		else if (*at == '\n')
+			fputs("\\n", stream);
+		else if (*at == '\t')
+			fputs("\\t", stream);
+		else if (*at < 0x20)
+			fprintf(stream, "\\u%04x", *at);
+		else
+			fwrite(at, 1, (size_t)length, stream);
+		at += length;
+	}
+	fputc('"', stream);
+}
+
+static void write_line(enum rt_log_level level, const char *place, const char *message)
+{
+	_cleanup_free_ char *line = NULL;
+	size_t size = 0;
+	FILE *stream = open_memstream(&line, &size);
+	char stamp[64];
+	struct tm tm;
+	time_t now = time(NULL);
+
+	if (!stream)
+		return;
+	gmtime_r(&now, &tm);
+	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	if (sink.format == RT_LOG_JSON) {
+		fprintf(stream, "{\"level\":\"%s\",\"msg\":", level_name(level));
+		write_quoted(stream, message);
+		fprintf(stream, ",\"time\":\"%s\"}\n", stamp);
+	} else if (sink.to_file) {
+		fprintf(stream, "time=\"%s\" level=%s msg=", stamp, level_name(level));
+		write_quoted(stream, message);
+		fputc('\n', stream);
+	} else {
+		fprintf(stream, "rt: %s%s%s%s\n", level == RT_LOG_ERROR ? "" : level_name(level),
+			level == RT_LOG_ERROR ? "" : ": ", message, place ? place : "");
+	}
+	/* One write, so that lines of several processes do not mix. */
+	if (fclose(stream) == 0 && write(sink.fd, line, size) < 0)
+		return;
+}
+
+void rt_log_write(enum rt_log_level level, const char *file, int line, const char *format, ...)
+{
+	_cleanup_free_ char *message = NULL;
+	_cleanup_free_ char *place = NULL;
+	int saved = errno;
+	va_list args;
+
+	va_start(args, format);
+	if (vasprintf(&message, format, args) < 0)
+		message = NULL;
+	va_end(args);
+	if (sink.debug && file && asprintf(&place, " (%s:%d)", file, line) < 0)
+		place = NULL;
+	if (message)
+		write_line(level, place, message);
+	errno = saved;
+}
+
+void rt_warn_ignored(struct rt_error *err)
+{
+	_cleanup_free_ char *text = NULL;
+
+	if (!err)
+		return;
+	text = rt_error_text(err);
+	rt_log_write(RT_LOG_WARNING, err->file, err->line, "%s, ignoring", text ? text : err->message);
+	rt_error_free(err);
+}

@@ -1,0 +1,122 @@
+"""Fixtures of the end-to-end tests. They run as root, in tests/setup/sandbox: plain
+`pytest tests/e2e` enters it by itself, and RT names the runtime under test."""
+
+import contextlib
+import itertools
+import os
+import subprocess
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from lib import container as containers  # noqa: E402
+from lib import host, ns, proc  # noqa: E402
+
+SANDBOX = os.path.normpath(os.path.join(os.path.dirname(__file__), "../setup/sandbox"))
+WORK = "/run/tests"  # on the sandbox's tmpfs; short, as socket paths must be
+TEMPLATES = WORK + "/templates"
+
+numbers = itertools.count(1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """Becomes this same pytest once more, inside the sandbox, unless we are there already."""
+    if os.environ.get("RT_SANDBOX") or config.option.collectonly or config.option.help:
+        return None
+    if os.geteuid() != 0:
+        raise pytest.UsageError("the end-to-end tests must run as root")
+    os.execv(SANDBOX, [SANDBOX, sys.executable, "-m", "pytest", "-p", "no:cacheprovider",
+                       *config.invocation_params.args])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def templates():
+    os.makedirs(TEMPLATES, exist_ok=True)
+    return TEMPLATES
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loaded_lazily():
+    """What Python opens the first time it is used must not look like a test's leak."""
+    os.urandom(1)
+    proc.run(["true"])
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(templates, loaded_lazily):
+    """Every test ends with the machine as it found it, or fails."""
+    before = host.Snapshot()
+    yield
+    left = host.compare(before)
+    if left:
+        host.sweep(before)
+        pytest.fail("left behind:\n  " + "\n  ".join(left), pytrace=False)
+
+
+@pytest.fixture
+def work(nothing_left_behind):
+    """A directory with a short name, gone after the test."""
+    path = f"{WORK}/{next(numbers)}"
+    os.makedirs(path)
+    yield path
+    subprocess.run(["rm", "-rf", "--one-file-system", path], check=False)
+
+
+@pytest.fixture
+def outlives_containers(work):
+    """An ExitStack for what containers stand on: it is undone after they are deleted, in
+    whatever order a test names its fixtures."""
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def container(work, templates, outlives_containers):
+    """Makes containers: container(args=[...], kind="nginx", changes={...}, enter=ns.enter).
+    They share one --root, and are deleted after the test whatever state they are in."""
+    made = []
+
+    def make(args=None, *, id=None, root=None, **how):
+        number = len(made)
+        id = id or f"t{os.getpid()}-{next(numbers)}"
+        c = containers.Container(id, f"{work}/b{number}", root or f"{work}/root",
+                                 args=args, templates=templates, **how)
+        made.append(c)
+        return c
+
+    yield make
+    for c in reversed(made):
+        c.cleanup()
+
+
+@pytest.fixture
+def running(container):
+    """Like `container`, but the container has been started, detached."""
+    def make(*args, **how):
+        c = container(*args, **how)
+        c.run_detached()
+        return c
+    return make
+
+
+@pytest.fixture
+def rt():
+    """The runtime itself, for commands that need no container: rt("--version")."""
+    def call(*words, **how):
+        return proc.run([containers.runtime(), *words], **how)
+    return call
+
+
+@pytest.fixture
+def cgroup2_only(outlives_containers):
+    """A mount namespace where cgroup2 is all there is: container(enter=cgroup2_only.enter)."""
+    return outlives_containers.enter_context(ns.cgroup2_only())
+
+
+@pytest.fixture
+def network(outlives_containers):
+    """A network namespace with lo up."""
+    return outlives_containers.enter_context(ns.network())
