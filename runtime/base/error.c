@@ -7,7 +7,7 @@ static struct rt_error out_of_memory = {
 	.code = RT_SYSTEM,
 	.errnum = ENOMEM,
 	.file = __FILE__,
-	.message = "out of memory",
+	.message = (char[]){ "out of memory" },
 };
 
 struct rt_error *rt_error_oom(void)

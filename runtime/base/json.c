@@ -1,17 +1,80 @@
 #include "runtime/base/json.h"
 
+#include "runtime/base/str.h"
+
 #include <stdarg.h>
 #include <string.h>
 
+/* Before a whole number that jansson can't hold, as a string: nobody writes this control character. */
+#define BIG_NUMBER "\x1f"
+
+/* A number token of only digits that is above INT64_MAX: RLIM_INFINITY, or a mask of seccomp, as every engine writes them. */
+static size_t big_number(const char *at, const char *end)
+{
+	static const char most[] = "9223372036854775807";
+	size_t digits = 0;
+
+	while (at + digits < end && at[digits] >= '0' && at[digits] <= '9')
+		digits++;
+	if (digits != 20 && (digits != 19 || strncmp(at, most, 19) <= 0))
+		return 0;
+	if (at[0] == '0' || (at + digits < end && strchr(".eE", at[digits]) && at[digits]))
+		return 0;
+	return digits;
+}
+
+/* The document with such numbers as marked strings. Strings are skipped, so nothing in them is touched; a number of JSON
+ * starts after anything but a character of a number. */
+static char *mark_big_numbers(const char *text, size_t size, size_t *ret_size)
+{
+	const char *end = text + size;
+	/* Each number of at least 19 characters grows by 8: the marker, escaped, and two quotes. */
+	char *copy = malloc(size + size / 19 * 8 + 1), *to = copy;
+	bool in_string = false;
+
+	for (const char *at = text; copy && at < end; at++) {
+		size_t digits = in_string || (at > text && strchr("0123456789.+-eE", at[-1]) && at[-1]) ? 0 : big_number(at, end);
+
+		if (digits) {
+			memcpy(to, "\"\\u001f", 7);
+			memcpy(to + 7, at, digits);
+			to[7 + digits] = '"';
+			to += digits + 8;
+			at += digits - 1;
+			continue;
+		}
+		if (in_string && *at == '\\' && at + 1 < end)
+			*to++ = *at++;
+		else if (*at == '"')
+			in_string = !in_string;
+		*to++ = *at;
+	}
+	*ret_size = copy ? (size_t)(to - copy) : 0;
+	return copy;
+}
+
 struct rt_error *rt_json_parse(const char *text, size_t size, const char *name, json_t **ret)
 {
+	const size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY;
 	json_error_t why;
-	json_t *value = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+	json_t *value = json_loadb(text, size, flags, &why);
 
+	if (!value && json_error_code(&why) == json_error_numeric_overflow) {
+		_cleanup_free_ char *marked = mark_big_numbers(text, size, &size);
+
+		if (!marked)
+			return rt_error_oom();
+		value = json_loadb(marked, size, flags, &why);
+	}
 	if (!value)
 		return rt_fail(RT_CONFIG, "'%s' is not valid JSON: line %d: %s", name, why.line, why.text);
 	*ret = value;
 	return NULL;
+}
+
+static bool is_big_number(const json_t *value)
+{
+	return json_is_string(value) && strncmp(json_string_value(value), BIG_NUMBER, 1) == 0;
 }
 
 static size_t path_append(const struct rt_json *at, char *text, size_t room, size_t used)
@@ -99,7 +162,7 @@ struct rt_error *rt_json_get_array(const struct rt_json *object, const char *key
 
 struct rt_error *rt_json_as_string(const struct rt_json *at, const char **ret)
 {
-	if (!json_is_string(at->value))
+	if (!json_is_string(at->value) || is_big_number(at->value))
 		return rt_json_fail(at, NULL, "must be a string");
 	if (strlen(json_string_value(at->value)) != json_string_length(at->value))
 		return rt_json_fail(at, NULL, "must not contain a NUL byte");
@@ -122,6 +185,8 @@ struct rt_error *rt_json_as_i64(const struct rt_json *at, int64_t *ret)
 			return NULL;
 		}
 	}
+	if (is_big_number(at->value))
+		return rt_json_fail(at, NULL, "must be between %lld and %lld", (long long)INT64_MIN, (long long)INT64_MAX);
 	return rt_json_fail(at, NULL, "must be a whole number");
 }
 
@@ -140,6 +205,11 @@ struct rt_error *rt_json_as_u64(const struct rt_json *at, uint64_t *ret)
 			*ret = (uint64_t)value;
 			return NULL;
 		}
+	}
+	if (is_big_number(at->value)) {
+		if (rt_str_to_u64(json_string_value(at->value) + 1, ret))
+			return NULL;
+		return rt_json_fail(at, NULL, "must be at most %llu", (unsigned long long)UINT64_MAX);
 	}
 	return rt_json_fail(at, NULL, "must be a whole number");
 }
@@ -181,7 +251,7 @@ struct rt_error *rt_json_get_i32(const struct rt_json *object, const char *key, 
 {
 	struct rt_json field = rt_json_field(object, key);
 	struct rt_error *err;
-	int64_t value;
+	int64_t value = 0;
 
 	if (!field.value)
 		return NULL;
@@ -198,7 +268,7 @@ struct rt_error *rt_json_get_u32(const struct rt_json *object, const char *key, 
 {
 	struct rt_json field = rt_json_field(object, key);
 	struct rt_error *err;
-	uint64_t value;
+	uint64_t value = 0;
 
 	if (!field.value)
 		return NULL;

@@ -22,7 +22,8 @@ static inline struct rt_json rt_json_root(json_t *value)
 }
 
 /* Parses a document; duplicate keys, trailing bytes and depth beyond jansson's limit are errors that say the line.
- * `name` is for the message. *ret is the caller's to json_decref(). */
+ * `name` is for the message. *ret is the caller's to json_decref(). Whole numbers above INT64_MAX, which jansson has no room
+ * for, stand in the document as marked strings that rt_json_as_u64() reads and rt_json_as_string() refuses. */
 struct rt_error *rt_json_parse(const char *text, size_t size, const char *name, json_t **ret) _must_check_;
 
 /* The way to a value, "linux.resources.devices[2].access", into `room` bytes; returns `text`. */
@@ -52,5 +53,5 @@ struct rt_error *rt_json_get_u32(const struct rt_json *object, const char *key, 
 /* The value itself must be a string without NUL bytes, or a whole number in range. */
 struct rt_error *rt_json_as_string(const struct rt_json *at, const char **ret) _must_check_;
 struct rt_error *rt_json_as_i64(const struct rt_json *at, int64_t *ret) _must_check_;
-/* Accepts 0 to INT64_MAX as a number, and up to UINT64_MAX as a real that is whole, as other writers make them. */
+/* Up to UINT64_MAX, exactly; also as a real that is whole, as other writers make them. */
 struct rt_error *rt_json_as_u64(const struct rt_json *at, uint64_t *ret) _must_check_;

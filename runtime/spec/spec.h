@@ -23,7 +23,7 @@ struct rt_spec_box {
 
 /* Sets of capabilities, bit n for CAP number n. */
 struct rt_spec_caps {
-	bool present; /* false: process.capabilities is absent, the process keeps what it has (runc's behaviour) */
+	bool present; /* false: process.capabilities is absent: none for the first process, the container's for exec */
 	uint64_t bounding, effective, inheritable, permitted, ambient;
 };
 
@@ -267,7 +267,7 @@ struct rt_spec_seccomp {
 	uint32_t default_errno;
 	const char *const *architectures; /* "SCMP_ARCH_X86_64" */
 	size_t architecture_count;
-	const char *const *flags; /* "SECCOMP_FILTER_FLAG_LOG" */
+	const char *const *flags; /* "SECCOMP_FILTER_FLAG_LOG"; NULL where absent, which is not the same as empty: runc then sets SPEC_ALLOW */
 	size_t flag_count;
 	const struct rt_seccomp_rule *rules;
 	size_t rule_count;
@@ -352,17 +352,44 @@ struct rt_error *rt_spec_load_process(const char *text, size_t size, const char 
 /* The resources of `rt update --resources FILE`: a bare resources object; only `resources` is filled. */
 struct rt_error *rt_spec_load_resources(const char *text, size_t size, const char *name, struct rt_spec **ret) _must_check_;
 
+/* What an audit of a config tells, one call a finding. Everything is borrowed for the call. */
+enum rt_spec_severity {
+	RT_SPEC_VIOLATION, /* the loaders above fail with the first of these */
+	RT_SPEC_WARNING, /* tolerated; the loaders log it */
+};
+struct rt_spec_finding {
+	enum rt_spec_severity severity;
+	const char *path; /* "linux.resources.memory.swap"; "" for the document itself */
+	const char *section; /* of the specification: "config-linux.md#memory" */
+	const char *message; /* the sentence, which names the field */
+};
+struct rt_spec_visitor {
+	void (*found)(void *userdata, const struct rt_spec_finding *finding);
+	void *userdata;
+};
+
+/* Reports every violation instead of failing with the first, with the code the loaders use. An error only where there is no
+ * document to audit: not JSON, or no memory. */
+struct rt_error *rt_spec_audit(const char *text, size_t size, const char *name, const struct rt_spec_visitor *visitor)
+	_must_check_;
+
 void rt_spec_free(struct rt_spec *spec);
 static inline void rt_spec_freep(struct rt_spec **spec)
 {
 	rt_spec_free(*spec);
 }
 
-/* What `rt spec` writes: runc's default configuration, for root or for an ordinary user. The caller decrefs it. */
+/* What `rt spec` writes: runc's default configuration, for root or for an ordinary user. The caller decrefs it. As runc, it looks at
+ * the machine once: where /sys/fs/cgroup is cgroup2, the container gets a cgroup namespace. */
 struct rt_error *rt_spec_template(bool rootless, uid_t uid, gid_t gid, json_t **ret) _must_check_;
 
-/* What `rt features` prints (features.md of the specification). The caller decrefs it. */
+/* What `rt features` prints (features.md of the specification). The caller decrefs it. It tells of every layer, so it lives in
+ * runtime/container/features.c. */
 struct rt_error *rt_spec_features(json_t **ret) _must_check_;
+
+/* The part of it that follows from what the loader knows: versions, hooks, namespaces, capabilities, seccomp, memoryPolicy. The
+ * caller decrefs it. */
+struct rt_error *rt_spec_vocabulary(json_t **ret) _must_check_;
 
 /* "pid", "network", ... as config.json spells them; the CLONE_NEW* flag; the file name below /proc/PID/ns. */
 const char *rt_namespace_name(enum rt_namespace_kind kind);
