@@ -1,0 +1,213 @@
+#include "runtime/sys/ns.h"
+
+#include "runtime/base/io.h"
+#include "runtime/base/proc.h"
+#include "runtime/base/str.h"
+
+#include <fcntl.h>
+#include <linux/nsfs.h>
+#include <linux/sched.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x80
+#endif
+
+struct rt_error *rt_sys_clone(const struct rt_clone_options *options, pid_t *ret_pid, int *ret_pidfd)
+{
+	int pidfd = -1;
+	struct clone_args args = {
+		.flags = options->flags | CLONE_PIDFD,
+		.pidfd = (uint64_t)(uintptr_t)&pidfd,
+		.exit_signal = (options->flags & CLONE_PARENT) ? 0 : SIGCHLD,
+	};
+	long pid;
+
+	if (options->cgroup_fd >= 0) {
+		args.flags |= CLONE_INTO_CGROUP;
+		args.cgroup = (uint64_t)options->cgroup_fd;
+	}
+	pid = syscall(SYS_clone3, &args, sizeof(args));
+	if (pid < 0)
+		return rt_fail_errno("cannot create a process (clone3)");
+	*ret_pid = (pid_t)pid;
+	if (pid > 0)
+		*ret_pidfd = pidfd;
+	return NULL;
+}
+
+struct rt_error *rt_sys_setns(int fd, uint64_t flags)
+{
+	if (setns(fd, (int)flags) < 0)
+		return rt_fail_errno("cannot enter a namespace (setns)");
+	return NULL;
+}
+
+struct rt_error *rt_sys_unshare(uint64_t flags)
+{
+	if (unshare((int)flags) < 0)
+		return rt_fail_errno("cannot make a namespace (unshare)");
+	return NULL;
+}
+
+struct rt_error *rt_sys_open_namespace(const char *path, enum rt_namespace_kind kind, int *ret)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int type;
+
+	if (fd < 0)
+		return rt_fail_errno("cannot open %s namespace '%s'", rt_namespace_name(kind), path);
+	type = ioctl(fd, NS_GET_NSTYPE);
+	if (type < 0)
+		return rt_fail(RT_CONFIG, "'%s' is not a namespace", path);
+	if ((uint64_t)type != rt_namespace_flag(kind))
+		return rt_fail(RT_CONFIG, "'%s' is not a %s namespace", path, rt_namespace_name(kind));
+	*ret = rt_take_fd(fd);
+	return NULL;
+}
+
+static struct rt_error *write_map(pid_t pid, const char *name, const struct rt_id_maps *maps)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t size = 0;
+	FILE *stream = open_memstream(&text, &size);
+	char path[64];
+
+	if (!stream)
+		return rt_error_oom();
+	for (size_t i = 0; i < maps->count; i++)
+		fprintf(stream, "%u %u %u\n", maps->entries[i].container_id, maps->entries[i].host_id, maps->entries[i].size);
+	if (fclose(stream) != 0)
+		return rt_error_oom();
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
+	return rt_write_file_at(AT_FDCWD, path, text);
+}
+
+/* newuidmap(1) and newgidmap(1): PID, then triples. */
+static struct rt_error *run_map_helper(pid_t pid, const char *program, const struct rt_id_maps *maps)
+{
+	_cleanup_free_ const char **argv = calloc(maps->count * 3 + 3, sizeof(*argv));
+	_cleanup_free_ char *numbers = calloc(maps->count * 3 + 1, 16);
+	static const char *const envp[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL };
+	size_t at = 0;
+
+	if (!argv || !numbers)
+		return rt_error_oom();
+	snprintf(numbers, 16, "%d", pid);
+	argv[0] = program;
+	argv[1] = numbers;
+	for (size_t i = 0; i < maps->count; i++) {
+		const uint32_t triple[] = { maps->entries[i].container_id, maps->entries[i].host_id, maps->entries[i].size };
+
+		for (size_t k = 0; k < 3; k++, at++) {
+			char *number = numbers + 16 * (at + 1);
+
+			snprintf(number, 16, "%u", triple[k]);
+			argv[at + 2] = number;
+		}
+	}
+	return rt_run_program(&(struct rt_run_options){ .path = program, .argv = argv, .envp = envp, .timeout_ms = 10000 });
+}
+
+static bool is_only_ourselves(const struct rt_id_maps *maps, uint32_t own)
+{
+	return maps->count == 1 && maps->entries[0].size == 1 && maps->entries[0].host_id == own;
+}
+
+static struct rt_error *map_unprivileged(pid_t pid, const struct rt_id_maps *uids, const struct rt_id_maps *gids)
+{
+	struct rt_error *err;
+	char path[64];
+
+	if (is_only_ourselves(gids, getegid())) {
+		/* Without this the kernel refuses an unprivileged gid map (CVE-2014-8989). */
+		snprintf(path, sizeof(path), "/proc/%d/setgroups", pid);
+		err = rt_write_file_at(AT_FDCWD, path, "deny");
+		if (!err)
+			err = write_map(pid, "gid_map", gids);
+	} else {
+		err = run_map_helper(pid, "newgidmap", gids);
+	}
+	if (err)
+		return rt_while(err, "mapping group ids");
+	if (is_only_ourselves(uids, geteuid()))
+		err = write_map(pid, "uid_map", uids);
+	else
+		err = run_map_helper(pid, "newuidmap", uids);
+	if (err)
+		return rt_while(err, "mapping user ids");
+	return NULL;
+}
+
+struct rt_error *rt_sys_write_id_maps(pid_t pid, const struct rt_id_maps *uids, const struct rt_id_maps *gids)
+{
+	struct rt_error *err;
+
+	if (geteuid() != 0)
+		return map_unprivileged(pid, uids, gids);
+	err = write_map(pid, "gid_map", gids);
+	if (err)
+		return rt_while(err, "mapping group ids");
+	err = write_map(pid, "uid_map", uids);
+	if (err)
+		return rt_while(err, "mapping user ids");
+	return NULL;
+}
+
+struct rt_error *rt_sys_make_user_namespace(const struct rt_id_maps *uids, const struct rt_id_maps *gids, int *ret)
+{
+	_cleanup_close_ int pidfd = -1;
+	struct rt_error *err;
+	char path[64];
+	pid_t pid;
+
+	err = rt_sys_clone(&(struct rt_clone_options){ .flags = CLONE_NEWUSER, .cgroup_fd = -1 }, &pid, &pidfd);
+	if (err)
+		return err;
+	if (pid == 0)
+		for (;;)
+			pause();
+	err = rt_sys_write_id_maps(pid, uids, gids);
+	if (!err) {
+		snprintf(path, sizeof(path), "/proc/%d/ns/user", pid);
+		err = rt_sys_open_namespace(path, RT_NS_USER, ret);
+	}
+	kill(pid, SIGKILL);
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	return err;
+}
+
+struct rt_error *rt_sys_write_time_offsets(const struct rt_spec_time_offset *monotonic,
+					   const struct rt_spec_time_offset *boottime)
+{
+	char text[128];
+	int used = 0;
+
+	if (monotonic->present)
+		used = snprintf(text, sizeof(text), "monotonic %lld %u\n", (long long)monotonic->secs, monotonic->nanosecs);
+	if (boottime->present)
+		used += snprintf(text + used, sizeof(text) - (size_t)used, "boottime %lld %u\n", (long long)boottime->secs,
+				 boottime->nanosecs);
+	if (used == 0)
+		return NULL;
+	return rt_write_file_at(AT_FDCWD, "/proc/self/timens_offsets", text);
+}
+
+struct rt_error *rt_sys_loopback_up(void)
+{
+	struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+	_cleanup_close_ int socket_fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (socket_fd < 0)
+		return rt_fail_errno("cannot open a socket");
+	if (ioctl(socket_fd, SIOCSIFFLAGS, &request) < 0)
+		return rt_fail_errno("cannot bring the loopback interface up");
+	return NULL;
+}
