@@ -3,7 +3,7 @@
  * The rest of `rt` sees only this header. cgroup.c picks the driver; one file each implements v1, v2 and systemd. It must
  * not know about containers' states, namespaces or mounts.
  *
- * Life: prepare (before the clone) -> clone into it, or the child's enter_self -> adopt (after the clone) -> store in
+ * Life: plan and create (before the clone) -> clone into it, or the child's enter_self -> adopt (after the clone) -> store in
  * state.json by to_json -> from_json in later commands -> destroy. */
 #pragma once
 
@@ -32,8 +32,17 @@ struct rt_cgroup_request {
 	uid_t owner; /* delegate to this host uid: root of the container's user namespace, when cgroup.ns is new and v2; else (uid_t)-1 */
 };
 
-/* Makes the cgroup where the driver can do so without a process (cgroupfs), and applies the limits. */
-struct rt_error *rt_cgroup_prepare(const struct rt_cgroup_request *request, struct rt_cgroup **ret) _must_check_;
+/* Decides driver, paths and names; touches nothing. The result can go to state.json before anything exists, so that a cgroup whose
+ * maker is killed can still be found. */
+struct rt_error *rt_cgroup_plan(const struct rt_cgroup_request *request, struct rt_cgroup **ret) _must_check_;
+
+/* Makes what was planned where the driver can do so without a process (cgroupfs), and applies the limits. */
+struct rt_error *rt_cgroup_create(struct rt_cgroup *cgroup, const struct rt_cgroup_request *request) _must_check_;
+
+/* For exec: makes a cgroup from_json gave ready to be entered. `below` (NULL: none) names a cgroup below the container's (runc's
+ * `exec --cgroup`: "path", or "controller:path" for one v1 hierarchy). Without it, where v2 refuses processes in the container's own cgroup because it
+ * has children with controllers, that of `init_pid` serves instead, as in runc. */
+struct rt_error *rt_cgroup_enter_below(struct rt_cgroup *cgroup, const char *below, pid_t init_pid) _must_check_;
 
 /* For clone3's CLONE_INTO_CGROUP: descriptor of the v2 directory, owned by the cgroup; -1: there is none to clone into. */
 int rt_cgroup_clone_fd(const struct rt_cgroup *cgroup);
