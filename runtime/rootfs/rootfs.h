@@ -1,10 +1,12 @@
 /* The container's root filesystem: a plan made and opened in the parent, carried out in the child.
  *
- * The parent, which sees the host with the host's rights, turns the spec into an ordered plan and opens everything that
- * comes from the host (bind sources as detached mount trees, id-mapped ones with their mapping). The child, a fork of it
- * in the new mount namespace, inherits plan and descriptors and only has to attach them. It never opens a host path again. Every
- * destination is resolved with openat2(RESOLVE_IN_ROOT) and attached by descriptor (CVE-2021-30465 and its kin).
- * It must not know about states, cgroup drivers (only their view), or processes. */
+ * The parent, which sees the host with the host's rights, turns the spec into an ordered plan and opens the bind sources as
+ * detached mount trees, id-mapped ones with their mapping. The child, a fork of it in the new mount namespace, inherits plan and
+ * descriptors and attaches them. What it takes from the host itself, while the host's mounts are all it sees, goes by paths of
+ * the host: the root, device nodes, /dev/null for masks, cgroup directories, and in a user namespace the bind sources once more,
+ * because only its own copies carry the locks of the host's flags. Every destination is resolved with openat2(RESOLVE_IN_ROOT)
+ * and attached by descriptor (CVE-2021-30465 and its kin). It must not know about states, cgroup drivers (only their view),
+ * or processes. */
 #pragma once
 
 #include "runtime/base/error.h"
@@ -18,9 +20,12 @@ struct rt_rootfs_request {
 	const char *bundle; /* absolute */
 	struct rt_cgroup_view cgroup; /* for mounts of type "cgroup" */
 	bool new_user_namespace; /* the child won't have the host's rights: no mknod, sources must come opened */
-	int user_namespace_fd; /* mapping for `idmap` mounts without their own; -1: make one of uid/gidMappings when needed */
+	/* mapping for `idmap` mounts without their own; stays the caller's; -1: made of uid/gidMappings when needed */
+	int user_namespace_fd;
 	bool no_pivot;
-	bool private_mount_namespace; /* false: the container shares the caller's mount namespace: no propagation change, no pivot */
+	/* false: the container shares the caller's mount namespace: only chroot is left, and a spec
+	 * with mounts, masked or read-only paths is refused */
+	bool private_mount_namespace;
 };
 
 /* In the parent, before the clone. RT_CONFIG for options that contradict each other; the mount is named in every error. */
@@ -50,8 +55,8 @@ struct rt_error *rt_rootfs_seal(struct rt_rootfs *rootfs) _must_check_;
 /* Writes linux.sysctl (only namespaced ones, checked by validate.c) through a procfs that is known to be one. */
 struct rt_error *rt_rootfs_sysctl(const struct rt_spec *spec) _must_check_;
 
-/* Resolved list of the mounts for the manifest of a checkpoint: destination inside the container, source on the host, whether it is
- * a bind mount that comes from outside. Borrowed from the plan. */
+/* List of the mounts for the manifest of a checkpoint: destination inside the container (clean, its symlinks not resolved),
+ * source on the host, whether it is a bind mount that comes from outside. Borrowed from the plan. */
 struct rt_rootfs_mount_info {
 	const char *destination, *source;
 	bool is_bind;
