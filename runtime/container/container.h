@@ -78,8 +78,8 @@ struct rt_error *rt_container_resume(const struct rt_context *context, const cha
 /* All processes of it, the caller frees *ret. */
 struct rt_error *rt_container_pids(const struct rt_context *context, const char *id, pid_t **ret, size_t *ret_count) _must_check_;
 
-/* `l3_schema` and `mem_bw_schema` may be NULL. */
-struct rt_error *rt_container_update(const struct rt_context *context, const char *id, const struct rt_spec_resources *resources,
+/* `update` is from rt_spec_load_resources(). `l3_schema` and `mem_bw_schema` may be NULL. */
+struct rt_error *rt_container_update(const struct rt_context *context, const char *id, const struct rt_spec *update,
 				     const char *l3_schema, const char *mem_bw_schema) _must_check_;
 
 struct rt_exec_options {

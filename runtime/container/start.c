@@ -1,0 +1,72 @@
+#include "runtime/container/private.h"
+
+#include "runtime/base/fs.h"
+#include "runtime/base/str.h"
+#include "runtime/init/hooks.h"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+
+/* The name is removed once we are connected: from then on the container counts as running, and should we die, its
+ * process sees our end and ends. */
+static struct rt_error *connect_start(const struct rt_container *container, int *ret)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return rt_fail_errno("cannot make a socket");
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/" RT_START_SOCKET, rt_fd_path(container->dir_fd).text);
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		return rt_fail_errno("cannot reach the container's process");
+	if (unlinkat(container->dir_fd, RT_START_SOCKET, 0) < 0)
+		return rt_fail_errno("cannot remove '" RT_START_SOCKET "'");
+	*ret = rt_take_fd(fd);
+	return NULL;
+}
+
+static struct rt_error *run_poststart(struct rt_container *container)
+{
+	_cleanup_json_ json_t *state = NULL;
+	const struct rt_spec *spec;
+	struct rt_error *err;
+
+	err = rt_container_spec(container, &spec);
+	if (err || spec->hooks[RT_HOOK_POSTSTART].count == 0)
+		return err;
+	err = rt_container_state_json(&container->state, spec, RT_STATUS_RUNNING, container->state.pid, &state);
+	if (!err)
+		rt_hooks_run_tolerant(spec, RT_HOOK_POSTSTART, state);
+	return err;
+}
+
+struct rt_error *rt_container_start(const struct rt_context *context, const char *id)
+{
+	_cleanup_(rt_container_deinit) struct rt_container container = RT_CONTAINER_NULL;
+	_cleanup_close_ int socket_fd = -1;
+	enum rt_status status;
+	struct rt_error *err;
+
+	err = rt_container_lookup(context, id, RT_OPEN_LOCKED, &container, &status);
+	if (err)
+		return err;
+	switch (status) {
+	case RT_STATUS_CREATED:
+		break;
+	case RT_STATUS_STOPPED:
+		return rt_fail(RT_WRONG_STATE, "cannot start '%s': a container that has stopped can't be started again", id);
+	case RT_STATUS_RUNNING:
+		return rt_fail(RT_WRONG_STATE, "cannot start '%s': it is already running", id);
+	case RT_STATUS_CREATING:
+	case RT_STATUS_PAUSED:
+		return rt_fail(RT_WRONG_STATE, "cannot start '%s': it is %s", id, rt_status_name(status));
+	}
+	err = connect_start(&container, &socket_fd);
+	if (!err)
+		err = rt_init_start(socket_fd);
+	if (!err)
+		err = run_poststart(&container);
+	if (err)
+		return rt_while(err, "cannot start '%s'", id);
+	return NULL;
+}
