@@ -1,0 +1,85 @@
+/* What a command of `rt` is: one const row. The parser, the help, the man pages and the completions all come from the
+ * rows, so that none of them can be forgotten.
+ *
+ * To add a command: write cmd/<name>.c with a `const struct rt_command rt_cmd_<name>`, declare it in commands.c and put
+ * it into the table there, and name it in the list of commands in runtime/meson.build. */
+#pragma once
+
+#include "runtime/container/container.h"
+
+#include <stdint.h>
+
+enum rt_option_kind {
+	RT_OPTION_FLAG, /* bool; "--x" sets it, "--x=false" clears it */
+	RT_OPTION_STRING, /* const char *; the last one given counts */
+	RT_OPTION_LIST, /* const char *const *, NULL-terminated, NULL where none was given; every one given counts */
+	RT_OPTION_UNSIGNED, /* unsigned; a decimal number */
+};
+
+enum {
+	RT_OPTION_HIDDEN = 1 << 0, /* accepted, but neither in the help nor completed */
+	RT_OPTION_IGNORED = 1 << 1, /* of other runtimes, without a meaning here: accepted, warned of, stored nowhere */
+};
+
+struct rt_option {
+	const char *name; /* "console-socket"; NULL ends a table */
+	char letter; /* 'b'; 0: none */
+	enum rt_option_kind kind;
+	unsigned flags; /* RT_OPTION_* */
+	const char *argument; /* what the help calls it, "DIR"; NULL for a flag */
+	size_t offset; /* of the field in the command's values */
+	size_t given; /* of a bool that tells that the option was given at all; 0: nobody asks */
+	const char *help; /* one sentence without a full stop */
+};
+
+enum {
+	RT_CMD_ENTERS_CONTAINER = 1 << 0, /* main() makes the runtime's own binary unwritable first (CVE-2019-5736) */
+	RT_CMD_NAMES_NEW = 1 << 1, /* the id on the command line is a new one: nothing to complete */
+	RT_CMD_HIDDEN = 1 << 2, /* for the build, not for people */
+};
+
+struct rt_invocation;
+
+struct rt_command {
+	const char *name;
+	const char *operands; /* "<container-id> [signal]" */
+	size_t min_operands, max_operands; /* RT_OPERANDS_ANY: no upper limit */
+	size_t options_end; /* after so many operands everything is an operand; 0: options may stand anywhere */
+	const char *summary; /* one line, lower case */
+	const char *description; /* paragraphs for --help and the man page; NULL: the summary says it all */
+	const struct rt_option *options; /* ends with a NULL name; NULL: none */
+	size_t values_size; /* of the struct that the offsets of the options point into; at most RT_VALUES_ROOM */
+	unsigned flags; /* RT_CMD_* */
+	int failure_status; /* exit status of a failure; 0: 1, as of nearly all */
+	struct rt_error *(*run)(const struct rt_invocation *invocation, int *ret_status);
+};
+
+#define RT_OPERANDS_ANY SIZE_MAX
+#define RT_VALUES_ROOM 512
+
+/* One call of `rt`, parsed. Strings are argv's own. */
+struct rt_invocation {
+	const struct rt_context *context;
+	const struct rt_command *command;
+	const void *values; /* the command's own struct, zeroed before its options were stored */
+	const char *const *operands; /* NULL-terminated */
+	size_t operand_count;
+};
+
+/* All commands, sorted by name; ends with NULL. */
+extern const struct rt_command *const rt_commands[];
+
+/* NULL: there is none of that name. */
+const struct rt_command *rt_command_find(const char *name);
+
+/* What stands before the command. */
+struct rt_global_values {
+	bool debug;
+	const char *log, *log_format;
+	const char *root;
+	bool systemd_cgroup;
+	const char *cgroup_manager;
+	const char *rootless;
+	bool version;
+};
+extern const struct rt_option rt_global_options[];

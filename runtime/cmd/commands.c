@@ -1,0 +1,59 @@
+#include "runtime/base/str.h"
+#include "runtime/cmd/command.h"
+
+extern const struct rt_command rt_cmd_completion, rt_cmd_create, rt_cmd_delete, rt_cmd_events, rt_cmd_exec,
+	rt_cmd_features, rt_cmd_help, rt_cmd_kill, rt_cmd_list, rt_cmd_man, rt_cmd_pause, rt_cmd_ps, rt_cmd_resume,
+	rt_cmd_run, rt_cmd_spec, rt_cmd_start, rt_cmd_state, rt_cmd_update;
+
+const struct rt_command *const rt_commands[] = {
+	&rt_cmd_completion,
+	&rt_cmd_create,
+	&rt_cmd_delete,
+	&rt_cmd_events,
+	&rt_cmd_exec,
+	&rt_cmd_features,
+	&rt_cmd_help,
+	&rt_cmd_kill,
+	&rt_cmd_list,
+	&rt_cmd_man,
+	&rt_cmd_pause,
+	&rt_cmd_ps,
+	&rt_cmd_resume,
+	&rt_cmd_run,
+	&rt_cmd_spec,
+	&rt_cmd_start,
+	&rt_cmd_state,
+	&rt_cmd_update,
+	NULL,
+};
+
+const struct rt_command *rt_command_find(const char *name)
+{
+	for (const struct rt_command *const *command = rt_commands; *command; command++)
+		if (rt_str_equal((*command)->name, name))
+			return *command;
+	return NULL;
+}
+
+#define GLOBAL(field) offsetof(struct rt_global_values, field)
+
+const struct rt_option rt_global_options[] = {
+	{ "cgroup-manager", 0, RT_OPTION_STRING, .argument = "cgroupfs|systemd|disabled",
+	  .offset = GLOBAL(cgroup_manager), .help = "who makes the cgroups (default: cgroupfs)" },
+	{ "criu", 0, RT_OPTION_STRING, RT_OPTION_HIDDEN | RT_OPTION_IGNORED, .argument = "FILE",
+	  .help = "criu is looked up in PATH" },
+	{ "debug", 0, RT_OPTION_FLAG, .offset = GLOBAL(debug),
+	  .help = "log what is done, and where an error comes from" },
+	{ "log", 0, RT_OPTION_STRING, .argument = "FILE", .offset = GLOBAL(log),
+	  .help = "file to append warnings and errors to (default: standard error)" },
+	{ "log-format", 0, RT_OPTION_STRING, .argument = "text|json", .offset = GLOBAL(log_format),
+	  .help = "form of the log (default: text)" },
+	{ "root", 0, RT_OPTION_STRING, .argument = "DIR", .offset = GLOBAL(root),
+	  .help = "where the state of containers is kept (default: /run/rt; for a user: $XDG_RUNTIME_DIR/rt)" },
+	{ "rootless", 0, RT_OPTION_STRING, .argument = "true|false|auto", .offset = GLOBAL(rootless),
+	  .help = "do without what only root may do with cgroups (default: auto)" },
+	{ "systemd-cgroup", 0, RT_OPTION_FLAG, .offset = GLOBAL(systemd_cgroup),
+	  .help = "same as --cgroup-manager=systemd" },
+	{ "version", 'v', RT_OPTION_FLAG, .offset = GLOBAL(version), .help = "print the version" },
+	{ NULL },
+};
