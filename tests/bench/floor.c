@@ -226,6 +226,7 @@ static int by_time(const void *a, const void *b)
 
 static const char usage[] =
 	"usage: floor [options] ROOTFS PROGRAM [ARG...]\n"
+	"       floor --exec=PID / PROGRAM [ARG...]     in the container whose init is PID\n"
 	"  --join=tasks|self-procs|parent|none  who writes what to put the child into v1 cgroups\n"
 	"  --no-into-cgroup  write to the v2 cgroup.procs, instead of CLONE_INTO_CGROUP\n"
 	"  --no-cgroupns     no cgroup namespace\n"
@@ -254,6 +255,7 @@ static void parse(int argc, char **argv, struct floor_options *opt)
 		{ "mask-each", no_argument, NULL, 'e' },
 		{ "no-exec", no_argument, NULL, 'x' },
 		{ "pause", required_argument, NULL, 'P' },
+		{ "exec", required_argument, NULL, 'E' },
 		{ "runs", required_argument, NULL, 'r' },
 		{ "phases", no_argument, NULL, 'p' },
 		{ 0 },
@@ -278,6 +280,7 @@ static void parse(int argc, char **argv, struct floor_options *opt)
 		case 'e': opt->mask_each = 1; break;
 		case 'x': opt->no_exec = 1; break;
 		case 'P': opt->pause_ms = atoi(optarg); break;
+		case 'E': opt->exec_pid = atoi(optarg); break;
 		case 'r': opt->runs = atoi(optarg); break;
 		case 'p': opt->phases = 1; break;
 		default: opt->join = 4; break;
@@ -297,6 +300,10 @@ int main(int argc, char **argv)
 
 	parse(argc, argv, &opt);
 	floor_cgroup_find(&opt);
+	if (opt.exec_pid) {
+		floor_exec(&opt, argv + optind + 1);
+		return 0;
+	}
 	if (opt.phases) {
 		all = calloc(opt.runs, sizeof(*all));
 		marks = mmap(NULL, sizeof(*marks), PROT_READ | PROT_WRITE,

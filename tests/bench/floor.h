@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the three files of the floor program share: its options, and the steps it is made of. See
+ * What the files of the floor program share: its options, and the steps it is made of. See
  * floor.c for what it is for.
  */
 #pragma once
@@ -29,7 +29,7 @@ struct floor_options {
 	enum floor_join join;
 	int no_into_cgroup, no_cgroupns, overlap, no_net, no_mounts, no_cgroup_mount;
 	int old_mounts, mask_each;
-	int no_exec, runs, phases, pause_ms;
+	int no_exec, runs, phases, pause_ms, exec_pid;
 	int n_hierarchies;
 	struct floor_hierarchy hierarchy[FLOOR_MAX_HIERARCHIES];
 };
@@ -50,3 +50,6 @@ void floor_cgroup_remove(const struct floor_options *opt);
 void floor_rootfs_mounts(const struct floor_options *opt);   /* what needs no cgroup */
 void floor_rootfs_finish(const struct floor_options *opt);   /* and what comes after joining */
 void floor_seal(void);
+
+/* floor_exec.c: runs argv in the container of opt->exec_pid and waits for it. */
+void floor_exec(struct floor_options *opt, char **argv);

@@ -5,11 +5,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <mntent.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#include <linux/bpf.h>
 
 /* What a runtime allows by default, so that the device rules cost the same here. */
 static const char *const device_rules[] = {
@@ -94,6 +98,36 @@ static void allow_devices(const char *dir)
 	close(fd);
 }
 
+/* cgroup2 asks a BPF program instead of a list. This one allows everything: that it is loaded and
+ * attached costs, what it compares hardly does. */
+static void attach_device_program(const char *dir)
+{
+	const struct bpf_insn allow[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 1 },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	union bpf_attr load = {
+		.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE,
+		.insns = (uintptr_t)allow,
+		.insn_cnt = sizeof(allow) / sizeof(allow[0]),
+		.license = (uintptr_t) "Apache-2.0",
+	};
+	int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int program = syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof(load));
+	union bpf_attr attach = {
+		.target_fd = dir_fd,
+		.attach_bpf_fd = program,
+		.attach_type = BPF_CGROUP_DEVICE,
+		.attach_flags = BPF_F_ALLOW_MULTI,
+	};
+
+	if (dir_fd < 0 || program < 0 ||
+	    syscall(SYS_bpf, BPF_PROG_ATTACH, &attach, sizeof(attach)) < 0)
+		floor_die("device program");
+	close(program);
+	close(dir_fd);
+}
+
 static void copy_from_parent(const struct floor_hierarchy *h, const char *file)
 {
 	char path[4096], value[256];
@@ -125,6 +159,8 @@ void floor_cgroup_create(const struct floor_options *opt, int versions)
 		}
 		if (h->options && strcmp(h->options, "devices") == 0)
 			allow_devices(h->path);
+		if (opt->n_hierarchies == 1 && !h->options)
+			attach_device_program(h->path);
 	}
 }
 

@@ -16,6 +16,7 @@ from . import cgroup
 # What lives longer than one test by design: set up by session fixtures.
 expected_pids = set()
 expected_mounts = set()
+expected_cgroups = set()  # with everything below them
 
 # CRIU's cache of its kernel probe; and the fixtures' own files.
 FILES_OF_NO_CONCERN = ("/run/criu.kdat", "/run/tests/")
@@ -26,7 +27,7 @@ class Snapshot:
         self.parts = {
             "processes": processes(),
             "mounts": mounts(),
-            "cgroups": cgroup.all_cgroups(),
+            "cgroups": cgroups(),
             "descriptors": descriptors(),
             "files": files("/run") | files("/dev/shm"),
             "network links": set(os.listdir("/sys/class/net")),
@@ -72,7 +73,7 @@ def sweep(before):
             remove_quietly(os.unlink, path)
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
-        left = cgroup.all_cgroups() - before.parts["cgroups"]
+        left = cgroups() - before.parts["cgroups"]
         if not left:
             break
         for path in sorted(left, reverse=True):
@@ -116,6 +117,11 @@ def processes():
             continue
         found.add((int(name), stat[stat.index("("):stat.rindex(")") + 1]))
     return found
+
+
+def cgroups():
+    return {path for path in cgroup.all_cgroups()
+            if not any(path == e or path.startswith(e + "/") for e in expected_cgroups)}
 
 
 def mounts():

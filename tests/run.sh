@@ -1,0 +1,282 @@
+#!/bin/bash
+# Everything there is to test, on a Debian machine, as root:
+#
+#     tests/run.sh [PART...]
+#
+# Parts, in the order they run without arguments:
+#   setup        packages and a working criu (comes first whatever is asked for)
+#   build        gcc and clang, warnings are errors
+#   unit         unit tests
+#   sanitizers   the same under ASan and UBSan
+#   fuzz         each fuzz target for RT_FUZZ_SECONDS (10)
+#   e2e          end-to-end tests but for the engines (further arguments: see below)
+#   engines      podman, containerd and Docker with `rt` as their runtime
+#   conformance  the tests of crun's Debian package
+#
+#     tests/run.sh e2e -- -k terminal      what follows "--" goes to pytest
+#
+# Variables: RT_BUILD, the build directory (build/ in the source), next to which the others are
+# made; RT, a runtime to test instead of the one built; RT_TEST_CACHE, where what was fetched and
+# built for the tests is kept (/var/cache/rt-tests).
+#
+# The last line is "N passed, N failed, N skipped" over all parts; it fails if anything did.
+set -uo pipefail
+exec </dev/null
+
+top=$(dirname "$(dirname "$(readlink -f "$0")")")
+build=${RT_BUILD:-$top/build}
+export RT_TEST_CACHE=${RT_TEST_CACHE:-/var/cache/rt-tests}
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+python=/usr/bin/python3
+
+passed=0 failed=0 skipped=0
+logs=
+skips=
+
+say()
+{
+	printf '\n== %s\n' "$*"
+}
+
+add()
+{
+	passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
+	printf '   %d passed, %d failed, %d skipped\n' "$1" "$2" "$3"
+}
+
+# step NAME COMMAND...: one pass or one failure; the output is shown only if it fails.
+step()
+{
+	local name=$1
+	shift
+	if "$@" >"$logs/step" 2>&1; then
+		echo "   ok: $name"
+		passed=$((passed + 1))
+	else
+		echo "   FAILED: $name"
+		tail -n 60 "$logs/step"
+		failed=$((failed + 1))
+		return 1
+	fi
+}
+
+# What has no totals because it never got that far is one failure.
+count()
+{
+	local kind=$1 file=$2 numbers
+	if numbers=$("$python" "$top/tests/setup/count.py" "$kind" "$file" 2>>"$skips") &&
+		[ "$numbers" != "0 0 0" ]; then
+		add $numbers
+	else
+		echo "   FAILED: no result in $file"
+		add 0 1 0
+	fi
+}
+
+# configure DIRECTORY OPTION...
+configure()
+{
+	local directory=$1
+	shift
+	if [ -e "$directory/build.ninja" ]; then
+		meson configure "$directory" "$@"
+	else
+		meson setup "$directory" "$top" "$@"
+	fi
+}
+
+configure_and_compile()
+{
+	configure "$@" && meson compile -C "$1"
+}
+
+part_setup()
+{
+	say "setup"
+	"$top/tests/setup/install-packages" >"$logs/packages" 2>&1 || {
+		tail -n 30 "$logs/packages"
+		echo "cannot install packages"
+		return 1
+	}
+	tail -n 1 "$logs/packages"
+	"$top/tests/setup/criu.sh" 2>&1 ||
+		echo "criu: none that works; what needs it is skipped"
+}
+
+build_with_gcc()
+{
+	if [ -z "$built" ]; then
+		built=failed
+		step "gcc, no warnings" configure_and_compile "$build" -Dwerror=true && built=yes
+	fi
+	[ "$built" != failed ]
+}
+
+part_build()
+{
+	say "build"
+	build_with_gcc
+	CC=clang step "clang, no warnings" configure_and_compile "$build-clang" -Dwerror=true
+}
+
+run_unit()
+{
+	local directory=$1
+	if [ "$(meson test -C "$directory" --list 2>/dev/null | grep -c .)" -eq 0 ]; then
+		echo "   FAILED: there are no unit tests"
+		add 0 1 0
+		return
+	fi
+	rm -f "$directory/meson-logs/testlog.json"
+	meson test -C "$directory" --no-rebuild --num-processes "$(nproc)" --print-errorlogs \
+		>"$logs/unit" 2>&1 || tail -n 80 "$logs/unit"
+	count meson "$directory/meson-logs/testlog.json"
+}
+
+part_unit()
+{
+	say "unit tests"
+	build_with_gcc && run_unit "$build"
+}
+
+part_sanitizers()
+{
+	say "unit tests under ASan and UBSan"
+	step "build" configure_and_compile "$build-asan" --buildtype=debugoptimized \
+		-Db_sanitize=address,undefined || return
+	ASAN_OPTIONS=detect_leaks=1:abort_on_error=1 \
+		UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 run_unit "$build-asan"
+}
+
+# A target and its corpus have the same name; what it finds stays in the build directory.
+fuzz_one()
+{
+	local target=$1 name corpus
+	name=$(basename "$target")
+	name=${name#fuzz-}
+	corpus=$top/tests/fuzz/corpus/$name
+	mkdir -p "$build-fuzz/corpus/$name"
+	[ -d "$corpus" ] || corpus=
+	"$target" -max_total_time="${RT_FUZZ_SECONDS:-10}" -timeout=10 -rss_limit_mb=2048 \
+		-artifact_prefix="$build-fuzz/$name-" "$build-fuzz/corpus/$name" $corpus
+}
+
+part_fuzz()
+{
+	say "fuzz targets, ${RT_FUZZ_SECONDS:-10} s each"
+	CC=clang step "build" configure_and_compile "$build-fuzz" -Dfuzz=true || return
+	local target found=
+	while read -r target; do
+		found=yes
+		step "$(basename "$target")" fuzz_one "$target"
+	done < <(find "$build-fuzz" -type f -name 'fuzz-*' -perm -100 | sort)
+	[ -n "$found" ] || { echo "   FAILED: there are no fuzz targets"; add 0 1 0; }
+}
+
+run_pytest()
+{
+	rm -f "$logs/junit.xml"
+	(cd "$top" && "$python" -m pytest -q --tb=short -p no:cacheprovider \
+		--junit-xml="$logs/junit.xml" "$@" "${pytest_words[@]}" >"$logs/pytest" 2>&1) ||
+		tail -n 150 "$logs/pytest"
+	count pytest "$logs/junit.xml"
+}
+
+part_e2e()
+{
+	say "end-to-end tests"
+	build_with_gcc || return
+	# Engines have their own part; peers and lab need other machines.
+	mapfile -t files < <(find "$top/tests/e2e" -name 'test_*.py' ! -name 'test_engines_*' | sort)
+	run_pytest "${files[@]}"
+}
+
+part_engines()
+{
+	say "engines"
+	build_with_gcc || return
+	run_pytest "$top"/tests/e2e/test_engines_*.py
+}
+
+conformance_with()
+{
+	local title=$1
+	shift
+	say "conformance, $title"
+	"$top/tests/setup/sandbox" "$@" "$python" "$top/tests/conformance/run.py" "$source" "$RT" \
+		>"$logs/conformance" 2>&1
+	local totals
+	totals=$(tail -n 1 "$logs/conformance")
+	grep -E '^(expected to fail|skipped by itself)' "$logs/conformance" |
+		sed "s/^/conformance, $title: /" >>"$skips"
+	grep -vE '^(expected to fail|skipped by itself)' "$logs/conformance" | head -n -1
+	if [[ $totals =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
+		add "${BASH_REMATCH[@]:1}"
+	else
+		echo "   FAILED: it ended early: $totals"
+		add 0 1 0
+	fi
+}
+
+part_conformance()
+{
+	build_with_gcc || return
+	source=$logs/crun
+	if ! "$top/tests/setup/apt-source" crun "$source" >"$logs/step" 2>&1; then
+		say "conformance"
+		tail -n 20 "$logs/step"
+		echo "   FAILED: cannot fetch the source package of crun"
+		add 0 1 0
+		return
+	fi
+	if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
+		conformance_with "cgroup v2"
+	else
+		conformance_with "cgroups as they are here"
+		conformance_with "cgroup v2 alone" --cgroup2
+	fi
+}
+
+main()
+{
+	local parts=() part
+	pytest_words=()
+	while [ $# -gt 0 ]; do
+		case $1 in
+		setup | build | unit | sanitizers | fuzz | e2e | engines | conformance) parts+=("$1") ;;
+		--) shift; pytest_words=("$@"); break ;;
+		*) sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit 2 ;;
+		esac
+		shift
+	done
+	[ ${#parts[@]} -gt 0 ] ||
+		parts=(build unit sanitizers fuzz e2e engines conformance)
+	if [ "$(id -u)" -ne 0 ]; then
+		echo "tests/run.sh: must be root" >&2
+		exit 1
+	fi
+	logs=$(mktemp -d /tmp/rt-tests.XXXXXX)
+	chmod 755 "$logs"
+	trap 'rm -rf "$logs"' EXIT
+	skips=$logs/skips
+	: >"$skips"
+	built=${RT:+given}
+	export RT=${RT:-$build/rt}
+	if part_setup; then
+		for part in "${parts[@]}"; do
+			local began=$SECONDS
+			[ "$part" = setup ] || "part_$part"
+			echo "   ($((SECONDS - began)) s)"
+		done
+	else
+		add 0 1 0
+	fi
+	if [ -s "$skips" ]; then
+		say "skipped"
+		sed 's/^skipped: //' "$skips" | sort | uniq -c | sed 's/^ *1 /   /' | head -n 60
+	fi
+	printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+	[ "$failed" -eq 0 ]
+}
+
+main "$@"
