@@ -34,10 +34,10 @@ struct rt_error {
 #define rt_fail_errno(...) rt_error_make(__FILE__, __LINE__, RT_SYSTEM, errno, NULL, __VA_ARGS__)
 /* For calls that return an error number instead of setting errno. */
 #define rt_fail_with(errnum, ...) rt_error_make(__FILE__, __LINE__, RT_SYSTEM, (errnum), NULL, __VA_ARGS__)
-#define rt_while(cause, ...)                                                                               \
-	({                                                                                                 \
-		struct rt_error *cause_ = (cause);                                                         \
-		rt_error_make(__FILE__, __LINE__, cause_->code, cause_->errnum, cause_, __VA_ARGS__);      \
+#define rt_while(cause, ...)                                                                                  \
+	({                                                                                                    \
+		struct rt_error *cause_ = (cause);                                                            \
+		rt_error_make(__FILE__, __LINE__, cause_->code, cause_->errnum, cause_, __VA_ARGS__);         \
 	})
 
 /* Makes an error; takes over `cause`. Never returns NULL: without memory it is rt_error_oom(), and `cause` is freed. */

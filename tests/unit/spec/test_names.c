@@ -53,12 +53,33 @@ static void every_capability_of_the_headers_has_a_name(void **state)
 	assert_null(rt_cap_name(63));
 }
 
+static void the_vocabulary_lists_only_what_loads(void **state)
+{
+	_cleanup_json_ json_t *features = NULL;
+	json_t *seccomp, *word;
+	char config[256];
+	size_t i;
+
+	assert_null(rt_spec_vocabulary(&features));
+	assert_string_equal(json_string_value(json_object_get(features, "ociVersionMax")), RT_SPEC_VERSION);
+	assert_int_equal(json_array_size(json_object_get(features, "hooks")), RT_HOOK_KINDS);
+	seccomp = json_object_get(json_object_get(features, "linux"), "seccomp");
+	assert_true(json_array_size(json_object_get(seccomp, "archs")) > 20);
+	json_array_foreach(json_object_get(seccomp, "archs"), i, word) {
+		snprintf(config, sizeof(config),
+			 LINUX("'seccomp':{'defaultAction':'SCMP_ACT_ALLOW','architectures':['%s']}"),
+			 json_string_value(word));
+		rt_spec_free(load(config));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(namespaces_have_a_name_a_flag_and_a_file),
 		cmocka_unit_test(hook_kinds_have_their_names),
 		cmocka_unit_test(capabilities_are_found_in_any_spelling),
+		cmocka_unit_test(the_vocabulary_lists_only_what_loads),
 		cmocka_unit_test(every_capability_of_the_headers_has_a_name),
 	};
 
