@@ -39,10 +39,11 @@ struct rt_error *rt_cgroup_plan(const struct rt_cgroup_request *request, struct 
 /* Makes what was planned where the driver can do so without a process (cgroupfs), and applies the limits. */
 struct rt_error *rt_cgroup_create(struct rt_cgroup *cgroup, const struct rt_cgroup_request *request) _must_check_;
 
-/* For exec: makes a cgroup from_json gave ready to be entered. `below` (NULL: none) names a cgroup below the container's (runc's
- * `exec --cgroup`: "path", or "controller:path" for one v1 hierarchy). Without it, where v2 refuses processes in the container's own cgroup because it
- * has children with controllers, that of `init_pid` serves instead, as in runc. */
-struct rt_error *rt_cgroup_enter_below(struct rt_cgroup *cgroup, const char *below, pid_t init_pid) _must_check_;
+/* For exec: makes a cgroup from_json gave ready to be entered. `below` (NULL or
+ * NULL-terminated) names cgroups below the container's (runc's `exec --cgroup`): one "path" for every hierarchy, or
+ * "controller[,controller]:path" for one v1 hierarchy each. Without it, where v2 refuses processes in the container's own cgroup
+ * because it has children with controllers, that of `init_pid` serves instead, as in runc. */
+struct rt_error *rt_cgroup_enter_below(struct rt_cgroup *cgroup, const char *const *below, pid_t init_pid) _must_check_;
 
 /* For clone3's CLONE_INTO_CGROUP: descriptor of the v2 directory, owned by the cgroup; -1: there is none to clone into. */
 int rt_cgroup_clone_fd(const struct rt_cgroup *cgroup);

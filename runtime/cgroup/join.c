@@ -46,8 +46,12 @@ static struct rt_error *follow_init(struct rt_cgroup *cgroup, struct rt_cgroup_p
 static struct rt_error *move_below(struct rt_cgroup *cgroup, struct rt_cgroup_place *place, const char *below)
 {
 	char *path;
-	struct rt_error *err = rt_cgroup_path(below + strspn(below, "/"), place->hierarchy->path, &cgroup->arena, &path);
+	struct rt_error *err;
 
+	below += strspn(below, "/");
+	if (!*below)
+		return NULL;
+	err = rt_cgroup_path(below, place->hierarchy->path, &cgroup->arena, &path);
 	if (!err)
 		err = rt_place_move(cgroup, place, path);
 	if (!err && access(place->directory, F_OK) < 0)
@@ -55,34 +59,68 @@ static struct rt_error *move_below(struct rt_cgroup *cgroup, struct rt_cgroup_pl
 	return err ? rt_while(err, "--cgroup '%s'", below) : NULL;
 }
 
-static struct rt_error *choose_below(struct rt_cgroup *cgroup, const char *below)
+/* `wanted` has a path for each place; NULL: it stays the container's own. */
+static struct rt_error *wish(const struct rt_cgroup *cgroup, const char *controller, const char *path, const char **wanted)
 {
-	const char *colon = strchr(below, ':');
-	struct rt_error *err = NULL;
-	char name[64] = "";
-	bool found = false;
-
-	if (below[strspn(below, "/")] == '\0')
-		return NULL;
-	if (colon && snprintf(name, sizeof(name), "%.*s", (int)(colon - below), below) >= (int)sizeof(name))
-		return rt_fail(RT_USAGE, "--cgroup: no such controller");
-	for (size_t i = 0; !err && i < cgroup->count; i++) {
-		if (colon && !rt_has_controller(cgroup->hierarchies[i].controllers, name))
+	for (size_t i = 0; i < cgroup->count; i++) {
+		if (!rt_has_controller(cgroup->hierarchies[i].controllers, controller))
 			continue;
-		err = move_below(cgroup, &cgroup->places[i], colon ? colon + 1 : below);
-		found = true;
+		/* Controllers of one hierarchy have one cgroup between them. */
+		if (wanted[i] && !rt_str_equal(wanted[i], path))
+			return rt_fail(RT_USAGE, "--cgroup: '%s' and '%s' for the hierarchy of controller '%s'", wanted[i], path,
+				       controller);
+		wanted[i] = path;
+		return NULL;
 	}
-	if (!err && !found)
-		err = rt_fail(RT_USAGE, "--cgroup: the container has no cgroup of the '%s' controller", name);
+	return rt_fail(RT_USAGE, "--cgroup: the container has no cgroup of controller '%s'", controller);
+}
+
+static struct rt_error *wish_of_controllers(const struct rt_cgroup *cgroup, const char *below, const char *colon,
+					    const char **wanted)
+{
+	_cleanup_free_ char *controllers = strndup(below, (size_t)(colon - below));
+	struct rt_error *err = NULL;
+	char *rest = controllers, *name;
+
+	if (!controllers)
+		return rt_error_oom();
+	while (!err && (name = strsep(&rest, ",")))
+		err = wish(cgroup, name, colon + 1, wanted);
 	return err;
 }
 
-struct rt_error *rt_cgroup_enter_below(struct rt_cgroup *cgroup, const char *below, pid_t init_pid)
+static struct rt_error *choose_below(struct rt_cgroup *cgroup, const char *const *below)
+{
+	_cleanup_free_ const char **wanted = calloc(cgroup->count + 1, sizeof(*wanted));
+	struct rt_error *err = NULL;
+
+	if (!wanted)
+		return rt_error_oom();
+	for (size_t n = 0; !err && below[n]; n++) {
+		const char *colon = strchr(below[n], ':');
+
+		if (colon) {
+			err = wish_of_controllers(cgroup, below[n], colon, wanted);
+		} else {
+			if (below[1])
+				return rt_fail(RT_USAGE, "--cgroup '%s' must begin with a controller and a colon beside another one",
+					       below[n]);
+			for (size_t i = 0; i < cgroup->count; i++)
+				wanted[i] = below[n];
+		}
+	}
+	for (size_t i = 0; !err && i < cgroup->count; i++)
+		if (wanted[i])
+			err = move_below(cgroup, &cgroup->places[i], wanted[i]);
+	return err;
+}
+
+struct rt_error *rt_cgroup_enter_below(struct rt_cgroup *cgroup, const char *const *below, pid_t init_pid)
 {
 	struct rt_cgroup_place *place = rt_cgroup_v2_place(cgroup);
 	struct rt_error *err = NULL;
 
-	if (below)
+	if (below && *below)
 		err = choose_below(cgroup, below);
 	else if (place && refuses_processes(place))
 		err = follow_init(cgroup, place, init_pid);

@@ -60,25 +60,37 @@ static bool is_v2(const struct rt_cgroup *cgroup)
 	return cgroup->layout == RT_CGROUP_V2;
 }
 
-/* Installed, or where a build leaves it: beside us, or in the directory that mirrors its source's. */
-static struct rt_error *find_helper(char path[PATH_MAX])
+/* In a directory, or where a build leaves it: in the one that mirrors its source's. `path` is of a file in the directory. */
+static bool is_beside(char path[PATH_MAX])
 {
 	static const char *const beside[] = { HELPER, "runtime/" HELPER };
-	ssize_t length;
-	char *slash;
+	char *slash = strrchr(path, '/');
 
-	if (access(RT_LIBEXEC "/" HELPER, X_OK) == 0) {
-		strcpy(path, RT_LIBEXEC "/" HELPER);
-		return NULL;
-	}
-	length = readlink("/proc/self/exe", path, PATH_MAX - sizeof("/runtime/" HELPER));
-	path[length > 0 ? length : 0] = '\0';
-	slash = strrchr(path, '/');
 	for (size_t i = 0; slash && i < RT_ARRAY_SIZE(beside); i++) {
+		if ((size_t)(slash - path) + sizeof("/runtime/" HELPER) > PATH_MAX)
+			return false;
 		strcpy(slash + 1, beside[i]);
 		if (access(path, X_OK) == 0)
-			return NULL;
+			return true;
 	}
+	return false;
+}
+
+/* Installed, or beside us. The kernel doesn't know our directory any more once we run from a sealed copy; who called us
+ * does, mostly. */
+static struct rt_error *find_helper(char path[PATH_MAX])
+{
+	ssize_t length;
+
+	strcpy(path, RT_LIBEXEC "/" HELPER);
+	if (access(path, X_OK) == 0)
+		return NULL;
+	length = readlink("/proc/self/exe", path, PATH_MAX - 1);
+	path[length > 0 ? length : 0] = '\0';
+	if (is_beside(path))
+		return NULL;
+	if (snprintf(path, PATH_MAX, "%s", program_invocation_name) < PATH_MAX && is_beside(path))
+		return NULL;
 	return rt_fail(RT_SYSTEM, "'%s' is not installed, which the systemd cgroup manager needs", RT_LIBEXEC "/" HELPER);
 }
 

@@ -20,13 +20,12 @@ static struct rt_error *run_events(const struct rt_invocation *invocation, int *
 			       values->interval);
 	if (interval <= 0 || interval / 1000 >= INT_MAX)
 		return rt_fail(RT_USAGE, "option '--interval' must be more than 0 and less than %d seconds", INT_MAX);
-	return rt_container_events(invocation->context, invocation->operands[0], (int)((interval + 999) / 1000),
-				   values->stats);
+	return rt_container_events(invocation->context, invocation->operands[0], interval, values->stats);
 }
 
 static const struct rt_option options[] = {
 	{ "interval", 0, RT_OPTION_STRING, .argument = "TIME", .offset = offsetof(struct events_values, interval),
-	  .help = "time between two statistics, rounded up to seconds (default: 5s)" },
+	  .help = "time between two statistics, such as 500ms or 1m30s (default: 5s)" },
 	{ "stats", 0, RT_OPTION_FLAG, .offset = offsetof(struct events_values, stats),
 	  .help = "print the statistics once and end" },
 	{ NULL },

@@ -1,15 +1,9 @@
 #include "runtime/base/str.h"
 #include "runtime/cmd/command.h"
 
-struct exec_values {
-	struct rt_exec_options exec;
-	const char *const *cgroups;
-};
-
 static struct rt_error *run_exec(const struct rt_invocation *invocation, int *ret_status)
 {
-	const struct exec_values *values = invocation->values;
-	struct rt_exec_options exec = values->exec;
+	struct rt_exec_options exec = *(const struct rt_exec_options *)invocation->values;
 	const char *const *args = invocation->operands + 1;
 
 	/* Everything after the id is the command; people write "--" between the two all the same. */
@@ -21,15 +15,10 @@ static struct rt_error *run_exec(const struct rt_invocation *invocation, int *re
 		return rt_fail(RT_USAGE, "the command '%s' and --process exclude each other", *args);
 	if (!exec.process)
 		exec.args = args;
-	if (values->cgroups) {
-		exec.cgroup = values->cgroups[0];
-		if (values->cgroups[1])
-			return rt_fail(RT_USAGE, "only one '--cgroup' can be given");
-	}
 	return rt_container_exec(invocation->context, invocation->operands[0], &exec, ret_status);
 }
 
-#define FIELD(field) offsetof(struct exec_values, exec.field)
+#define FIELD(field) offsetof(struct rt_exec_options, field)
 
 static const struct rt_option options[] = {
 	{ "additional-gids", 'g', RT_OPTION_LIST, .argument = "GID", .offset = FIELD(additional_gids),
@@ -38,8 +27,8 @@ static const struct rt_option options[] = {
 	  .help = "AppArmor profile of the process" },
 	{ "cap", 'c', RT_OPTION_LIST, .argument = "CAP", .offset = FIELD(caps),
 	  .help = "one more capability for the process" },
-	{ "cgroup", 0, RT_OPTION_LIST, .argument = "[CONTROLLER:]PATH", .offset = offsetof(struct exec_values, cgroups),
-	  .help = "existing cgroup below the container's to run the process in" },
+	{ "cgroup", 0, RT_OPTION_LIST, .argument = "[CONTROLLER:]PATH", .offset = FIELD(cgroups),
+	  .help = "existing cgroup below the container's to run the process in; with a controller, once for each" },
 	{ "console-socket", 0, RT_OPTION_STRING, .argument = "SOCKET", .offset = FIELD(console_socket),
 	  .help = "unix socket that receives the master end of the process's terminal" },
 	{ "cwd", 0, RT_OPTION_STRING, .argument = "DIR", .offset = FIELD(cwd),
@@ -85,7 +74,7 @@ const struct rt_command rt_cmd_exec = {
 		"\n"
 		"    rt exec --tty web1 sh",
 	.options = options,
-	.values_size = sizeof(struct exec_values),
+	.values_size = sizeof(struct rt_exec_options),
 	.flags = RT_CMD_ENTERS_CONTAINER,
 	.failure_status = 255,
 	.run = run_exec,

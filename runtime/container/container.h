@@ -90,7 +90,8 @@ struct rt_exec_options {
 	const char *user; /* "uid[:gid]"; NULL: the container's */
 	const char *const *additional_gids; /* decimal texts, NULL-terminated, may be NULL */
 	const char *const *caps; /* added; NULL-terminated, may be NULL */
-	const char *process_label, *apparmor, *console_socket, *pid_file, *pidfd_socket, *cgroup; /* NULL: none */
+	const char *process_label, *apparmor, *console_socket, *pid_file, *pidfd_socket; /* NULL: none */
+	const char *const *cgroups; /* below the container's, as rt_cgroup_enter_below() takes them; NULL: the container's own */
 	unsigned preserve_fds;
 	bool tty, has_tty; /* has_tty: --tty was given and overrides the process file */
 	bool detach, ignore_paused;
@@ -101,4 +102,4 @@ struct rt_error *rt_container_exec(const struct rt_context *context, const char 
 
 /* `rt events`: one JSON object a line on standard output: {"type":"stats","id":..,"data":..} every interval, {"type":"oom",..}; with `once` one stats
  * line. Ends when the container ends. */
-struct rt_error *rt_container_events(const struct rt_context *context, const char *id, int interval_s, bool once) _must_check_;
+struct rt_error *rt_container_events(const struct rt_context *context, const char *id, int64_t interval_ms, bool once) _must_check_;

@@ -24,10 +24,11 @@ static struct rt_error *print_stats(const struct rt_container *container)
 	return err ? err : print_event("stats", container->state.id, stats);
 }
 
-static struct rt_error *make_timer(int interval_s, int *ret)
+static struct rt_error *make_timer(int64_t interval_ms, int *ret)
 {
 	const struct itimerspec every = {
-		.it_interval.tv_sec = interval_s,
+		.it_interval.tv_sec = interval_ms / 1000,
+		.it_interval.tv_nsec = interval_ms % 1000 * 1000000,
 		.it_value.tv_nsec = 1, /* the first at once */
 	};
 	_cleanup_close_ int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
@@ -88,7 +89,7 @@ static struct rt_error *watch_loop(const struct rt_container *container, struct 
 	}
 }
 
-struct rt_error *rt_container_events(const struct rt_context *context, const char *id, int interval_s, bool once)
+struct rt_error *rt_container_events(const struct rt_context *context, const char *id, int64_t interval_ms, bool once)
 {
 	_cleanup_(rt_container_deinit) struct rt_container container = RT_CONTAINER_NULL;
 	_cleanup_(watch_deinit) struct watch watch = { .timer = -1, .oom = -1, .pidfd = -1 };
@@ -106,7 +107,7 @@ struct rt_error *rt_container_events(const struct rt_context *context, const cha
 		return print_stats(&container);
 	err = rt_container_pidfd(&container, &watch.pidfd);
 	if (!err)
-		err = make_timer(interval_s, &watch.timer);
+		err = make_timer(interval_ms, &watch.timer);
 	if (!err)
 		err = rt_cgroup_oom_watch(container.cgroup, &watch.oom);
 	if (!err)

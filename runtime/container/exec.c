@@ -1,5 +1,5 @@
 /* exec: one more process in a container that runs. */
-#include "runtime/container/private.h"
+#include "runtime/container/birth.h"
 
 #include "runtime/base/io.h"
 #include "runtime/base/lock.h"
@@ -203,18 +203,6 @@ static struct rt_error *load_process(struct execution *execution)
 	return NULL;
 }
 
-static struct rt_error *check_terminal(const struct execution *execution)
-{
-	const struct rt_exec_options *options = execution->options;
-	bool terminal = execution->process_spec->process.terminal;
-
-	if (terminal && options->detach && !options->console_socket)
-		return rt_fail(RT_USAGE, "cannot allocate tty if rt will detach without setting console socket");
-	if (options->console_socket && !(terminal && options->detach))
-		return rt_fail(RT_USAGE, "cannot use console socket if rt will not detach or allocate tty");
-	return NULL;
-}
-
 static struct rt_error *check_status(const struct execution *execution, enum rt_status status)
 {
 	switch (status) {
@@ -259,7 +247,7 @@ static struct rt_error *plan(struct execution *execution)
 	plan->target_pidfd = pidfd;
 	if (container->cgroup) {
 		execution->cgroup = rt_take_ptr(container->cgroup);
-		err = rt_cgroup_enter_below(execution->cgroup, execution->options->cgroup, container->state.pid);
+		err = rt_cgroup_enter_below(execution->cgroup, execution->options->cgroups, container->state.pid);
 	}
 	if (err)
 		return err;
@@ -325,7 +313,8 @@ static struct rt_error *launch(struct execution *execution)
 	if (!err)
 		err = load_process(execution);
 	if (!err)
-		err = check_terminal(execution);
+		err = rt_check_terminal(execution->process_spec->process.terminal, execution->options->detach,
+					execution->options->console_socket);
 	if (!err)
 		err = plan(execution);
 	if (!err)

@@ -1,8 +1,7 @@
-#include "runtime/container/private.h"
+#include "runtime/container/birth.h"
 
 #include "runtime/base/fs.h"
 #include "runtime/base/str.h"
-#include "runtime/init/hooks.h"
 
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -27,17 +26,10 @@ static struct rt_error *connect_start(const struct rt_container *container, int 
 
 static struct rt_error *run_poststart(struct rt_container *container)
 {
-	_cleanup_json_ json_t *state = NULL;
 	const struct rt_spec *spec;
-	struct rt_error *err;
+	struct rt_error *err = rt_container_spec(container, &spec);
 
-	err = rt_container_spec(container, &spec);
-	if (err || spec->hooks[RT_HOOK_POSTSTART].count == 0)
-		return err;
-	err = rt_container_state_json(&container->state, spec, RT_STATUS_RUNNING, container->state.pid, &state);
-	if (!err)
-		rt_hooks_run_tolerant(spec, RT_HOOK_POSTSTART, state);
-	return err;
+	return err ? err : rt_birth_run_poststart(container);
 }
 
 struct rt_error *rt_container_start(const struct rt_context *context, const char *id)
