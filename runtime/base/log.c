@@ -58,6 +58,22 @@ static const char *level_name(enum rt_log_level level)
 	return "error";
 }
 
+/* Bytes of the character at `at`; 0: they are none, by the table of well-formed sequences of the Unicode standard (no
+ * longer forms than needed, no surrogates, nothing above U+10FFFF). */
+static int utf8_length(const unsigned char *at)
+{
+	int length = *at < 0x80 ? 1 : *at < 0xc2 ? 0 : *at < 0xe0 ? 2 : *at < 0xf0 ? 3 : *at < 0xf5 ? 4 : 0;
+	unsigned char least = *at == 0xe0 ? 0xa0 : *at == 0xf0 ? 0x90 : 0x80;
+	unsigned char most = *at == 0xed ? 0x9f : *at == 0xf4 ? 0x8f : 0xbf;
+
+	if (length > 1 && (at[1] < least || at[1] > most))
+		return 0;
+	for (int i = 2; i < length; i++)
+		if ((at[i] & 0xc0) != 0x80)
+			return 0;
+	return length;
+}
+
 /* Quotes for JSON and for logrus-style text alike; what is not UTF-8 becomes U+FFFD, as engines' parsers demand UTF-8. */
 static void write_quoted(FILE *stream, const char *text)
 {
@@ -65,12 +81,9 @@ static void write_quoted(FILE *stream, const char *text)
 
 	fputc('"', stream);
 	while (*at) {
-		int length = *at < 0x80 ? 1 : (*at & 0xe0) == 0xc0 ? 2 : (*at & 0xf0) == 0xe0 ? 3 : (*at & 0xf8) == 0xf0 ? 4 : 0;
-		bool valid = length > 0;
+		int length = utf8_length(at);
 
-		for (int i = 1; i < length && valid; i++)
-			valid = (at[i] & 0xc0) == 0x80;
-		if (!valid) {
+		if (length == 0) {
 			fputs("\\ufffd", stream);
 			at++;
 			continue;

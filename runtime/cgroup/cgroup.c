@@ -47,7 +47,7 @@ struct rt_error *rt_place_move(struct rt_cgroup *cgroup, struct rt_cgroup_place 
 
 struct rt_error *rt_cgroup_add_place(struct rt_cgroup *cgroup, const char *controllers, const char *mount_point, const char *path)
 {
-	struct rt_cgroup_hierarchy *hierarchy = &cgroup->hierarchies[cgroup->count];
+	struct rt_cgroup_hierarchy *hierarchy = &cgroup->hierarchies[cgroup->hierarchy_count++];
 	struct rt_cgroup_place *place = &cgroup->places[cgroup->count++];
 	const char *slash = strrchr(mount_point, '/');
 
@@ -78,7 +78,7 @@ bool rt_has_controller(const char *controllers, const char *name)
 struct rt_cgroup_place *rt_cgroup_place(const struct rt_cgroup *cgroup, const char *controller)
 {
 	for (size_t i = 0; i < cgroup->count; i++)
-		if (rt_has_controller(cgroup->hierarchies[i].controllers, controller))
+		if (rt_has_controller(cgroup->places[i].hierarchy->controllers, controller))
 			return &cgroup->places[i];
 	return NULL;
 }
@@ -92,7 +92,8 @@ struct rt_cgroup_place *rt_cgroup_place_for(const struct rt_cgroup *cgroup, cons
 
 struct rt_cgroup_view rt_cgroup_view(const struct rt_cgroup *cgroup)
 {
-	return (struct rt_cgroup_view){ .layout = cgroup->layout, .hierarchies = cgroup->hierarchies, .count = cgroup->count };
+	return (struct rt_cgroup_view){ .layout = cgroup->layout, .hierarchies = cgroup->hierarchies,
+				       .count = cgroup->hierarchy_count };
 }
 
 const char *rt_cgroup_directory(const struct rt_cgroup *cgroup, const char *controller)
@@ -136,14 +137,15 @@ static struct rt_error *make_v2(const struct rt_cgroup_request *request, struct 
 	return cgroup->v2_fd < 0 ? rt_fail_errno("cannot open cgroup '%s'", place->directory) : NULL;
 }
 
+/* The process then stays in our own cgroup there, so that is what a cgroup mount shows. */
 static void drop_place(struct rt_cgroup *cgroup, size_t index)
 {
+	struct rt_cgroup_place *place = &cgroup->places[index];
+
+	if (place->own)
+		place->hierarchy->path = place->own;
 	cgroup->count--;
-	for (size_t i = index; i < cgroup->count; i++) {
-		cgroup->hierarchies[i] = cgroup->hierarchies[i + 1];
-		cgroup->places[i] = cgroup->places[i + 1];
-		cgroup->places[i].hierarchy = &cgroup->hierarchies[i];
-	}
+	memmove(place, place + 1, (cgroup->count - index) * sizeof(*place));
 }
 
 /* *ret_skipped: it can't be had, and needn't. */
@@ -311,9 +313,10 @@ struct rt_error *rt_cgroup_create(struct rt_cgroup *cgroup, const struct rt_cgro
 	return NULL;
 }
 
+/* The answer stays the same over the adoption: who made the child wait by it also lets it go on by it. */
 bool rt_cgroup_needs_adopt(const struct rt_cgroup *cgroup)
 {
-	return cgroup->unit != NULL;
+	return cgroup->systemd;
 }
 
 /* Where systemd really put the process: below a user's manager, or in a container, paths don't start at the top. */
@@ -364,11 +367,14 @@ struct rt_error *rt_cgroup_adopt(struct rt_cgroup *cgroup, pid_t pid)
 {
 	struct rt_error *err;
 
-	if (!cgroup->unit)
+	if (!cgroup->systemd || cgroup->created)
 		return NULL;
 	err = rt_systemd_start(cgroup, pid);
-	if (err)
+	if (err) {
+		/* The unit's name may be somebody else's: nothing of it is ours to undo. */
+		undo(cgroup);
 		return rt_while(err, "making the cgroup");
+	}
 	if (!rt_systemd_is_slice(cgroup))
 		err = learn_path(cgroup, pid);
 	if (!err)

@@ -102,7 +102,7 @@ struct rt_cgroup_hierarchy {
 	const char *controllers; /* "cpu,cpuacct", "name=systemd", "" for v2 */
 	const char *mount_point; /* on the host: "/sys/fs/cgroup/cpu" */
 	const char *mount_name; /* last component of it: "cpu" */
-	const char *path; /* of the container, from the hierarchy's root: "/web" */
+	const char *path; /* where its processes are, from the hierarchy's root: "/web" */
 };
 struct rt_cgroup_view {
 	enum rt_cgroup_layout layout;

@@ -75,12 +75,13 @@ struct rt_error *rt_cgroup_destroy(struct rt_cgroup *cgroup)
 	struct rt_error *first = NULL;
 	unsigned waited = 0;
 
-	if (cgroup->unit)
-		first = rt_systemd_stop(cgroup);
+	/* systemd itself lets go of a scope that has lost its last process. */
 	if (!cgroup->created) {
 		remove_planned(cgroup);
-		return first;
+		return NULL;
 	}
+	if (cgroup->unit)
+		first = rt_systemd_stop(cgroup);
 	/* One hierarchy that fails doesn't keep the others from being cleaned. */
 	for (size_t i = 0; i < cgroup->count; i++) {
 		struct rt_error *err = remove_place(&cgroup->places[i], PATIENCE_MS, &waited);

@@ -63,7 +63,7 @@ static struct rt_error *move_below(struct rt_cgroup *cgroup, struct rt_cgroup_pl
 static struct rt_error *wish(const struct rt_cgroup *cgroup, const char *controller, const char *path, const char **wanted)
 {
 	for (size_t i = 0; i < cgroup->count; i++) {
-		if (!rt_has_controller(cgroup->hierarchies[i].controllers, controller))
+		if (!rt_has_controller(cgroup->places[i].hierarchy->controllers, controller))
 			continue;
 		/* Controllers of one hierarchy have one cgroup between them. */
 		if (wanted[i] && !rt_str_equal(wanted[i], path))

@@ -24,7 +24,8 @@ struct rt_cgroup {
 	bool rootless;
 	bool created; /* false: planned, so what stands at its places need not be ours */
 	struct rt_cgroup_hierarchy *hierarchies; /* one array, for rt_cgroup_view() */
-	struct rt_cgroup_place *places; /* the same order and count */
+	size_t hierarchy_count;
+	struct rt_cgroup_place *places; /* one for each hierarchy, in its order, but for those where we may not make one */
 	size_t count;
 	int v2_fd; /* of the v2 place's directory; -1: none, or not opened */
 	struct rt_systemd_plan *systemd; /* systemd.c's, in the arena; NULL: cgroupfs, or from state.json */

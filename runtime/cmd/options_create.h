@@ -4,22 +4,23 @@
 
 #include "runtime/cmd/command.h"
 
-#define RT_CREATE_OPTION(field) offsetof(struct rt_create_options, field)
+#define RT_CREATE_OPTIONS RT_CREATE_OPTIONS_AT(0)
 
-#define RT_CREATE_OPTIONS                                                                                             \
-	{ "bundle", 'b', RT_OPTION_STRING, .argument = "DIR", .offset = RT_CREATE_OPTION(bundle),                     \
+/* Where the struct rt_create_options stands at `base` in the command's values. */
+#define RT_CREATE_OPTIONS_AT(base)                                                                                             \
+	{ "bundle", 'b', RT_OPTION_STRING, .argument = "DIR", .offset = (base) + offsetof(struct rt_create_options, bundle),                     \
 	  .help = "directory of config.json and the root filesystem (default: the current directory)" },              \
-	{ "config", 'f', RT_OPTION_STRING, .argument = "FILE", .offset = RT_CREATE_OPTION(config),                    \
+	{ "config", 'f', RT_OPTION_STRING, .argument = "FILE", .offset = (base) + offsetof(struct rt_create_options, config),                    \
 	  .help = "configuration to use in place of the bundle's config.json" },                                      \
-	{ "console-socket", 0, RT_OPTION_STRING, .argument = "SOCKET", .offset = RT_CREATE_OPTION(console_socket),    \
+	{ "console-socket", 0, RT_OPTION_STRING, .argument = "SOCKET", .offset = (base) + offsetof(struct rt_create_options, console_socket),    \
 	  .help = "unix socket that receives the master end of the container's terminal" },                           \
-	{ "no-new-keyring", 0, RT_OPTION_FLAG, .offset = RT_CREATE_OPTION(no_new_keyring),                            \
+	{ "no-new-keyring", 0, RT_OPTION_FLAG, .offset = (base) + offsetof(struct rt_create_options, no_new_keyring),                            \
 	  .help = "keep the caller's session keyring" },                                                              \
-	{ "no-pivot", 0, RT_OPTION_FLAG, .offset = RT_CREATE_OPTION(no_pivot),                                        \
+	{ "no-pivot", 0, RT_OPTION_FLAG, .offset = (base) + offsetof(struct rt_create_options, no_pivot),                                        \
 	  .help = "move the root mount in place of pivot_root, as a root filesystem on a ramdisk needs" },            \
-	{ "pid-file", 0, RT_OPTION_STRING, .argument = "FILE", .offset = RT_CREATE_OPTION(pid_file),                  \
+	{ "pid-file", 0, RT_OPTION_STRING, .argument = "FILE", .offset = (base) + offsetof(struct rt_create_options, pid_file),                  \
 	  .help = "file to write the process id of the container's init to" },                                        \
-	{ "pidfd-socket", 0, RT_OPTION_STRING, .argument = "SOCKET", .offset = RT_CREATE_OPTION(pidfd_socket),        \
+	{ "pidfd-socket", 0, RT_OPTION_STRING, .argument = "SOCKET", .offset = (base) + offsetof(struct rt_create_options, pidfd_socket),        \
 	  .help = "unix socket that receives a pidfd of the container's init" },                                      \
-	{ "preserve-fds", 0, RT_OPTION_UNSIGNED, .argument = "N", .offset = RT_CREATE_OPTION(preserve_fds),           \
+	{ "preserve-fds", 0, RT_OPTION_UNSIGNED, .argument = "N", .offset = (base) + offsetof(struct rt_create_options, preserve_fds),           \
 	  .help = "pass N descriptors more than standard input, output, error and $LISTEN_FDS" }

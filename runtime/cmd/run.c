@@ -7,11 +7,11 @@ static struct rt_error *run_run(const struct rt_invocation *invocation, int *ret
 
 static const struct rt_option options[] = {
 	RT_CREATE_OPTIONS,
-	{ "detach", 'd', RT_OPTION_FLAG, .offset = RT_CREATE_OPTION(detach),
+	{ "detach", 'd', RT_OPTION_FLAG, .offset = offsetof(struct rt_create_options, detach),
 	  .help = "return as soon as the container runs" },
-	{ "keep", 0, RT_OPTION_FLAG, .offset = RT_CREATE_OPTION(keep),
+	{ "keep", 0, RT_OPTION_FLAG, .offset = offsetof(struct rt_create_options, keep),
 	  .help = "do not delete the container when its process has ended" },
-	{ "no-subreaper", 0, RT_OPTION_FLAG, .offset = RT_CREATE_OPTION(no_subreaper),
+	{ "no-subreaper", 0, RT_OPTION_FLAG, .offset = offsetof(struct rt_create_options, no_subreaper),
 	  .help = "do not adopt the processes that the container leaves behind" },
 	{ NULL },
 };

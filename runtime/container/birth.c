@@ -174,12 +174,24 @@ struct rt_error *rt_birth_register(struct rt_birth *birth)
 	return err ? err : plan_cgroup(&birth->container);
 }
 
+/* So that the commands to come need not parse the configuration. */
+static void settle(struct rt_container *container)
+{
+	const struct rt_spec *spec = container->spec;
+	const struct rt_spec_namespace *pid = &spec->namespaces[RT_NS_PID];
+
+	container->state.own_pid_namespace = pid->wanted && !pid->path;
+	container->state.self_contained = spec->hooks[RT_HOOK_POSTSTART].count == 0 &&
+					  spec->hooks[RT_HOOK_POSTSTOP].count == 0 && !spec->intel_rdt.present;
+}
+
 struct rt_error *rt_birth_commit(struct rt_birth *birth)
 {
 	struct rt_container *container = &birth->container;
 	const struct rt_cgroup_request request = cgroup_request(container);
 	struct rt_error *err;
 
+	settle(container);
 	err = rt_replace_file_at(container->dir_fd, "config.json", birth->config_text, birth->config_size, 0600);
 	if (!err)
 		err = rt_state_store(container->dir_fd, &container->state);
@@ -247,9 +259,7 @@ struct rt_error *rt_birth_run_poststart(const struct rt_container *container)
 	if (container->spec->hooks[RT_HOOK_POSTSTART].count == 0)
 		return NULL;
 	err = rt_container_state_json(&container->state, container->spec, RT_STATUS_RUNNING, container->state.pid, &state);
-	if (!err)
-		rt_hooks_run_tolerant(container->spec, RT_HOOK_POSTSTART, state);
-	return err;
+	return err ? err : rt_hooks_run(container->spec, RT_HOOK_POSTSTART, state);
 }
 
 struct rt_error *rt_check_terminal(bool terminal, bool detaches, const char *console_socket)
@@ -259,4 +269,31 @@ struct rt_error *rt_check_terminal(bool terminal, bool detaches, const char *con
 	if (console_socket && !(terminal && detaches))
 		return rt_fail(RT_USAGE, "cannot use console socket if rt will not detach or allocate tty");
 	return NULL;
+}
+
+/* Somebody else may have deleted it while it ran, which is fine. */
+static struct rt_error *clean_up(const struct rt_container *container)
+{
+	struct rt_error *err = rt_container_delete(container->context, container->state.id, RT_DELETE_FORCE);
+
+	if (err && err->code == RT_NOT_FOUND)
+		err = rt_error_free(err);
+	return err;
+}
+
+struct rt_error *rt_birth_stay(struct rt_birth *birth, const struct rt_init_process *process, int master, bool keep,
+			       int *ret_status)
+{
+	struct rt_container *container = &birth->container;
+	struct rt_error *err, *second;
+
+	rt_closep(&container->lock_fd);
+	container->lock_fd = -1;
+	err = rt_wait_in_foreground(process, master, ret_status);
+	if (keep)
+		return err;
+	second = clean_up(container);
+	if (err)
+		rt_error_free(second);
+	return err ? err : second;
 }

@@ -43,5 +43,10 @@ struct rt_error *rt_birth_undo(struct rt_birth *birth, struct rt_error *err) _mu
 struct rt_error *rt_birth_run_hooks(const struct rt_birth *birth, pid_t pid) _must_check_;
 struct rt_error *rt_birth_run_poststart(const struct rt_container *container) _must_check_;
 
+/* In the foreground until its process ends; then it is deleted unless `keep`. Others must be able to look at, enter and stop it
+ * meanwhile, so the lock is given up. */
+struct rt_error *rt_birth_stay(struct rt_birth *birth, const struct rt_init_process *process, int master, bool keep,
+			       int *ret_status) _must_check_;
+
 /* With a terminal: to a socket when detached, to ourselves when not; anything else is RT_USAGE. */
 struct rt_error *rt_check_terminal(bool terminal, bool detaches, const char *console_socket) _must_check_;

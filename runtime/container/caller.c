@@ -10,15 +10,43 @@
 #include <fcntl.h>
 #include <sys/wait.h>
 
-struct rt_error *rt_check_preserved_fds(unsigned count)
-{
-	for (unsigned fd = 3; fd < 3 + count; fd++) {
-		int flags = fcntl((int)fd, F_GETFD);
+#define MOST_LISTEN_FDS 1024
 
-		if (flags < 0 || (flags & FD_CLOEXEC))
+/* As sd_listen_fds(3): what was meant for another process is left alone. Without LISTEN_PID it is taken as meant for us. */
+static unsigned count_listen_fds(void)
+{
+	const char *count_text = getenv("LISTEN_FDS"), *pid_text = getenv("LISTEN_PID");
+	uint64_t count, pid;
+
+	if (pid_text && (!rt_str_to_u64(pid_text, &pid) || pid != (uint64_t)getpid()))
+		return 0;
+	if (!count_text || !rt_str_to_u64(count_text, &count) || count >= MOST_LISTEN_FDS)
+		return 0;
+	return (unsigned)count;
+}
+
+static bool is_inherited(int fd)
+{
+	int flags = fcntl(fd, F_GETFD);
+
+	return flags >= 0 && !(flags & FD_CLOEXEC);
+}
+
+struct rt_error *rt_plan_descriptors(unsigned preserve_fds, struct rt_init_plan *plan, char **ret_variable)
+{
+	unsigned listen_fds = count_listen_fds(), count = listen_fds + preserve_fds;
+	struct rt_error *err;
+
+	for (unsigned fd = 3; fd < 3 + count; fd++)
+		if (!is_inherited((int)fd))
 			return rt_fail(RT_USAGE, "cannot preserve %u descriptors: descriptor %u is not open", count, fd);
-	}
-	return NULL;
+	plan->preserve_fds = count;
+	if (listen_fds == 0)
+		return NULL;
+	err = rt_format(ret_variable, "LISTEN_FDS=%u", listen_fds);
+	if (!err)
+		plan->listen_fds = *ret_variable;
+	return err;
 }
 
 struct rt_error *rt_write_pid_file(const char *path, pid_t pid)

@@ -91,26 +91,17 @@ static struct rt_error *plan_rootfs(struct creation *creation)
 static struct rt_error *plan_process(struct creation *creation)
 {
 	struct rt_container *container = &creation->birth.container;
-	const char *listen_fds = getenv("LISTEN_FDS");
 	struct rt_init_plan *plan = &creation->plan;
 	struct rt_error *err = NULL;
-	uint64_t count;
 
 	plan->spec = container->spec;
 	plan->process = &container->spec->process;
 	plan->cgroup = container->cgroup;
 	plan->rootless = creation->birth.container.context->rootless;
 	plan->lock_fd = container->lock_fd;
-	plan->preserve_fds = creation->options->preserve_fds;
 	if (!creation->options->no_new_keyring) {
 		err = rt_format(&creation->keyring, "_ses.%s", container->state.id);
 		plan->keyring = creation->keyring;
-	}
-	if (!err && listen_fds && rt_str_to_u64(listen_fds, &count) && count > 0 && count < 1024) {
-		err = rt_format(&creation->listen_fds, "LISTEN_FDS=%s", listen_fds);
-		plan->listen_fds = creation->listen_fds;
-		/* They are the descriptors right after the standard streams; --preserve-fds counts further ones. */
-		plan->preserve_fds += (unsigned)count;
 	}
 	if (!err)
 		err = rt_container_state_json(&container->state, container->spec, RT_STATUS_CREATING, 0, &creation->hook_state);
@@ -191,7 +182,7 @@ static struct rt_error *bring_up(struct creation *creation, const struct rt_cont
 	};
 	struct rt_error *err;
 
-	err = rt_check_preserved_fds(options->preserve_fds);
+	err = rt_plan_descriptors(options->preserve_fds, &creation->plan, &creation->listen_fds);
 	if (!err)
 		err = rt_birth_load(&creation->birth, context, id, options->bundle, options->config);
 	if (!err)
@@ -229,21 +220,11 @@ struct rt_error *rt_container_create(const struct rt_context *context, const cha
 	return NULL;
 }
 
-/* Somebody else may have deleted it while it ran, which is fine. */
-static struct rt_error *clean_up(const struct rt_container *container)
-{
-	struct rt_error *err = rt_container_delete(container->context, container->state.id, RT_DELETE_FORCE);
-
-	if (err && err->code == RT_NOT_FOUND)
-		err = rt_error_free(err);
-	return err;
-}
-
 struct rt_error *rt_container_run(const struct rt_context *context, const char *id,
 				  const struct rt_create_options *options, int *ret_status)
 {
 	_cleanup_(creation_deinit) struct creation creation = creation_of(options);
-	struct rt_error *err, *second;
+	struct rt_error *err;
 
 	creation.runs = true;
 	if (!options->detach && !options->no_subreaper && prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
@@ -258,14 +239,5 @@ struct rt_error *rt_container_run(const struct rt_context *context, const char *
 	*ret_status = 0;
 	if (options->detach)
 		return NULL;
-	/* Others must be able to look at, enter and stop it meanwhile, so the lock is given up. */
-	rt_closep(&creation.birth.container.lock_fd);
-	creation.birth.container.lock_fd = -1;
-	err = rt_wait_in_foreground(&creation.process, creation.master, ret_status);
-	if (options->keep)
-		return err;
-	second = clean_up(&creation.birth.container);
-	if (err)
-		rt_error_free(second);
-	return err ? err : second;
+	return rt_birth_stay(&creation.birth, &creation.process, creation.master, options->keep, ret_status);
 }

@@ -35,23 +35,16 @@ static struct rt_error *kill_init(const struct rt_container *container)
 }
 
 /* Init's end is everybody's end only where it was init of a pid namespace of the container's own. */
-static bool dies_with_init(struct rt_container *container)
+static bool dies_with_init(const struct rt_state *state)
 {
-	const struct rt_spec *spec;
-	struct rt_error *err = rt_container_spec(container, &spec);
-
-	if (err) {
-		rt_error_free(err);
-		return false;
-	}
-	return container->state.pid > 0 && spec->namespaces[RT_NS_PID].wanted && !spec->namespaces[RT_NS_PID].path;
+	return state->pid > 0 && state->own_pid_namespace;
 }
 
 static struct rt_error *end_processes(struct rt_container *container)
 {
 	struct rt_error *err = kill_init(container);
 
-	if (!err && container->cgroup && !dies_with_init(container))
+	if (!err && container->cgroup && !dies_with_init(&container->state))
 		err = rt_cgroup_signal(container->cgroup, SIGKILL);
 	return err;
 }
@@ -62,6 +55,8 @@ static void run_poststop(struct rt_container *container)
 	const struct rt_spec *spec;
 	struct rt_error *err;
 
+	if (container->state.self_contained)
+		return;
 	/* A create that died early has left no config, and has run no hooks. */
 	if (faccessat(container->dir_fd, "config.json", F_OK, AT_SYMLINK_NOFOLLOW) < 0)
 		return;
@@ -89,7 +84,7 @@ static struct rt_error *remove_rdt(struct rt_container *container)
 	const struct rt_spec *spec;
 	struct rt_error *err;
 
-	if (faccessat(container->dir_fd, "config.json", F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+	if (container->state.self_contained || faccessat(container->dir_fd, "config.json", F_OK, AT_SYMLINK_NOFOLLOW) < 0)
 		return NULL;
 	err = rt_container_spec(container, &spec);
 	if (!err && spec->intel_rdt.present)

@@ -255,7 +255,6 @@ static struct rt_error *plan(struct execution *execution)
 	plan->process = &execution->process_spec->process;
 	plan->cgroup = execution->cgroup;
 	plan->rootless = container->state.rootless;
-	plan->preserve_fds = execution->options->preserve_fds;
 	return rt_init_plan_exec(plan, container->state.pid, execution->filter_cache_fd);
 }
 
@@ -338,7 +337,7 @@ struct rt_error *rt_container_exec(const struct rt_context *context, const char 
 	enum rt_status status;
 	struct rt_error *err;
 
-	err = rt_check_preserved_fds(options->preserve_fds);
+	err = rt_plan_descriptors(options->preserve_fds, &execution.plan, &execution.listen_fds);
 	if (!err)
 		err = rt_container_lookup(context, id, 0, &execution.container, &status);
 	if (!err)

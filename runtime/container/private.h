@@ -1,4 +1,4 @@
-/* Shared by the verbs of this folder only. */
+/* Shared by those who implement a verb: this folder, and checkpoint/. Not for the command line. */
 #pragma once
 
 #include "runtime/container/container.h"
@@ -30,8 +30,10 @@ struct rt_error *rt_write_pid_file(const char *path, pid_t pid) _must_check_;
 /* Sends the pidfd over a unix socket (--pidfd-socket). */
 struct rt_error *rt_send_pidfd(const char *socket_path, int pidfd) _must_check_;
 
-/* --preserve-fds: the descriptors after the standard streams must be there, and not be ours. Called before anything is opened. */
-struct rt_error *rt_check_preserved_fds(unsigned count) _must_check_;
+/* The descriptors after the standard streams that the process is to keep: those of socket activation ($LISTEN_FDS), then the
+ * `preserve_fds` of --preserve-fds. They must be there, and not be ours: called before anything is opened. `*ret_variable`, for
+ * plan->listen_fds, is the caller's to free; NULL: none. */
+struct rt_error *rt_plan_descriptors(unsigned preserve_fds, struct rt_init_plan *plan, char **ret_variable) _must_check_;
 
 /* Relays terminal (master -1: none) and signals until the process ends; *ret_status is as a shell tells it. */
 struct rt_error *rt_wait_in_foreground(const struct rt_init_process *process, int master, int *ret_status) _must_check_;

@@ -1,6 +1,7 @@
 #include "runtime/container/birth.h"
 
 #include "runtime/base/fs.h"
+#include "runtime/base/log.h"
 #include "runtime/base/str.h"
 
 #include <sys/socket.h>
@@ -24,11 +25,14 @@ static struct rt_error *connect_start(const struct rt_container *container, int 
 	return NULL;
 }
 
-static struct rt_error *run_poststart(struct rt_container *container)
+static struct rt_error *let_run(struct rt_container *container, int socket_fd)
 {
-	const struct rt_spec *spec;
-	struct rt_error *err = rt_container_spec(container, &spec);
+	const struct rt_spec *spec; /* read here, for the hooks */
+	struct rt_error *err = rt_init_start(socket_fd);
 
+	if (err || container->state.self_contained)
+		return err;
+	err = rt_container_spec(container, &spec);
 	return err ? err : rt_birth_run_poststart(container);
 }
 
@@ -54,10 +58,12 @@ struct rt_error *rt_container_start(const struct rt_context *context, const char
 		return rt_fail(RT_WRONG_STATE, "cannot start '%s': it is %s", id, rt_status_name(status));
 	}
 	err = connect_start(&container, &socket_fd);
-	if (!err)
-		err = rt_init_start(socket_fd);
-	if (!err)
-		err = run_poststart(&container);
+	if (!err) {
+		err = let_run(&container, socket_fd);
+		/* A container is started once: what failed then is of no more use, and runtime.md wants it destroyed. */
+		if (err)
+			rt_warn_ignored(rt_container_destroy(&container));
+	}
 	if (err)
 		return rt_while(err, "cannot start '%s'", id);
 	return NULL;

@@ -26,11 +26,12 @@ struct rt_error *rt_state_store(int dir_fd, const struct rt_state *state)
 	_cleanup_free_ char *text = NULL;
 	struct rt_error *err;
 
-	json = json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:I, s:b, s:b, s:b, s:b, s:b, s:O*, s:O*}",
+	json = json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:I, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:O*, s:O*}",
 			 "ociVersion", RT_SPEC_VERSION, "id", state->id, "pid", (int)state->pid, "bundle", state->bundle,
 			 "rootfs", state->rootfs, "created", state->created, "owner", state->owner,
 			 "startTime", (json_int_t)state->start_time, "creating", state->creating, "restored", state->restored,
 			 "rootless", state->rootless, "systemdCgroup", state->systemd_cgroup, "rdtCreated", state->rdt_created,
+			 "selfContained", state->self_contained, "ownPidNamespace", state->own_pid_namespace,
 			 "cgroup", state->cgroup, "extra", state->extra);
 	if (!json)
 		return rt_fail(RT_SYSTEM, "cannot write the state of '%s' as JSON (is every name UTF-8?)", state->id);
@@ -69,6 +70,7 @@ static struct rt_error *parse_state(const struct rt_json *json, struct rt_state 
 	} flags[] = {
 		{ "creating", &state->creating }, { "restored", &state->restored }, { "rootless", &state->rootless },
 		{ "systemdCgroup", &state->systemd_cgroup }, { "rdtCreated", &state->rdt_created },
+		{ "selfContained", &state->self_contained }, { "ownPidNamespace", &state->own_pid_namespace },
 	};
 	struct rt_error *err;
 	int32_t pid = 0;

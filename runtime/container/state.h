@@ -24,6 +24,9 @@ struct rt_state {
 	bool rootless;
 	bool systemd_cgroup;
 	bool rdt_created; /* the resctrl group is ours to remove */
+	/* What start and delete would otherwise parse config.json for, each time. False where in doubt. */
+	bool self_contained; /* no poststart and poststop hooks, no intelRdt: they need not look into it */
+	bool own_pid_namespace; /* made for it: all its processes end with init */
 	json_t *cgroup; /* rt_cgroup_to_json(); NULL: none */
 	json_t *extra; /* what other layers keep here, by their name ("checkpoint"); NULL: nothing */
 };

@@ -40,7 +40,6 @@ static const struct rt_init_step create_steps[] = {
 	{ RT_PHASE_USER, "reporting ready", rt_step_report_ready },
 	{ RT_PHASE_USER, "waiting for start", rt_step_wait_for_start },
 	{ RT_PHASE_USER, "running hooks", rt_step_start_hooks },
-	{ RT_PHASE_USER, "setting process attributes", rt_step_final_attributes },
 	{ RT_PHASE_SEALED, "loading seccomp", rt_step_seal }, /* the filter may forbid all that stands above */
 	{ RT_PHASE_SEALED, "starting the process", rt_step_exec },
 	{ 0 },

@@ -110,10 +110,17 @@ static struct rt_error *take_off(struct worn *worn)
 	return NULL;
 }
 
+/* process.execCPUAffinity is, by the specification, not for a container's first process. */
+static const char *initial_affinity(const struct rt_init_plan *plan)
+{
+	return plan->rootfs ? NULL : plan->process->cpu_affinity_initial;
+}
+
+/* One that another process clones for us must not speak before that one has told us who it is. */
 static bool must_wait(const struct rt_init_plan *plan)
 {
-	return (plan->clone_flags & CLONE_NEWUSER) || (plan->cgroup && rt_cgroup_needs_adopt(plan->cgroup)) ||
-	       plan->process->cpu_affinity_initial;
+	return plan->enters_user_first || (plan->clone_flags & CLONE_NEWUSER) ||
+	       (plan->cgroup && rt_cgroup_needs_adopt(plan->cgroup)) || initial_affinity(plan);
 }
 
 static struct rt_error *clone_child(struct rt_init_plan *plan, const int sync[2], struct rt_init_process *process)
@@ -207,17 +214,18 @@ static struct rt_error *set_oom_score_adj(const struct rt_init_plan *plan, pid_t
 static struct rt_error *prepare_child(const struct rt_init_plan *plan, const struct rt_init_process *process)
 {
 	const struct rt_spec_process *want = plan->process;
+	bool waits = must_wait(plan); /* as the child was told, whatever is done by then */
 	struct rt_error *err = NULL;
 
 	if (plan->clone_flags & CLONE_NEWUSER)
 		err = rt_sys_write_id_maps(process->pid, &plan->spec->uid_mappings, &plan->spec->gid_mappings);
-	if (!err && want->cpu_affinity_initial)
-		err = rt_cpu_affinity_apply(want->cpu_affinity_initial, process->pid);
+	if (!err && initial_affinity(plan))
+		err = rt_cpu_affinity_apply(initial_affinity(plan), process->pid);
 	if (!err && plan->cgroup && rt_cgroup_needs_adopt(plan->cgroup))
 		err = rt_cgroup_adopt(plan->cgroup, process->pid);
 	if (!err && want->oom_score_adj)
 		err = set_oom_score_adj(plan, process->pid);
-	if (!err && must_wait(plan))
+	if (!err && waits)
 		err = rt_sync_send(process->sync_fd, RT_SYNC_GO, 0, -1);
 	return err;
 }

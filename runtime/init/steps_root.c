@@ -45,11 +45,15 @@ struct rt_error *rt_step_sysctl(struct rt_init_child *child)
 struct rt_error *rt_step_working_directory(struct rt_init_child *child)
 {
 	_cleanup_close_ int root = -1, made = -1;
+	struct rt_error *err;
 
 	root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0)
 		return rt_fail_errno("cannot open '/'");
-	return rt_make_dirs_in_root(root, child->plan->process->cwd, 0755, &made);
+	err = rt_make_dirs_in_root(root, child->plan->process->cwd, 0755, &made);
+	if (err)
+		return rt_while(err, "'process.cwd'");
+	return NULL;
 }
 
 struct rt_error *rt_step_seal_root(struct rt_init_child *child)

@@ -152,31 +152,34 @@ static bool has_variable(const char *const *env, const char *prefix)
 	return false;
 }
 
-/* The spec's environment and what runtimes add to it: HOME, and the variables of socket activation. */
+/* The spec's environment and what runtimes add to it: HOME, and the variables of socket activation. All of it lives until
+ * execve, or until the child ends. */
 static struct rt_error *make_environment(struct rt_init_child *child)
 {
 	const struct rt_spec_process *process = child->plan->process;
 	const char **env = calloc(process->env_count + 4, sizeof(*env));
 	struct rt_error *err = NULL;
 	size_t count = process->env_count;
-	char *home;
+	char *text;
 
 	if (!env)
 		return rt_error_oom();
+	child->env = env;
 	memcpy(env, process->env, count * sizeof(*env));
 	if (!has_variable(process->env, "HOME=")) {
-		err = find_home(process->user.uid, &home);
-		if (err) {
-			free(env);
+		err = find_home(process->user.uid, &text);
+		if (err)
 			return err;
-		}
-		env[count++] = home;
+		env[count++] = text;
 	}
 	if (child->plan->listen_fds) {
+		/* 1 only where it is the first process of a pid namespace. */
+		err = rt_format(&text, "LISTEN_PID=%d", getpid());
+		if (err)
+			return err;
 		env[count++] = child->plan->listen_fds;
-		env[count++] = "LISTEN_PID=1";
+		env[count++] = text;
 	}
-	child->env = env; /* lives until execve */
 	return NULL;
 }
 

@@ -59,6 +59,35 @@ static void check_mappings(struct rt_loader *loader)
 	}
 }
 
+/* Without any maps something else is wrong, and told already. */
+static bool has_mapping(const struct rt_id_maps *maps, uint32_t id)
+{
+	if (maps->count == 0)
+		return true;
+	for (size_t i = 0; i < maps->count; i++)
+		if (id - maps->entries[i].container_id < maps->entries[i].size)
+			return true;
+	return false;
+}
+
+/* The kernel would say no more than "Invalid argument", and late. */
+static void check_user(struct rt_loader *loader)
+{
+	const struct rt_spec_namespace *namespace = &loader->spec->namespaces[RT_NS_USER];
+	const struct rt_spec_user *user = &loader->spec->process.user;
+	const struct rt_id_maps *gids = &loader->spec->gid_mappings;
+
+	if (!namespace->wanted || namespace->path)
+		return;
+	if (!has_mapping(&loader->spec->uid_mappings, user->uid))
+		reject(loader, "process.user", "uid", "isn't among the ids of 'linux.uidMappings'");
+	if (!has_mapping(gids, user->gid))
+		reject(loader, "process.user", "gid", "isn't among the ids of 'linux.gidMappings'");
+	for (size_t i = 0; i < user->additional_gid_count; i++)
+		if (!has_mapping(gids, user->additional_gids[i]))
+			reject(loader, "process.user", "additionalGids", "has an id that isn't in 'linux.gidMappings'");
+}
+
 static void check_offsets(struct rt_loader *loader)
 {
 	const struct rt_spec *spec = loader->spec;
@@ -196,8 +225,8 @@ static void check_memory_policy(struct rt_loader *loader)
 void rt_validate(struct rt_loader *loader)
 {
 	static void (*const rules[])(struct rt_loader * loader) = {
-		check_names,	   check_mappings, check_offsets,	check_paths,
-		check_net_devices, check_sysctl,   check_memory_policy,
+		check_names, check_mappings,	check_user,   check_offsets,
+		check_paths, check_net_devices, check_sysctl, check_memory_policy,
 	};
 
 	for (size_t i = 0; i < RT_ARRAY_SIZE(rules) && !loader->err; i++)

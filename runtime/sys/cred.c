@@ -19,6 +19,12 @@ static bool setgroups_is_denied(void)
 	return err ? err->errnum == ENOENT : rt_str_starts(text, "deny");
 }
 
+/* What EINVAL means for an id. */
+static const char *unmapped(void)
+{
+	return errno == EINVAL ? " (not an id of this user namespace)" : "";
+}
+
 static struct rt_error *set_groups(const uint32_t *gids, size_t count)
 {
 	_Static_assert(sizeof(gid_t) == sizeof(uint32_t), "gids are 32 bits wide");
@@ -26,7 +32,7 @@ static struct rt_error *set_groups(const uint32_t *gids, size_t count)
 	if (setgroups(count, gids) == 0)
 		return NULL;
 	if (errno != EPERM || count > 0)
-		return rt_fail_errno("cannot set supplementary groups");
+		return rt_fail_errno("cannot set supplementary groups%s", unmapped());
 	if (getgroups(0, NULL) == 0 || setgroups_is_denied())
 		return NULL;
 	return rt_fail_with(EPERM, "cannot drop supplementary groups");
@@ -39,9 +45,9 @@ struct rt_error *rt_sys_set_user(uid_t uid, gid_t gid, const uint32_t *additiona
 	if (err)
 		return err;
 	if (setresgid(gid, gid, gid) < 0)
-		return rt_fail_errno("cannot become group %u", gid);
+		return rt_fail_errno("cannot become group %u%s", gid, unmapped());
 	if (setresuid(uid, uid, uid) < 0)
-		return rt_fail_errno("cannot become user %u", uid);
+		return rt_fail_errno("cannot become user %u%s", uid, unmapped());
 	return NULL;
 }
 

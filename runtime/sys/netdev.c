@@ -7,7 +7,6 @@
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
-#include <sched.h>
 #include <sys/socket.h>
 
 /* One answer fits in this: the kernel sizes its dumps by the reader's buffer, up to 32 KiB. */
@@ -76,8 +75,10 @@ static struct rt_error *converse(int fd, const struct request *request,
 		ssize_t got = recv(fd, room, ANSWER_ROOM, 0);
 		int left = (int)got;
 
+		if (got < 0 && errno == EINTR)
+			continue;
 		if (got < 0)
-			return errno == EINTR ? NULL : rt_fail_errno("cannot hear the kernel");
+			return rt_fail_errno("cannot hear the kernel");
 		for (const struct nlmsghdr *at = (void *)room; NLMSG_OK(at, (unsigned)left); at = NLMSG_NEXT(at, left)) {
 			if (at->nlmsg_type == NLMSG_DONE)
 				return NULL;
@@ -199,24 +200,6 @@ static struct rt_error *settle(int fd, struct device *device, const char *name)
 	return NULL;
 }
 
-/* A socket belongs for good to the namespace it was opened in. */
-static struct rt_error *open_rtnetlink_in(int namespace_fd, int *ret)
-{
-	_cleanup_close_ int own = -1;
-	struct rt_error *err, *second;
-
-	err = rt_sys_open_namespace("/proc/self/ns/net", RT_NS_NETWORK, &own);
-	if (!err)
-		err = rt_sys_setns(namespace_fd, CLONE_NEWNET);
-	if (err)
-		return err;
-	err = open_rtnetlink(ret);
-	second = rt_sys_setns(own, CLONE_NEWNET);
-	if (err)
-		rt_error_free(second);
-	return err ? err : second;
-}
-
 static struct rt_error *move_device(int here, int there, int namespace_fd, const struct rt_spec_net_device *wanted)
 {
 	const char *name = wanted->name ? wanted->name : wanted->host_name;
@@ -248,7 +231,7 @@ struct rt_error *rt_sys_move_net_devices(const struct rt_spec_net_device *device
 	if (!err)
 		err = open_rtnetlink(&here);
 	if (!err)
-		err = open_rtnetlink_in(namespace_fd, &there);
+		err = rt_sys_socket_in(namespace_fd, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE, &there);
 	for (size_t i = 0; i < count && !err; i++) {
 		err = move_device(here, there, namespace_fd, &devices[i]);
 		if (err)

@@ -200,14 +200,52 @@ struct rt_error *rt_sys_write_time_offsets(const struct rt_spec_time_offset *mon
 	return rt_write_file_at(AT_FDCWD, "/proc/self/timens_offsets", text);
 }
 
-struct rt_error *rt_sys_loopback_up(void)
+struct rt_error *rt_sys_socket_in(int namespace_fd, int domain, int type, int protocol, int *ret)
+{
+	_cleanup_close_ int own = -1;
+	struct rt_error *err, *second;
+
+	err = rt_sys_open_namespace("/proc/self/ns/net", RT_NS_NETWORK, &own);
+	if (!err)
+		err = rt_sys_setns(namespace_fd, CLONE_NEWNET);
+	if (err)
+		return err;
+	*ret = socket(domain, type | SOCK_CLOEXEC, protocol);
+	if (*ret < 0)
+		err = rt_fail_errno("cannot open a socket");
+	second = rt_sys_setns(own, CLONE_NEWNET);
+	if (err)
+		rt_error_free(second);
+	return err ? err : second;
+}
+
+static struct rt_error *raise_loopback(int socket_fd)
 {
 	struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+
+	if (ioctl(socket_fd, SIOCSIFFLAGS, &request) < 0)
+		return rt_fail_errno("cannot bring the loopback interface up");
+	return NULL;
+}
+
+struct rt_error *rt_sys_loopback_up(void)
+{
 	_cleanup_close_ int socket_fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
 	if (socket_fd < 0)
 		return rt_fail_errno("cannot open a socket");
-	if (ioctl(socket_fd, SIOCSIFFLAGS, &request) < 0)
-		return rt_fail_errno("cannot bring the loopback interface up");
-	return NULL;
+	return raise_loopback(socket_fd);
+}
+
+struct rt_error *rt_sys_loopback_up_of(pid_t pid)
+{
+	_cleanup_close_ int namespace_fd = -1, socket_fd = -1;
+	struct rt_error *err;
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
+	err = rt_sys_open_namespace(path, RT_NS_NETWORK, &namespace_fd);
+	if (!err)
+		err = rt_sys_socket_in(namespace_fd, AF_INET, SOCK_DGRAM, 0, &socket_fd);
+	return err ? err : raise_loopback(socket_fd);
 }

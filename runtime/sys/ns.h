@@ -28,5 +28,9 @@ struct rt_error *rt_sys_make_user_namespace(const struct rt_id_maps *uids, const
 /* Offsets of the time namespace that our next child enters (after rt_sys_unshare(CLONE_NEWTIME)). */
 struct rt_error *rt_sys_write_time_offsets(const struct rt_spec_time_offset *monotonic, const struct rt_spec_time_offset *boottime) _must_check_;
 
-/* Brings the loopback interface of this network namespace up (netlink-free: one ioctl). */
+/* Brings the loopback interface up (netlink-free: one ioctl): of this network namespace, or of that a process is in. */
 struct rt_error *rt_sys_loopback_up(void) _must_check_;
+struct rt_error *rt_sys_loopback_up_of(pid_t pid) _must_check_;
+
+/* socket(2) in another network namespace: a socket belongs for good to the one it was opened in. Close-on-exec. */
+struct rt_error *rt_sys_socket_in(int namespace_fd, int domain, int type, int protocol, int *ret) _must_check_;

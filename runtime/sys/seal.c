@@ -19,8 +19,6 @@
 #endif
 
 #define SELF "/proc/self/exe"
-/* Holds our pid, which execve keeps: a value that somebody else left in the environment means nothing to us. */
-#define SEAL_MARK "_RT_SEALED_PID"
 
 struct rt_error *rt_sys_load_filter(const struct sock_filter *program, uint16_t length, unsigned flags,
 				    int *ret_listener)
@@ -197,7 +195,7 @@ static struct rt_error *copy_to_memory(int *ret)
 
 static bool has_own_mark(void)
 {
-	const char *mark = getenv(SEAL_MARK);
+	const char *mark = getenv(RT_SEAL_MARK);
 	uint64_t pid;
 
 	return mark && rt_str_to_u64(mark, &pid) && pid == (uint64_t)getpid();
@@ -208,7 +206,7 @@ static struct rt_error *run_again_from(int fd, char **argv)
 	char mark[32];
 
 	snprintf(mark, sizeof(mark), "%d", getpid());
-	if (setenv(SEAL_MARK, mark, 1) < 0)
+	if (setenv(RT_SEAL_MARK, mark, 1) < 0)
 		return rt_error_oom();
 	syscall(SYS_execveat, fd, "", argv, environ, AT_EMPTY_PATH);
 	return rt_fail_errno("cannot run the runtime's sealed binary");
@@ -224,7 +222,7 @@ struct rt_error *rt_sys_seal_self(char **argv)
 	if (err)
 		return err;
 	if (again) {
-		unsetenv(SEAL_MARK);
+		unsetenv(RT_SEAL_MARK);
 		/* execveat by descriptor leaves its number as the name of the process. */
 		if (sealed)
 			return rt_sys_set_name("rt");

@@ -9,6 +9,10 @@
 #include <linux/filter.h>
 #include <stdint.h>
 
+/* Variable of the environment that tells the second run that it is one. Holds our pid, which execve keeps: a value that
+ * somebody else left there means nothing to us. */
+#define RT_SEAL_MARK "_RT_SEALED_PID"
+
 /* Puts a program on the calling thread, or with SECCOMP_FILTER_FLAG_TSYNC on all. With SECCOMP_FILTER_FLAG_NEW_LISTENER
  * in `flags` *ret_listener is the caller's to close (close-on-exec), else it is left alone and may be NULL. Needs
  * no_new_privs or CAP_SYS_ADMIN. */
@@ -28,3 +32,7 @@ struct rt_error *rt_sys_exec(const char *path, const char *const *args, const ch
  * environment, from a detached read-only mount, or, where we may not mount, from a sealed copy in memory. Returns where
  * nothing (more) is to be done; to be called before anything else, as all but descriptors is lost. */
 struct rt_error *rt_sys_seal_self(char **argv) _must_check_;
+
+/* The same, from the mount only, and before the C library is started: a program that is started twice need not pay for
+ * that twice. Comes back silently where that can't be done; rt_sys_seal_self() must be called either way. x86-64. */
+void rt_sys_seal_early(char **argv, char **envp);

@@ -30,6 +30,20 @@ static void names_need_a_uts_namespace(void **state)
 	rt_spec_free(load(CONFIG(",'hostname':''")));
 }
 
+static void the_ids_of_the_process_have_a_mapping(void **state)
+{
+#define AS(user) CONFIG(",'process':{'cwd':'/','args':['sh'],'user':{" user "}},'linux':{'namespaces':[{'type':'user'}]," MAPS "}")
+	static const struct refusal list[] = {
+		{AS("'uid':10"), "'process.user.uid' isn't among the ids of 'linux.uidMappings'"},
+		{AS("'gid':10"), "'process.user.gid' isn't among the ids of 'linux.gidMappings'"},
+		{AS("'additionalGids':[9,4294967295]"),
+		 "'process.user.additionalGids' has an id that isn't in 'linux.gidMappings'"},
+	};
+
+	assert_all_refused(list);
+	rt_spec_free(load(AS("'uid':9,'gid':9,'additionalGids':[0,9]")));
+}
+
 static void maps_go_with_a_user_namespace(void **state)
 {
 	static const struct refusal list[] = {
@@ -186,6 +200,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(namespaces_are_known_and_given_once),
 		cmocka_unit_test(names_need_a_uts_namespace),
+		cmocka_unit_test(the_ids_of_the_process_have_a_mapping),
 		cmocka_unit_test(maps_go_with_a_user_namespace),
 		cmocka_unit_test(masks_need_a_mount_namespace),
 		cmocka_unit_test(sysctls_belong_to_a_namespace_of_the_container),

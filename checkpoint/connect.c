@@ -1,0 +1,317 @@
+#include "checkpoint/connect.h"
+
+#include "checkpoint/manifest.h"
+#include "runtime/base/fs.h"
+#include "runtime/base/str.h"
+#include "runtime/sys/ns.h"
+
+#include <fcntl.h>
+
+void rt_connection_deinit(struct rt_connection *connection)
+{
+	for (size_t i = 0; i < connection->count; i++)
+		rt_closep(&connection->fds[i]);
+	*connection = RT_CONNECTION_NULL;
+}
+
+static const char *word_of(Rt__NamespaceKind kind)
+{
+	switch (kind) {
+	case RT__NAMESPACE_KIND__NAMESPACE_NETWORK:
+		return "net";
+	case RT__NAMESPACE_KIND__NAMESPACE_PID:
+		return "pid";
+	case RT__NAMESPACE_KIND__NAMESPACE_IPC:
+		return "ipc";
+	case RT__NAMESPACE_KIND__NAMESPACE_UTS:
+		return "uts";
+	case RT__NAMESPACE_KIND__NAMESPACE_TIME:
+		return "time";
+	case RT__NAMESPACE_KIND__NAMESPACE_USER:
+		return "user";
+	default:
+		return NULL; /* CRIU can't join the others */
+	}
+}
+
+static bool has_key(const char *key)
+{
+	return key && *key;
+}
+
+static struct rt_error *declare_namespace(struct rt_criu_opts *options, const Rt__Namespace *namespace)
+{
+	_cleanup_free_ char *text = NULL;
+	struct rt_error *err;
+
+	if (namespace->origin != RT__NAMESPACE_ORIGIN__NAMESPACE_JOINED || !has_key(namespace->external_key))
+		return NULL;
+	err = rt_format(&text, "%s[%llu]:%s", word_of(namespace->kind), (unsigned long long)namespace->inode,
+			namespace->external_key);
+	return err ? err : rt_criu_opts_add_external(options, text);
+}
+
+/* Pipes and sockets need no declaration, a restore inherits them by their number. */
+static struct rt_error *declare_stream(struct rt_criu_opts *options, const Rt__Stream *stream)
+{
+	if (!has_key(stream->key) || stream->same_as >= 0)
+		return NULL;
+	if (!rt_str_starts(stream->key, "file[") && !rt_str_starts(stream->key, "tty["))
+		return NULL;
+	return rt_criu_opts_add_external(options, stream->key);
+}
+
+struct rt_error *rt_connect_for_dump(struct rt_criu_opts *options, const Rt__Container *container)
+{
+	struct rt_error *err = NULL;
+
+	for (size_t i = 0; i < container->n_mounts && !err; i++)
+		if (has_key(container->mounts[i]->external_key))
+			err = rt_criu_opts_add_mount(options, container->mounts[i]->external_key, container->mounts[i]->external_key);
+	for (size_t i = 0; i < container->n_namespaces && !err; i++)
+		err = declare_namespace(options, container->namespaces[i]);
+	for (size_t i = 0; i < container->n_streams && !err; i++)
+		err = declare_stream(options, container->streams[i]);
+	return err;
+}
+
+/* The new config's source for this destination: another bundle, another host may have it elsewhere. */
+static const struct rt_spec_mount *configured(const struct rt_spec *spec, const char *destination)
+{
+	for (size_t i = spec->mount_count; i > 0; i--)
+		if (rt_str_equal(spec->mounts[i - 1].destination, destination))
+			return &spec->mounts[i - 1];
+	return NULL;
+}
+
+/* The new cgroup's directory in the hierarchy that is mounted under this name: "/sys/fs/cgroup/memory" is for "memory". */
+static const struct rt_cgroup_hierarchy *hierarchy_of(const struct rt_cgroup_view *view, const char *destination)
+{
+	const char *name = strrchr(destination, '/') + 1;
+
+	for (size_t i = 0; i < view->count; i++)
+		if (rt_str_equal(view->hierarchies[i].mount_name, name))
+			return &view->hierarchies[i];
+	for (size_t i = 0; i < view->count; i++)
+		if (!*view->hierarchies[i].controllers)
+			return &view->hierarchies[i];
+	return NULL;
+}
+
+static struct rt_error *find_cgroup_source(const struct rt_container *container, const Rt__Mount *mount, char **ret)
+{
+	struct rt_cgroup_view view;
+	const struct rt_cgroup_hierarchy *hierarchy;
+
+	if (!container->cgroup)
+		return rt_fail(RT_CONFIG, "'%s' shows a cgroup, but the container has none", mount->destination);
+	view = rt_cgroup_view(container->cgroup);
+	hierarchy = hierarchy_of(&view, mount->destination);
+	if (!hierarchy)
+		return rt_fail(RT_CONFIG, "this host has no cgroup hierarchy for '%s'", mount->destination);
+	return rt_format(ret, "%s%s", hierarchy->mount_point, rt_str_equal(hierarchy->path, "/") ? "" : hierarchy->path);
+}
+
+static struct rt_error *find_source(const struct rt_container *container, const struct rt_spec *spec, const Rt__Mount *mount,
+				    char **ret)
+{
+	const struct rt_spec_mount *wanted = configured(spec, mount->destination);
+
+	if (rt_str_starts(mount->type, "cgroup"))
+		return find_cgroup_source(container, mount, ret);
+	if (mount->masked)
+		return rt_format(ret, "/dev/null");
+	if (wanted && wanted->source && *wanted->source == '/')
+		return rt_format(ret, "%s", wanted->source);
+	if (wanted && wanted->source)
+		return rt_format(ret, "%s/%s", container->state.bundle, wanted->source);
+	return rt_format(ret, "%s", mount->source);
+}
+
+/* CRIU does not make mount points. Inside another mount they are there or come with it. */
+static struct rt_error *make_mount_point(int rootfs_fd, const Rt__Container *described, const Rt__Mount *mount)
+{
+	_cleanup_close_ int fd = -1;
+
+	for (size_t i = 0; i < described->n_mounts; i++) {
+		const char *other = described->mounts[i]->destination;
+		size_t length = strlen(other);
+
+		if (described->mounts[i] != mount && strncmp(mount->destination, other, length) == 0 &&
+		    mount->destination[length] == '/')
+			return NULL;
+	}
+	/* What lies on the container's own /proc, /sys and /dev is not on the root filesystem. */
+	if (rt_str_starts(mount->destination, "/proc/") || rt_str_starts(mount->destination, "/sys/") ||
+	    rt_str_starts(mount->destination, "/dev/"))
+		return NULL;
+	if (mount->is_directory)
+		return rt_make_dirs_in_root(rootfs_fd, mount->destination, 0755, &fd);
+	return rt_make_file_in_root(rootfs_fd, mount->destination, 0755, &fd);
+}
+
+static struct rt_error *restore_mount(struct rt_criu_opts *options, const struct rt_container *container,
+				      const struct rt_spec *spec, int rootfs_fd, const Rt__Container *described,
+				      const Rt__Mount *mount)
+{
+	_cleanup_free_ char *source = NULL;
+	struct rt_error *err;
+
+	if (!has_key(mount->external_key))
+		return NULL;
+	err = find_source(container, spec, mount, &source);
+	if (!err && access(source, F_OK) < 0)
+		err = rt_fail_errno("its source '%s' on this host", source);
+	if (!err)
+		err = make_mount_point(rootfs_fd, described, mount);
+	if (!err)
+		err = rt_criu_opts_add_mount(options, mount->external_key, source);
+	if (err)
+		return rt_while(err, "mount '%s'", mount->destination);
+	return NULL;
+}
+
+static enum rt_namespace_kind spec_kind(Rt__NamespaceKind kind)
+{
+	for (int i = 0; i < RT_NS_KINDS; i++) {
+		const char *word = word_of(kind);
+
+		if (word && rt_str_equal(rt_namespace_file((enum rt_namespace_kind)i), word))
+			return (enum rt_namespace_kind)i;
+	}
+	return RT_NS_KINDS;
+}
+
+static struct rt_error *restore_namespace(struct rt_criu_opts *options, const struct rt_spec *spec,
+					  const Rt__Namespace *namespace, struct rt_connection *connection)
+{
+	enum rt_namespace_kind kind = spec_kind(namespace->kind);
+	const char *path = kind < RT_NS_KINDS ? spec->namespaces[kind].path : NULL;
+	struct rt_error *err;
+	int fd;
+
+	if (namespace->origin != RT__NAMESPACE_ORIGIN__NAMESPACE_JOINED)
+		return NULL;
+	if (!path)
+		return rt_fail(RT_CONFIG, "the checkpointed container had joined a %s namespace, so 'linux.namespaces' must give the path of one",
+			       word_of(namespace->kind) ? word_of(namespace->kind) : "mount or cgroup");
+	err = rt_sys_open_namespace(path, kind, &fd);
+	if (err)
+		return err;
+	if (!has_key(namespace->external_key)) {
+		close(fd);
+		return rt_criu_opts_add_join(options, word_of(namespace->kind), path, NULL);
+	}
+	connection->fds[connection->count++] = fd;
+	return rt_criu_opts_add_inherited(options, namespace->external_key, fd);
+}
+
+/* Our own stream takes the place of the one that came from outside. The descriptor gets a number above the standard streams, as CRIU
+ * uses those itself. */
+static struct rt_error *restore_stream(struct rt_criu_opts *options, const Rt__Stream *stream, struct rt_connection *connection)
+{
+	int fd;
+
+	if (!has_key(stream->key) || stream->same_as >= 0)
+		return NULL;
+	fd = fcntl((int)stream->fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	if (fd < 0)
+		return rt_fail_errno("standard stream %u of the container has to be replaced, but ours is not open", stream->fd);
+	connection->fds[connection->count++] = fd;
+	return rt_criu_opts_add_inherited(options, stream->key, fd);
+}
+
+static struct rt_error *restore_cgroups(struct rt_criu_opts *options, const struct rt_container *container)
+{
+	struct rt_cgroup_view view;
+	struct rt_error *err = NULL;
+
+	if (!container->cgroup)
+		return NULL;
+	view = rt_cgroup_view(container->cgroup);
+	for (size_t i = 0; i < view.count && !err; i++) {
+		const char *controllers = view.hierarchies[i].controllers;
+
+		/* v2 has no name in CRIU's list: without one the path counts for all that have none of their own. */
+		err = rt_criu_opts_add_cgroup_root(options, *controllers ? controllers : NULL, view.hierarchies[i].path);
+	}
+	return err;
+}
+
+struct rt_error *rt_connect_for_restore(struct rt_criu_opts *options, const struct rt_container *container,
+					const struct rt_spec *spec, int rootfs_fd, const Rt__Container *described,
+					struct rt_connection *connection)
+{
+	struct rt_error *err = NULL;
+
+	for (size_t i = 0; i < described->n_mounts && !err; i++)
+		err = restore_mount(options, container, spec, rootfs_fd, described, described->mounts[i]);
+	for (size_t i = 0; i < described->n_namespaces && !err; i++)
+		err = restore_namespace(options, spec, described->namespaces[i], connection);
+	for (size_t i = 0; i < described->n_streams && i <= STDERR_FILENO && !err; i++)
+		err = restore_stream(options, described->streams[i], connection);
+	return err ? err : restore_cgroups(options, container);
+}
+
+static struct rt_error *assume_mount(Rt__Container *into, const char *destination, const char *source, bool masked, bool is_directory)
+{
+	Rt__Mount *made;
+	struct rt_error *err = rt_manifest_append(&into->mounts, &into->n_mounts, &rt__mount__descriptor, &made);
+
+	if (!err)
+		err = rt_manifest_set(&made->destination, destination);
+	if (!err)
+		err = rt_manifest_set(&made->external_key, destination);
+	if (!err)
+		err = rt_manifest_set(&made->source, source);
+	if (err)
+		return err;
+	made->masked = masked;
+	made->is_directory = is_directory;
+	return NULL;
+}
+
+static bool is_bind(const struct rt_spec_mount *mount)
+{
+	if (mount->type && rt_str_equal(mount->type, "bind"))
+		return true;
+	for (size_t i = 0; i < mount->option_count; i++)
+		if (rt_str_equal(mount->options[i], "bind") || rt_str_equal(mount->options[i], "rbind"))
+			return true;
+	return false;
+}
+
+static bool is_directory(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+struct rt_error *rt_connect_assume(const struct rt_spec *spec, int rootfs_fd, Rt__Container *into)
+{
+	struct rt_error *err = NULL;
+
+	for (size_t i = 0; i < spec->mount_count && !err; i++) {
+		const struct rt_spec_mount *mount = &spec->mounts[i];
+
+		if (is_bind(mount) && mount->source)
+			err = assume_mount(into, mount->destination, mount->source, false, is_directory(mount->source));
+	}
+	/* Masked directories are tmpfs of their own; only files are tied to the host. More keys than the images have do no harm. */
+	for (size_t i = 0; i < spec->masked_path_count && !err; i++)
+		err = assume_mount(into, spec->masked_paths[i], "/dev/null", true, false);
+	for (int kind = 0; kind < RT_NS_KINDS && !err; kind++) {
+		Rt__Namespace *made;
+
+		if (!spec->namespaces[kind].path || (kind != RT_NS_NETWORK && kind != RT_NS_PID))
+			continue;
+		err = rt_manifest_append(&into->namespaces, &into->n_namespaces, &rt__namespace__descriptor, &made);
+		if (err)
+			return err;
+		made->kind = kind == RT_NS_NETWORK ? RT__NAMESPACE_KIND__NAMESPACE_NETWORK : RT__NAMESPACE_KIND__NAMESPACE_PID;
+		made->origin = RT__NAMESPACE_ORIGIN__NAMESPACE_JOINED;
+		err = rt_manifest_set(&made->external_key, kind == RT_NS_NETWORK ? "extRootNetNS" : "extRootPidNS");
+	}
+	return err;
+}

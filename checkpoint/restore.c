@@ -1,0 +1,324 @@
+#include "checkpoint/checkpoint.h"
+
+#include "checkpoint/connect.h"
+#include "checkpoint/criulog.h"
+#include "checkpoint/images.h"
+#include "checkpoint/manifest.h"
+#include "checkpoint/rpc.h"
+#include "runtime/base/fs.h"
+#include "runtime/base/log.h"
+#include "runtime/base/proc.h"
+#include "runtime/base/str.h"
+#include "runtime/container/birth.h"
+#include "runtime/sys/mount.h"
+#include "runtime/sys/ns.h"
+#include "runtime/tty/tty.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+
+#define LOG_FILE "restore.log"
+
+struct restore {
+	const struct rt_restore_options *options;
+	struct rt_birth birth;
+	int image_fd, work_fd, rootfs_fd;
+	Rt__Manifest *manifest; /* NULL: the images are another runtime's */
+	Rt__Container *assumed; /* in its place */
+	struct rt_criu_opts criu_options;
+	struct rt_connection connection;
+	struct rt_criu *criu;
+	struct rt_init_process process;
+	int master;
+};
+
+static void restore_deinit(struct restore *restore)
+{
+	rt_criu_close(restore->criu);
+	rt_criu_opts_deinit(&restore->criu_options);
+	rt_connection_deinit(&restore->connection);
+	rt_manifest_free(restore->manifest);
+	if (restore->assumed)
+		rt__container__free_unpacked(restore->assumed, NULL);
+	rt_init_process_deinit(&restore->process);
+	rt_closep(&restore->master);
+	rt_closep(&restore->rootfs_fd);
+	rt_closep(&restore->work_fd);
+	rt_closep(&restore->image_fd);
+	rt_birth_deinit(&restore->birth);
+}
+
+static struct rt_error *load_images(struct restore *restore)
+{
+	Img__Inventory *inventory;
+	struct rt_error *err;
+
+	err = rt_criu_open_directories(&restore->options->criu, false, &restore->image_fd, &restore->work_fd);
+	if (!err)
+		err = rt_images_inventory(restore->image_fd, &inventory);
+	if (err)
+		return err;
+	rt_unpack_free(&inventory->base);
+	err = rt_manifest_load(restore->image_fd, &restore->manifest);
+	if (!err && restore->manifest)
+		err = rt_manifest_verify(restore->image_fd, restore->manifest, 0);
+	return err;
+}
+
+static const Rt__Container *described(const struct restore *restore)
+{
+	return restore->manifest ? restore->manifest->container : restore->assumed;
+}
+
+static struct rt_error *open_rootfs(struct restore *restore)
+{
+	struct rt_container *container = &restore->birth.container;
+	const struct rt_spec *spec = container->spec;
+	_cleanup_free_ char *path = NULL;
+	struct rt_error *err;
+
+	if (*spec->root_path == '/')
+		err = rt_format(&path, "%s", spec->root_path);
+	else
+		err = rt_format(&path, "%s/%s", container->state.bundle, spec->root_path);
+	if (!err)
+		err = rt_real_path(path, &container->state.rootfs);
+	if (err)
+		return rt_while(err, "finding the root filesystem");
+	restore->rootfs_fd = open(container->state.rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (restore->rootfs_fd < 0)
+		return rt_fail_errno("cannot open the root filesystem '%s'", container->state.rootfs);
+	if (restore->manifest)
+		return NULL;
+	restore->assumed = calloc(1, sizeof(*restore->assumed));
+	if (!restore->assumed)
+		return rt_error_oom();
+	rt__container__init(restore->assumed);
+	return rt_connect_assume(spec, restore->rootfs_fd, restore->assumed);
+}
+
+static struct rt_error *set_options(struct restore *restore)
+{
+	const struct rt_criu_settings *settings = &restore->options->criu;
+	const struct rt_container *container = &restore->birth.container;
+	Criu__Opts *opts = &restore->criu_options.opts;
+	struct rt_arena *arena = &restore->criu_options.arena;
+	struct rt_error *err;
+
+	err = rt_criu_opts_fill(&restore->criu_options, settings, container->spec, restore->image_fd, restore->work_fd, LOG_FILE);
+	if (!err)
+		err = rt_connect_for_restore(&restore->criu_options, container, container->spec, restore->rootfs_fd,
+					     described(restore), &restore->connection);
+	if (err)
+		return err;
+	opts->root = container->state.rootfs;
+	opts->has_rst_sibling = opts->rst_sibling = 1; /* our child, to wait for */
+	if (settings->lsm_profile && !(opts->lsm_profile = rt_arena_printf(arena, "%s", settings->lsm_profile)))
+		return rt_error_oom();
+	if (settings->lsm_mount_context && !(opts->lsm_mount_context = rt_arena_printf(arena, "%s", settings->lsm_mount_context)))
+		return rt_error_oom();
+	return NULL;
+}
+
+static struct rt_error *mount_rootfs(const char *rootfs)
+{
+	const struct rt_mount_attributes slave = { .propagation = MS_SLAVE, .user_namespace_fd = -1 };
+	_cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int tree = -1, target = -1;
+	struct rt_error *err;
+
+	if (root < 0)
+		return rt_fail_errno("cannot open '/'");
+	err = rt_sys_set_mount_attributes(root, "", RT_MOUNT_RECURSIVE, &slave);
+	if (err)
+		return err;
+	/* The descriptor from before is of the other namespace. */
+	target = open(rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (target < 0)
+		return rt_fail_errno("cannot open the root filesystem '%s'", rootfs);
+	err = rt_sys_clone_tree(target, "", RT_MOUNT_RECURSIVE, &tree);
+	return err ? err : rt_sys_attach(tree, target);
+}
+
+/* CRIU mounts below its image directory, which it enters through our descriptor: that must be one of its own mount namespace. */
+static struct rt_error *reopen_directories(struct restore *restore)
+{
+	_cleanup_close_ int image_fd = -1, work_fd = -1;
+	struct rt_error *err = rt_criu_open_directories(&restore->options->criu, false, &image_fd, &work_fd);
+
+	if (err)
+		return err;
+	if (dup3(image_fd, restore->image_fd, O_CLOEXEC) < 0 || dup3(work_fd, restore->work_fd, O_CLOEXEC) < 0)
+		return rt_fail_errno("cannot duplicate a descriptor");
+	return NULL;
+}
+
+static struct rt_error *start_in_namespace(struct restore *restore)
+{
+	struct rt_error *err;
+
+	err = mount_rootfs(restore->birth.container.state.rootfs);
+	if (!err)
+		err = reopen_directories(restore);
+	if (!err)
+		err = rt_criu_start(&(struct rt_criu_options){
+			.fds = restore->connection.fds,
+			.fd_count = restore->connection.count,
+			.flags = restore->options->criu.shell_job ? RT_CRIU_SHELL_JOB : 0,
+		}, &restore->criu);
+	return err;
+}
+
+/* CRIU wants the root to be a mount of its own, on one that is not shared. It gets a mount namespace for that: whatever
+ * becomes of it and of us, no mount is left on the host. Our own, and the directory we were in, are put on again as soon as
+ * CRIU was born into the other. */
+static struct rt_error *start_criu(struct restore *restore)
+{
+	_cleanup_close_ int own = -1, here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct rt_error *err, *second;
+
+	if (here < 0)
+		return rt_fail_errno("cannot open the current directory");
+	err = rt_sys_open_namespace("/proc/self/ns/mnt", RT_NS_MOUNT, &own);
+	if (!err)
+		err = rt_sys_unshare(CLONE_NEWNS);
+	if (err)
+		return err;
+	err = start_in_namespace(restore);
+	second = rt_sys_setns(own, CLONE_NEWNS);
+	if (!second && fchdir(here) < 0)
+		second = rt_fail_errno("cannot go back to the current directory");
+	if (err)
+		rt_error_free(second);
+	return err ? err : second;
+}
+
+static bool has_own_network(const struct rt_spec *spec)
+{
+	return spec->namespaces[RT_NS_NETWORK].wanted && !spec->namespaces[RT_NS_NETWORK].path;
+}
+
+/* Namespaces exist, nothing lives in them yet: the loopback first, as connections over it are restored later on, then whoever makes
+ * the network and else. */
+static struct rt_error *namespaces_stand(struct restore *restore, pid_t pid)
+{
+	struct rt_error *err = NULL;
+
+	if (has_own_network(restore->birth.container.spec))
+		err = rt_sys_loopback_up_of(pid);
+	return err ? err : rt_birth_run_hooks(&restore->birth, pid);
+}
+
+static struct rt_error *take_master(struct restore *restore, int master)
+{
+	const char *path = restore->options->create.console_socket;
+	struct rt_error *err;
+
+	if (!path) {
+		restore->master = master;
+		return NULL;
+	}
+	err = rt_console_send(path, master);
+	close(master);
+	return err;
+}
+
+/* Everything stands and waits for our answer; a failure now makes CRIU kill it all. */
+static struct rt_error *all_restored(struct restore *restore, pid_t pid)
+{
+	const struct rt_create_options *create = &restore->options->create;
+	struct rt_error *err;
+
+	err = rt_pidfd_open(pid, &restore->process.pidfd);
+	if (!err && restore->process.pidfd < 0)
+		return rt_fail(RT_SYSTEM, "the restored process has ended");
+	if (err)
+		return err;
+	restore->process.pid = pid;
+	restore->birth.container.state.restored = true;
+	return rt_birth_complete(&restore->birth, pid, restore->process.pidfd, create->pid_file, create->pidfd_socket);
+}
+
+static struct rt_error *notify(void *userdata, struct rt_criu_notification *notification)
+{
+	struct restore *restore = userdata;
+
+	if (rt_str_equal(notification->script, "setup-namespaces"))
+		return namespaces_stand(restore, notification->pid);
+	if (rt_str_equal(notification->script, "post-restore"))
+		return all_restored(restore, notification->pid);
+	if (rt_str_equal(notification->script, "orphan-pts-master") && notification->fd >= 0)
+		return take_master(restore, rt_take_fd(notification->fd));
+	return NULL;
+}
+
+static struct rt_error *ask_for_restore(struct restore *restore)
+{
+	const struct rt_criu_handler handler = { .notify = notify, .userdata = restore };
+	Criu__Request request = CRIU__REQUEST__INIT;
+	struct rt_criu_failure failure;
+	struct rt_error *err;
+
+	request.type = CRIU__REQUEST_KIND__RESTORE;
+	request.opts = &restore->criu_options.opts;
+	err = rt_criu_request(restore->criu, &request, &handler, NULL, &failure);
+	if (err && !failure.refused)
+		err = rt_criulog_explain(err, restore->work_fd, LOG_FILE);
+	return err;
+}
+
+static struct rt_error *bring_back(struct restore *restore, const struct rt_context *context, const char *id)
+{
+	const struct rt_create_options *create = &restore->options->create;
+	struct rt_error *err;
+
+	err = rt_birth_load(&restore->birth, context, id, create->bundle, create->config);
+	if (!err)
+		err = rt_check_terminal(restore->birth.container.spec->process.terminal, create->detach, create->console_socket);
+	if (!err)
+		err = load_images(restore);
+	if (!err)
+		err = open_rootfs(restore);
+	if (!err)
+		err = rt_birth_register(&restore->birth);
+	if (!err)
+		err = rt_birth_commit(&restore->birth);
+	if (!err)
+		err = set_options(restore);
+	if (!err)
+		err = start_criu(restore);
+	if (!err)
+		err = rt_criu_require_version(restore->criu, NULL);
+	if (!err)
+		err = ask_for_restore(restore);
+	return err ? err : rt_birth_run_poststart(&restore->birth.container);
+}
+
+struct rt_error *rt_container_restore(const struct rt_context *context, const char *id, const struct rt_restore_options *options,
+				      int *ret_status)
+{
+	_cleanup_(restore_deinit) struct restore restore = {
+		.options = options,
+		.birth = RT_BIRTH_NULL,
+		.image_fd = -1,
+		.work_fd = -1,
+		.rootfs_fd = -1,
+		.connection = RT_CONNECTION_NULL,
+		.process = RT_INIT_PROCESS_NULL,
+		.master = -1,
+	};
+	struct rt_error *err;
+
+	rt_criu_opts_init(&restore.criu_options);
+	if (!options->create.detach && !options->create.no_subreaper && prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+		return rt_fail_errno("cannot become a subreaper");
+	err = bring_back(&restore, context, id);
+	if (err)
+		return rt_while(rt_birth_undo(&restore.birth, err), "cannot restore '%s'", id);
+	*ret_status = 0;
+	if (options->create.detach)
+		return NULL;
+	return rt_birth_stay(&restore.birth, &restore.process, restore.master, options->create.keep, ret_status);
+}

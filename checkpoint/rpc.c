@@ -1,0 +1,556 @@
+#include "checkpoint/rpc.h"
+
+#include "checkpoint/unpack.h"
+#include "runtime/base/io.h"
+#include "runtime/base/log.h"
+#include "runtime/base/proc.h"
+#include "runtime/base/str.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#ifndef CLOSE_RANGE_CLOEXEC
+#define CLOSE_RANGE_CLOEXEC 4
+#endif
+
+/* Where root's programs are when PATH, as engines often set it, leaves them out. */
+#define USUAL_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+struct rt_criu {
+	pid_t pid;
+	int pidfd;
+	int socket;
+};
+
+/* ---- finding and starting ---- */
+
+static struct rt_error *find_in(const char *directories, char **ret)
+{
+	const char *at = directories;
+
+	while (*at) {
+		size_t length = strcspn(at, ":");
+
+		/* Relative entries depend on where we stand; a program run as root is not looked for there. */
+		if (*at == '/') {
+			_cleanup_free_ char *path = NULL;
+			struct rt_error *err = rt_format(&path, "%.*s/criu", (int)length, at);
+
+			if (err)
+				return err;
+			if (access(path, X_OK) == 0) {
+				*ret = rt_take_ptr(path);
+				return NULL;
+			}
+		}
+		at += length + (at[length] == ':');
+	}
+	return NULL;
+}
+
+struct rt_error *rt_criu_find(const char *path, char **ret)
+{
+	const char *search = getenv("PATH");
+	struct rt_error *err = NULL;
+	char *found = NULL;
+
+	if (path && strchr(path, '/')) {
+		if (access(path, X_OK) < 0)
+			return rt_error_make(__FILE__, __LINE__, RT_CRIU, errno, NULL, "cannot run criu as '%s'", path);
+		return rt_format(ret, "%s", path);
+	}
+	if (search)
+		err = find_in(search, &found);
+	if (!err && !found)
+		err = find_in(USUAL_PATH, &found);
+	if (err)
+		return err;
+	if (!found)
+		return rt_fail(RT_CRIU, "criu is not installed: there is no 'criu' in PATH nor in the usual directories");
+	*ret = found;
+	return NULL;
+}
+
+/* In the child: leaves open what CRIU is to have, nothing else. Only calls that are safe after fork(). */
+static int hand_over(const struct rt_criu_options *options, int socket)
+{
+	size_t i;
+
+	if (syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
+		return -1;
+	if (fcntl(socket, F_SETFD, 0) < 0)
+		return -1;
+	for (i = 0; i < options->fd_count; i++)
+		if (fcntl(options->fds[i], F_SETFD, 0) < 0)
+			return -1;
+	return 0;
+}
+
+/* Standard streams that are closed here must be open there: CRIU's first descriptors would take their numbers. */
+static int set_streams(unsigned flags)
+{
+	int null = open("/dev/null", O_RDWR), fd;
+
+	if (null < 0)
+		return -1;
+	for (fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (((flags & RT_CRIU_QUIET) || fcntl(fd, F_GETFD) < 0) && dup2(null, fd) < 0)
+			return -1;
+	return 0;
+}
+
+static void exec_criu(const struct rt_criu_options *options, const char *path, char *const *environment, int socket,
+		      int report)
+{
+	char name[] = "criu", verb[] = "swrk", number[16];
+	sigset_t none;
+	int why;
+
+	snprintf(number, sizeof(number), "%d", socket);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	/* Ctrl-C is for us to answer: CRIU must hear of it over the socket, where it can roll back. */
+	if (!(options->flags & RT_CRIU_SHELL_JOB))
+		setpgid(0, 0);
+	if (set_streams(options->flags) == 0 && hand_over(options, socket) == 0)
+		execve(path, (char *[]){ name, verb, number, NULL }, environment);
+	why = errno;
+	while (write(report, &why, sizeof(why)) < 0 && errno == EINTR)
+		;
+	_exit(127);
+}
+
+/* The pipe closes by itself when the exec succeeds. */
+static struct rt_error *await_exec(int report, const char *path)
+{
+	ssize_t got;
+	int why;
+
+	do {
+		got = read(report, &why, sizeof(why));
+	} while (got < 0 && errno == EINTR);
+	if (got == sizeof(why))
+		return rt_error_make(__FILE__, __LINE__, RT_CRIU, why, NULL, "cannot run '%s'", path);
+	return NULL;
+}
+
+/* Our environment, with the directories of root's programs in PATH: CRIU runs iptables, ip, tar. The caller frees *ret and
+ * *ret_path; the other strings are ours. */
+static struct rt_error *make_environment(char ***ret, char **ret_path)
+{
+	const char *path = getenv("PATH");
+	_cleanup_free_ char *entry = NULL;
+	struct rt_error *err;
+	size_t count = 0, kept = 0;
+	char **list;
+
+	err = rt_format(&entry, "PATH=%s%s" USUAL_PATH, path ? path : "", path && *path ? ":" : "");
+	if (err)
+		return err;
+	while (environ[count])
+		count++;
+	list = calloc(count + 2, sizeof(*list));
+	if (!list)
+		return rt_error_oom();
+	list[kept++] = entry;
+	for (size_t i = 0; i < count; i++)
+		if (!rt_str_starts(environ[i], "PATH="))
+			list[kept++] = environ[i];
+	*ret = list;
+	*ret_path = rt_take_ptr(entry);
+	return NULL;
+}
+
+static struct rt_error *spawn(const struct rt_criu_options *options, const char *path, int socket, struct rt_criu *criu)
+{
+	_cleanup_close_ int heard = -1, report = -1;
+	_cleanup_free_ char **environment = NULL;
+	_cleanup_free_ char *search = NULL;
+	struct rt_error *err;
+	int fds[2];
+
+	err = make_environment(&environment, &search);
+	if (err)
+		return err;
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return rt_fail_errno("cannot make a pipe");
+	heard = fds[0];
+	report = fds[1];
+	criu->pid = fork();
+	if (criu->pid < 0) {
+		criu->pid = 0;
+		return rt_fail_errno("cannot fork");
+	}
+	if (criu->pid == 0)
+		exec_criu(options, path, environment, socket, report);
+	rt_closep(&report);
+	report = -1;
+	return await_exec(heard, path);
+}
+
+struct rt_error *rt_criu_start(const struct rt_criu_options *options, struct rt_criu **ret)
+{
+	_cleanup_criu_ struct rt_criu *criu = malloc(sizeof(*criu));
+	_cleanup_free_ char *path = NULL;
+	_cleanup_close_ int theirs = -1;
+	struct rt_error *err;
+	int pair[2];
+
+	if (!criu)
+		return rt_error_oom();
+	*criu = (struct rt_criu){ .pidfd = -1, .socket = -1 };
+	err = rt_criu_find(options->path, &path);
+	if (err)
+		return err;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return rt_fail_errno("cannot make a socket for criu");
+	criu->socket = pair[0];
+	theirs = pair[1];
+	err = rt_fd_above_stdio(&theirs);
+	if (!err)
+		err = spawn(options, path, theirs, criu);
+	if (!err)
+		err = rt_pidfd_open(criu->pid, &criu->pidfd);
+	if (err)
+		return rt_while(err, "starting criu");
+	rt_debug("criu runs as process %d ('%s swrk')", criu->pid, path);
+	*ret = rt_take_ptr(criu);
+	return NULL;
+}
+
+pid_t rt_criu_pid(const struct rt_criu *criu)
+{
+	return criu->pid;
+}
+
+void rt_criu_close(struct rt_criu *criu)
+{
+	_cleanup_error_ struct rt_error *err = NULL;
+	int saved = errno;
+	bool ended = false;
+
+	if (!criu)
+		return;
+	rt_closep(&criu->socket);
+	if (criu->pidfd >= 0)
+		err = rt_pidfd_wait(criu->pidfd, RT_CRIU_GRACE_MS, &ended);
+	if (criu->pid > 0) {
+		if (criu->pidfd >= 0 && !ended) {
+			rt_warn("criu (process %d) does not end, killing it", criu->pid);
+			kill(criu->pid, SIGKILL);
+		}
+		while (waitpid(criu->pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	rt_closep(&criu->pidfd);
+	free(criu);
+	errno = saved;
+}
+
+/* ---- messages ---- */
+
+static struct rt_error *send_packet(int socket, const void *bytes, size_t size)
+{
+	for (;;) {
+		int room = (int)size * 2 + 65536;
+
+		if (send(socket, bytes, size, MSG_NOSIGNAL) >= 0)
+			return NULL;
+		if (errno == EINTR)
+			continue;
+		/* A packet must fit the socket's buffer whole: thousands of mounts make a long request. */
+		if (errno != EMSGSIZE || size > RT_CRIU_MESSAGE_MAX)
+			return rt_fail_errno("cannot send criu %zu bytes", size);
+		if (setsockopt(socket, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)) < 0 &&
+		    setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)) < 0)
+			return rt_fail_errno("cannot enlarge the buffer of the socket to criu");
+		if (send(socket, bytes, size, MSG_NOSIGNAL) >= 0)
+			return NULL;
+		return rt_fail_errno("cannot send criu %zu bytes", size);
+	}
+}
+
+static struct rt_error *send_request(int socket, const Criu__Request *request)
+{
+	_cleanup_free_ void *bytes = NULL;
+	struct rt_error *err;
+	size_t size;
+
+	err = rt_pack(&request->base, &bytes, &size);
+	if (err)
+		return err;
+	return send_packet(socket, bytes, size);
+}
+
+/* Waits for the next packet and tells its size; 0 is the end of the conversation. */
+static struct rt_error *next_size(int socket, size_t *ret)
+{
+	ssize_t size;
+
+	do {
+		size = recv(socket, NULL, 0, MSG_PEEK | MSG_TRUNC);
+	} while (size < 0 && errno == EINTR);
+	if (size < 0 && errno != ECONNRESET)
+		return rt_fail_errno("cannot hear from criu");
+	*ret = size < 0 ? 0 : (size_t)size;
+	return NULL;
+}
+
+/* *ret is NULL where CRIU has gone. *ret_fd, -1 where the message has none, is the caller's. */
+static struct rt_error *receive_response(struct rt_criu *criu, Criu__Response **ret, int *ret_fd)
+{
+	_cleanup_free_ uint8_t *bytes = NULL;
+	_cleanup_close_ int fd = -1;
+	size_t size = 0, got = 0, fds = 0;
+	ProtobufCMessage *message;
+	struct rt_error *err;
+
+	*ret = NULL;
+	err = next_size(criu->socket, &size);
+	if (err || size == 0)
+		return err;
+	if (size > RT_CRIU_MESSAGE_MAX)
+		return rt_fail(RT_CRIU, "criu answers with a message of %zu bytes, that can't be right", size);
+	bytes = malloc(size);
+	if (!bytes)
+		return rt_error_oom();
+	err = rt_receive_message(criu->socket, bytes, size, &got, &fd, 1, &fds);
+	if (err)
+		return rt_while(err, "hearing from criu");
+	if (fds == 0)
+		fd = -1;
+	err = rt_unpack(&criu__response__descriptor, bytes, got, &message);
+	if (err) {
+		err->code = RT_CRIU;
+		return rt_error_make(__FILE__, __LINE__, RT_CRIU, 0, err, "cannot understand criu's answer");
+	}
+	*ret = (Criu__Response *)message;
+	*ret_fd = rt_take_fd(fd);
+	return NULL;
+}
+
+/* ---- one request ---- */
+
+/* Tells how CRIU ended where it went without an answer. */
+static struct rt_error *gone(struct rt_criu *criu)
+{
+	bool ended = false;
+	siginfo_t info = { 0 };
+	_cleanup_error_ struct rt_error *err = rt_pidfd_wait(criu->pidfd, 1000, &ended);
+
+	/* WNOWAIT: rt_criu_close() reaps it. */
+	if (!err && ended && waitid(P_PID, (id_t)criu->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid) {
+		if (info.si_code == CLD_EXITED)
+			return rt_fail(RT_CRIU, "criu exited with %d without an answer", info.si_status);
+		return rt_fail(RT_CRIU, "criu died of signal %d", info.si_status);
+	}
+	return rt_fail(RT_CRIU, "criu broke off without an answer");
+}
+
+static struct rt_error *answer(struct rt_criu *criu, const struct rt_criu_notification *note, bool agreed)
+{
+	Criu__Request reply = CRIU__REQUEST__INIT;
+	Criu__Opts opts = CRIU__OPTS__INIT;
+
+	reply.type = CRIU__REQUEST_KIND__NOTIFY;
+	reply.has_notify_success = true;
+	reply.notify_success = agreed;
+	if (agreed && note->external_count > 0) {
+		opts.images_dir_fd = -1;
+		opts.n_external = note->external_count;
+		opts.external = (char **)note->external;
+		reply.opts = &opts;
+	}
+	return send_request(criu->socket, &reply);
+}
+
+/* *refusal is the handler's error; the first one stands, whatever CRIU asks on its way back. */
+static struct rt_error *notified(struct rt_criu *criu, const Criu__Response *response, int *fd,
+				 const struct rt_criu_handler *handler, struct rt_error **refusal)
+{
+	const Criu__Notification *notify = response->notify;
+	struct rt_criu_notification note = {
+		.script = notify && notify->script ? notify->script : "",
+		.pid = notify && notify->has_pid ? notify->pid : 0,
+		.fd = *fd,
+		.rolling_back = *refusal != NULL,
+	};
+	struct rt_error *err = NULL;
+
+	rt_debug("criu notifies of '%s'", note.script);
+	if (handler && handler->notify)
+		err = handler->notify(handler->userdata, &note);
+	*fd = note.fd;
+	if (err && note.rolling_back) {
+		/* A second refusal would only stop CRIU from undoing the rest. */
+		rt_warn_ignored(rt_while(err, "at criu's '%s'", note.script));
+		err = NULL;
+	}
+	if (err)
+		*refusal = rt_while(err, "at criu's '%s'", note.script);
+	return answer(criu, &note, !err);
+}
+
+/* CRIU's first error without its place in CRIU's source; not NUL-terminated, up to *ret_length. */
+static const char *error_text(const char *text, int *ret_length)
+{
+	const char *after = strncmp(text, "Error (", 7) == 0 ? strstr(text, "): ") : NULL;
+
+	if (after)
+		text = after + 3;
+	*ret_length = (int)strcspn(text, "\n");
+	return text;
+}
+
+static struct rt_error *verdict(const Criu__Request *request, const Criu__Response *response,
+				struct rt_criu_failure *failure)
+{
+	int number = response->has_cr_errno ? response->cr_errno : 0;
+	int length;
+	const char *text = error_text(response->cr_errmsg ? response->cr_errmsg : "", &length);
+
+	if (response->type != request->type && response->type != CRIU__REQUEST_KIND__EMPTY)
+		return rt_fail(RT_CRIU, "criu answers request %d with a response to %d", request->type, response->type);
+	if (response->success && response->type == request->type)
+		return NULL;
+	failure->cr_errno = number;
+	return rt_error_make(__FILE__, __LINE__, RT_CRIU, number > 0 && number < 4096 ? number : 0, NULL,
+			     length ? "criu failed: %.*s" : "criu failed%.*s", length, text);
+}
+
+static struct rt_error *converse(struct rt_criu *criu, const Criu__Request *request, const struct rt_criu_handler *handler,
+				 Criu__Response **ret, struct rt_error **refusal, struct rt_criu_failure *failure)
+{
+	struct rt_error *err = send_request(criu->socket, request);
+
+	if (err) {
+		if (err->errnum != EPIPE && err->errnum != ECONNRESET)
+			return err;
+		rt_error_free(err);
+		failure->died = true;
+		return gone(criu);
+	}
+	for (;;) {
+		_cleanup_unpacked_ Criu__Response *response = NULL;
+		_cleanup_close_ int fd = -1;
+
+		err = receive_response(criu, &response, &fd);
+		if (err)
+			return err;
+		if (!response) {
+			failure->died = true;
+			return gone(criu);
+		}
+		if (response->type != CRIU__REQUEST_KIND__NOTIFY) {
+			err = verdict(request, response, failure);
+			if (!err && ret)
+				*ret = rt_take_ptr(response);
+			return err;
+		}
+		err = notified(criu, response, &fd, handler, refusal);
+		if (err && (err->errnum == EPIPE || err->errnum == ECONNRESET)) {
+			rt_error_free(err);
+			failure->died = true;
+			return gone(criu);
+		}
+		if (err)
+			return err;
+	}
+}
+
+struct rt_error *rt_criu_request(struct rt_criu *criu, const Criu__Request *request, const struct rt_criu_handler *handler,
+				 Criu__Response **ret, struct rt_criu_failure *failure)
+{
+	struct rt_criu_failure own = { 0 };
+	struct rt_error *refusal = NULL;
+	Criu__Response *response = NULL;
+	struct rt_error *err;
+
+	err = converse(criu, request, handler, &response, &refusal, &own);
+	if (refusal) {
+		/* CRIU can only say that we refused; why is ours to tell. If it went on regardless it did so in the
+		 * release of what it held, and the request has failed all the same. */
+		rt_error_free(err);
+		err = refusal;
+		own.refused = true;
+	}
+	if (failure)
+		*failure = own;
+	if (err || !ret)
+		rt_unpack_free(response ? &response->base : NULL);
+	else
+		*ret = response;
+	return err;
+}
+
+/* ---- questions ---- */
+
+struct rt_error *rt_criu_version(struct rt_criu *criu, uint32_t *ret)
+{
+	_cleanup_unpacked_ Criu__Response *response = NULL;
+	Criu__Request request = CRIU__REQUEST__INIT;
+	const Criu__Version *version;
+	struct rt_error *err;
+
+	request.type = CRIU__REQUEST_KIND__VERSION;
+	request.has_keep_open = true;
+	request.keep_open = true;
+	err = rt_criu_request(criu, &request, NULL, &response, NULL);
+	if (err)
+		return rt_while(err, "asking criu for its version");
+	version = response->version;
+	if (!version || version->major_number < 0 || version->major_number > 1000 || version->minor_number < 0 ||
+	    version->minor_number > 98 || version->sublevel < 0 || version->sublevel > 99)
+		return rt_fail(RT_CRIU, "cannot understand criu's version");
+	*ret = (uint32_t)(version->major_number * 10000 + version->minor_number * 100);
+	/* Built from git it is on its way to the next release and has what is new there. */
+	*ret += version->git_id ? 100 : (uint32_t)version->sublevel;
+	return NULL;
+}
+
+struct rt_error *rt_criu_require_version(struct rt_criu *criu, uint32_t *ret)
+{
+	struct rt_error *err;
+	uint32_t version;
+
+	err = rt_criu_version(criu, &version);
+	if (err)
+		return err;
+	if (version < RT_CRIU_VERSION_MIN)
+		return rt_fail(RT_CRIU, "criu is too old: this is %u.%u.%u, at least %u.%u is needed", version / 10000,
+			       version / 100 % 100, version % 100, RT_CRIU_VERSION_MIN / 10000, RT_CRIU_VERSION_MIN / 100 % 100);
+	if (ret)
+		*ret = version;
+	return NULL;
+}
+
+struct rt_error *rt_criu_features(struct rt_criu *criu, struct rt_criu_features *ret)
+{
+	_cleanup_unpacked_ Criu__Response *response = NULL;
+	Criu__Request request = CRIU__REQUEST__INIT;
+	Criu__Features asked = CRIU__FEATURES__INIT;
+	struct rt_error *err;
+
+	asked.has_mem_track = asked.mem_track = true;
+	asked.has_lazy_pages = asked.lazy_pages = true;
+	asked.has_pidfd_store = asked.pidfd_store = true;
+	request.type = CRIU__REQUEST_KIND__FEATURE_CHECK;
+	request.has_keep_open = true;
+	request.keep_open = true;
+	request.features = &asked;
+	err = rt_criu_request(criu, &request, NULL, &response, NULL);
+	if (err)
+		return rt_while(err, "asking criu for its features");
+	*ret = (struct rt_criu_features){ 0 };
+	if (response->features) {
+		ret->mem_track = response->features->mem_track;
+		ret->lazy_pages = response->features->lazy_pages;
+		ret->pidfd_store = response->features->pidfd_store;
+	}
+	return NULL;
+}

@@ -1,0 +1,46 @@
+#include "runtime/cmd/options_criu.h"
+
+static struct rt_error *run_checkpoint(const struct rt_invocation *invocation, int *ret_status)
+{
+	return rt_container_checkpoint(invocation->context, invocation->operands[0], invocation->values);
+}
+
+static const struct rt_option options[] = {
+	RT_CRIU_OPTIONS(0),
+	{ "cpu-cap", 0, RT_OPTION_STRING, .argument = "CAPS", .offset = offsetof(struct rt_criu_settings, cpu_cap),
+	  .help = "what of the processor to note for the restore's check: 'all', 'none', 'cpu', 'fpu' or 'ins'" },
+	{ "ghost-limit", 0, RT_OPTION_UNSIGNED, .argument = "BYTES", .offset = offsetof(struct rt_criu_settings, ghost_limit),
+	  .help = "largest removed file to take along (default: 1048576)" },
+	{ "leave-running", 0, RT_OPTION_FLAG, .offset = offsetof(struct rt_criu_settings, leave_running),
+	  .help = "let the container run on afterwards" },
+	{ "page-server", 0, RT_OPTION_STRING, .argument = "ADDRESS:PORT", .offset = offsetof(struct rt_criu_settings, page_server),
+	  .help = "send memory to a page server in place of the image directory" },
+	{ "parent-path", 0, RT_OPTION_STRING, .argument = "DIR", .offset = offsetof(struct rt_criu_settings, parent_path),
+	  .help = "images of an earlier pre-dump, relative to the image directory" },
+	{ "pre-dump", 0, RT_OPTION_FLAG, .offset = offsetof(struct rt_criu_settings, pre_dump),
+	  .help = "copy memory only, and let the container run on" },
+	{ "status-fd", 0, RT_OPTION_UNSIGNED, .argument = "FD", .offset = offsetof(struct rt_criu_settings, status_fd),
+	  .given = offsetof(struct rt_criu_settings, has_status_fd),
+	  .help = "descriptor that gets a NUL byte once lazy pages are served" },
+	{ "timeout", 0, RT_OPTION_UNSIGNED, .argument = "SECONDS", .offset = offsetof(struct rt_criu_settings, timeout),
+	  .help = "how long freezing may take (default: 10)" },
+	{ NULL },
+};
+
+const struct rt_command rt_cmd_checkpoint = {
+	.name = "checkpoint",
+	.operands = "<container-id>",
+	.min_operands = 1,
+	.max_operands = 1,
+	.summary = "write a running container to disk",
+	.description =
+		"Writes memory, processes, files and connections of a container to a directory, from which\n"
+		"'rt restore' makes it run again. The container is gone afterwards, unless --leave-running is\n"
+		"given. When the checkpoint fails, the container runs on as it did.\n"
+		"\n"
+		"    rt checkpoint --image-path /var/tmp/web web1\n"
+		"    rt restore --bundle web --image-path /var/tmp/web web1",
+	.options = options,
+	.values_size = sizeof(struct rt_criu_settings),
+	.run = run_checkpoint,
+};
