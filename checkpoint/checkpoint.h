@@ -2,6 +2,7 @@
 #pragma once
 
 #include "checkpoint/options.h"
+#include "checkpoint/preflight.h"
 #include "runtime/container/container.h"
 
 /* Dumps the container into settings->image_path: images, logs, and at the very end the manifest. Without leave_running and pre_dump
@@ -9,6 +10,10 @@
  * that explains them. */
 struct rt_error *rt_container_checkpoint(const struct rt_context *context, const char *id,
 					 const struct rt_criu_settings *settings) _must_check_;
+
+/* Without touching it: every reason for which such a checkpoint would fail, in `report`. */
+struct rt_error *rt_container_check(const struct rt_context *context, const char *id, const struct rt_criu_settings *settings,
+				    struct rt_preflight *report) _must_check_;
 
 struct rt_restore_options {
 	struct rt_criu_settings criu;

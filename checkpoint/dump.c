@@ -194,6 +194,17 @@ static struct rt_error *start_criu(struct dump *dump)
 	return err;
 }
 
+static struct rt_error *look_for_obstacles(struct dump *dump)
+{
+	_cleanup_(rt_preflight_deinit) struct rt_preflight report = RT_PREFLIGHT_NULL;
+	uint64_t began = now_us();
+	struct rt_error *err;
+
+	err = rt_preflight_dump(&dump->container, dump->spec, dump->settings, dump->criu, dump->image_fd, &report);
+	dump->manifest->timings->preflight = now_us() - began;
+	return err ? err : rt_preflight_verdict(&report);
+}
+
 static struct rt_error *ask_for_dump(struct dump *dump)
 {
 	Criu__Request request = CRIU__REQUEST__INIT;
@@ -237,6 +248,8 @@ static struct rt_error *run(struct dump *dump)
 	if (!err)
 		err = start_criu(dump);
 	if (!err)
+		err = look_for_obstacles(dump);
+	if (!err)
 		err = rt_describe_container(&dump->container, dump->spec, dump->config, dump->config_size,
 					    dump->manifest->container);
 	if (!err)
@@ -246,6 +259,23 @@ static struct rt_error *run(struct dump *dump)
 	if (!err)
 		err = ask_for_dump(dump);
 	return err ? err : write_manifest(dump, now_us());
+}
+
+struct rt_error *rt_container_check(const struct rt_context *context, const char *id, const struct rt_criu_settings *settings,
+				    struct rt_preflight *report)
+{
+	_cleanup_(dump_deinit) struct dump dump = {
+		.settings = settings, .container = RT_CONTAINER_NULL, .image_fd = -1, .work_fd = -1,
+	};
+	struct rt_error *err;
+
+	rt_criu_opts_init(&dump.options);
+	err = open_container(&dump, context, id);
+	if (!err)
+		err = rt_preflight_dump(&dump.container, dump.spec, settings, NULL, -1, report);
+	if (err)
+		return rt_while(err, "cannot check '%s'", id);
+	return NULL;
 }
 
 struct rt_error *rt_container_checkpoint(const struct rt_context *context, const char *id, const struct rt_criu_settings *settings)

@@ -7,6 +7,7 @@ enum { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 };
 
 #define HEAP_BASE ((size_t)64 << 20)
 #define HEAP_FACTOR 16
+#define FIELD_MAX ((1U << 29) - 1) /* largest field number there is */
 
 /* A heap that ends. */
 struct heap {
@@ -72,7 +73,7 @@ static bool check_depth(const ProtobufCMessageDescriptor *descriptor, struct byt
 		uint64_t tag, value;
 		struct bytes inner;
 
-		if (!take_varint(&in, &tag))
+		if (!take_varint(&in, &tag) || tag >> 3 == 0 || tag >> 3 > FIELD_MAX)
 			return false;
 		switch (tag & 7) {
 		case WIRE_VARINT:
@@ -89,8 +90,6 @@ static bool check_depth(const ProtobufCMessageDescriptor *descriptor, struct byt
 			break;
 		case WIRE_BYTES:
 			if (!take_varint(&in, &value) || !take_bytes(&in, value, &inner))
-				return false;
-			if (tag >> 3 > UINT32_MAX)
 				return false;
 			field = protobuf_c_message_descriptor_get_field(descriptor, (unsigned)(tag >> 3));
 			if (field && field->type == PROTOBUF_C_TYPE_MESSAGE &&

@@ -1,12 +1,40 @@
 #include "runtime/cmd/options_criu.h"
 
+struct values {
+	struct rt_criu_settings criu; /* first: RT_CRIU_OPTIONS(0) */
+	bool check;
+};
+
+/* One line an obstacle; the exit status tells whether there are any. */
+static struct rt_error *check(const struct rt_invocation *invocation, const struct values *values, int *ret_status)
+{
+	_cleanup_(rt_preflight_deinit) struct rt_preflight report = RT_PREFLIGHT_NULL;
+	struct rt_error *err;
+
+	err = rt_container_check(invocation->context, invocation->operands[0], &values->criu, &report);
+	if (err)
+		return err;
+	for (size_t i = 0; i < report.count; i++)
+		printf("%s\n", report.obstacles[i]);
+	if (report.count == 0)
+		printf("nothing stands in the way of a checkpoint of '%s'\n", invocation->operands[0]);
+	*ret_status = report.count > 0;
+	return NULL;
+}
+
 static struct rt_error *run_checkpoint(const struct rt_invocation *invocation, int *ret_status)
 {
-	return rt_container_checkpoint(invocation->context, invocation->operands[0], invocation->values);
+	const struct values *values = invocation->values;
+
+	if (values->check)
+		return check(invocation, values, ret_status);
+	return rt_container_checkpoint(invocation->context, invocation->operands[0], &values->criu);
 }
 
 static const struct rt_option options[] = {
 	RT_CRIU_OPTIONS(0),
+	{ "check", 0, RT_OPTION_FLAG, .offset = offsetof(struct values, check),
+	  .help = "only say what would make it fail; the container is not touched" },
 	{ "cpu-cap", 0, RT_OPTION_STRING, .argument = "CAPS", .offset = offsetof(struct rt_criu_settings, cpu_cap),
 	  .help = "what of the processor to note for the restore's check: 'all', 'none', 'cpu', 'fpu' or 'ins'" },
 	{ "ghost-limit", 0, RT_OPTION_UNSIGNED, .argument = "BYTES", .offset = offsetof(struct rt_criu_settings, ghost_limit),
@@ -41,6 +69,6 @@ const struct rt_command rt_cmd_checkpoint = {
 		"    rt checkpoint --image-path /var/tmp/web web1\n"
 		"    rt restore --bundle web --image-path /var/tmp/web web1",
 	.options = options,
-	.values_size = sizeof(struct rt_criu_settings),
+	.values_size = sizeof(struct values),
 	.run = run_checkpoint,
 };

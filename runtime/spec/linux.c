@@ -120,6 +120,21 @@ static bool interface_name_valid(const char *name)
 	return !strpbrk(name, "/:% \t\n\v\f\r");
 }
 
+/* In the container it may be a template: "eth%d" is the first of eth0, eth1, ... that is free. */
+static bool interface_template_valid(const char *name)
+{
+	char stem[16];
+	size_t length = strcspn(name, "%");
+
+	if (!name[length])
+		return interface_name_valid(name);
+	if (!rt_str_equal(name + length, "%d") || length >= sizeof(stem))
+		return false;
+	memcpy(stem, name, length);
+	stem[length] = '\0';
+	return interface_name_valid(stem);
+}
+
 static void load_net_devices(struct rt_loader *loader, const struct rt_json *object)
 {
 	struct rt_spec *spec = loader->spec;
@@ -138,7 +153,7 @@ static void load_net_devices(struct rt_loader *loader, const struct rt_json *obj
 		if (!interface_name_valid(device->host_name))
 			rt_load_fail(loader, &map, device->host_name, "isn't a valid name of a network interface");
 		rt_load_string(loader, &entry, "name", &device->name);
-		if (device->name && !interface_name_valid(device->name))
+		if (device->name && !interface_template_valid(device->name))
 			rt_load_fail(loader, &entry, "name", "isn't a valid name of a network interface");
 	}
 	spec->net_devices = list;

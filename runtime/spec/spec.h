@@ -140,7 +140,7 @@ struct rt_spec_device {
 
 struct rt_spec_net_device {
 	const char *host_name; /* the key of linux.netDevices */
-	const char *name; /* in the container; NULL: as on the host */
+	const char *name; /* in the container, perhaps a template, "eth%d"; NULL: as on the host */
 };
 
 struct rt_spec_key_value {

@@ -127,7 +127,7 @@ static void check_net_devices(struct rt_loader *loader)
 		for (size_t j = 0; j < i; j++) {
 			const struct rt_spec_net_device *other = &spec->net_devices[j];
 
-			if (rt_str_equal(name, other->name ? other->name : other->host_name))
+			if (rt_str_equal(name, other->name ? other->name : other->host_name) && !strchr(name, '%'))
 				rt_load_fail(loader, &map, one->host_name, "would have the same name, '%s', as '%s'",
 					     name, other->host_name);
 		}

@@ -105,17 +105,59 @@ static struct rt_error *take_link(const struct nlmsghdr *answer, struct device *
 	return NULL;
 }
 
-static struct rt_error *find_device(int fd, const char *name, struct device *device)
+static struct rt_error *ask_for_link(int fd, const char *name, struct device *device)
 {
 	const struct ifinfomsg body = { .ifi_family = AF_UNSPEC };
 	struct request request;
-	struct rt_error *err;
 
 	begin(&request, RTM_GETLINK, NLM_F_ACK, &body, sizeof(body));
 	attach(&request, IFLA_IFNAME, name, strlen(name) + 1);
-	err = converse(fd, &request, take_link, device);
+	return converse(fd, &request, device ? take_link : NULL, device);
+}
+
+static struct rt_error *find_device(int fd, const char *name, struct device *device)
+{
+	struct rt_error *err = ask_for_link(fd, name, device);
+
 	if (err)
 		return rt_while(err, "looking for it");
+	return NULL;
+}
+
+static struct rt_error *is_taken(int fd, const char *name, bool *ret)
+{
+	struct rt_error *err = ask_for_link(fd, name, NULL);
+
+	*ret = !err;
+	if (err && err->errnum == ENODEV)
+		err = rt_error_free(err);
+	return err;
+}
+
+/* Before the move: the kernel renames after it, so that a name it then refuses would leave the device in there, to die with
+ * the namespace. A name that ends in %d is a template (config-linux.md), for the first number that is free. */
+static struct rt_error *choose_name(int there, const char *wanted, char ret[IFNAMSIZ])
+{
+	size_t stem = strcspn(wanted, "%");
+	bool taken = true;
+
+	if (!wanted[stem]) {
+		struct rt_error *err = is_taken(there, wanted, &taken);
+
+		if (!err && taken)
+			return rt_fail_with(EEXIST, "the container has a device '%s'", wanted);
+		memcpy(ret, wanted, stem + 1); /* the spec was checked: it fits */
+		return err;
+	}
+	for (unsigned number = 0; taken; number++) {
+		struct rt_error *err;
+
+		if (snprintf(ret, IFNAMSIZ, "%.*s%u", (int)stem, wanted, number) >= IFNAMSIZ)
+			return rt_fail(RT_SYSTEM, "no number is left for '%s'", wanted);
+		err = is_taken(there, ret, &taken);
+		if (err)
+			return err;
+	}
 	return NULL;
 }
 
@@ -202,13 +244,15 @@ static struct rt_error *settle(int fd, struct device *device, const char *name)
 
 static struct rt_error *move_device(int here, int there, int namespace_fd, const struct rt_spec_net_device *wanted)
 {
-	const char *name = wanted->name ? wanted->name : wanted->host_name;
 	_cleanup_free_ struct device *device = calloc(1, sizeof(*device));
 	struct rt_error *err;
+	char name[IFNAMSIZ];
 
 	if (!device)
 		return rt_error_oom();
 	err = find_device(here, wanted->host_name, device);
+	if (!err)
+		err = choose_name(there, wanted->name ? wanted->name : wanted->host_name, name);
 	if (!err)
 		err = list_addresses(here, device);
 	if (!err)

@@ -184,20 +184,26 @@ struct rt_error *rt_sys_make_user_namespace(const struct rt_id_maps *uids, const
 	return err;
 }
 
+static struct rt_error *write_time_offset(const char *clock, const struct rt_spec_time_offset *offset)
+{
+	struct rt_error *err;
+	char text[64];
+
+	if (!offset->present)
+		return NULL;
+	snprintf(text, sizeof(text), "%s %lld %u", clock, (long long)offset->secs, offset->nanosecs);
+	err = rt_write_file_at(AT_FDCWD, "/proc/self/timens_offsets", text);
+	if (err)
+		return rt_while(err, "applying 'linux.timeOffsets.%s'", clock);
+	return NULL;
+}
+
 struct rt_error *rt_sys_write_time_offsets(const struct rt_spec_time_offset *monotonic,
 					   const struct rt_spec_time_offset *boottime)
 {
-	char text[128];
-	int used = 0;
+	struct rt_error *err = write_time_offset("monotonic", monotonic);
 
-	if (monotonic->present)
-		used = snprintf(text, sizeof(text), "monotonic %lld %u\n", (long long)monotonic->secs, monotonic->nanosecs);
-	if (boottime->present)
-		used += snprintf(text + used, sizeof(text) - (size_t)used, "boottime %lld %u\n", (long long)boottime->secs,
-				 boottime->nanosecs);
-	if (used == 0)
-		return NULL;
-	return rt_write_file_at(AT_FDCWD, "/proc/self/timens_offsets", text);
+	return err ? err : write_time_offset("boottime", boottime);
 }
 
 struct rt_error *rt_sys_socket_in(int namespace_fd, int domain, int type, int protocol, int *ret)

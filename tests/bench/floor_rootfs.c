@@ -22,8 +22,8 @@
 
 struct fs {
 	const char *target, *type;
-	unsigned int attr;               /* MOUNT_ATTR_*; the same bits as MS_* for those used here */
-	const char *options;             /* as mount(2) takes them */
+	unsigned int attr;      /* MOUNT_ATTR_*; the same bits as MS_* for those used here */
+	const char *options;    /* as mount(2) takes them */
 };
 
 static const struct fs defaults[] = {
@@ -71,7 +71,8 @@ static void configure(int fs_fd, const char *options)
 
 		if (value)
 			*value++ = 0;
-		if (fsconfig(fs_fd, value ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG, o, value, 0) < 0)
+		if (fsconfig(fs_fd, value ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG, o, value,
+			     0) < 0)
 			floor_die(o);
 	}
 	free(copy);
@@ -169,7 +170,8 @@ static void mask(const struct floor_options *opt)
 		}
 		if (shared < 0)
 			shared = new_mount(&empty);
-		int copy = open_tree(shared, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+		int copy = open_tree(shared, "",
+				     AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 
 		if (copy < 0)
 			floor_die("open_tree");

@@ -21,7 +21,7 @@ BUDGET = float(os.environ.get("RT_KILL_BUDGET", "8"))
 
 @pytest.fixture(scope="session")
 def kill_at(templates):
-    return escapes.build(f"{templates}/kill-tools") + "/kill_at"
+    return escapes.build(f"{templates}/escape-tools") + "/kill_at"
 
 
 def everything(c):

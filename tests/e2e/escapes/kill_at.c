@@ -50,7 +50,7 @@ static int report(const char *file, const char *what, int status, long calls)
 	return fclose(f) == 0 ? 0 : die(file);
 }
 
-/* One stop of a traced process: resumes it, or kills it. Returns 1 when that was the chosen call. */
+/* One stop of a traced process: resumes it, or kills it at the chosen call, and returns 1 then. */
 static int handle_stop(pid_t pid, int status, int counts, long n, long *calls)
 {
 	int sig = WSTOPSIG(status), event = status >> 16;

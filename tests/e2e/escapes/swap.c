@@ -36,7 +36,8 @@ int main(int argc, char **argv)
 	while (!stop) {
 		for (int i = 1; i + 1 < argc; i += 2) {
 			/* A name that is busy at the moment is simply not swapped this time. */
-			if (renameat2(AT_FDCWD, argv[i], AT_FDCWD, argv[i + 1], RENAME_EXCHANGE) == 0) {
+			if (renameat2(AT_FDCWD, argv[i], AT_FDCWD, argv[i + 1],
+				      RENAME_EXCHANGE) == 0) {
 				odd[i] ^= 1;
 				done++;
 			}

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 
-DEFAULT_TIMEOUT = 60
+DEFAULT_TIMEOUT = 30
 
 
 class Result:

@@ -77,8 +77,12 @@ static void network_devices_move_under_valid_names(void **state)
 		{LINUX("'namespaces':[{'type':'network'}],'netDevices':{'':{}}"), "isn't a valid name"},
 		{LINUX("'namespaces':[{'type':'network'}],'netDevices':{'eth0':{'name':'sixteen-letters-'}}"),
 		 "'linux.netDevices.eth0.name' isn't a valid name"},
-		{LINUX("'namespaces':[{'type':'network'}],'netDevices':{'eth0':{'name':'eth%d'}}"),
+		{LINUX("'namespaces':[{'type':'network'}],'netDevices':{'eth0':{'name':'eth%s'}}"),
 		 "isn't a valid name"},
+		{LINUX("'namespaces':[{'type':'network'}],'netDevices':{'eth0':{'name':'%d'}}"), "isn't a valid name"},
+		{LINUX("'namespaces':[{'type':'network'}],'netDevices':{'eth0':{'name':'eth%d%d'}}"),
+		 "isn't a valid name"},
+		{LINUX("'namespaces':[{'type':'network'}],'netDevices':{'eth%d':{}}"), "isn't a valid name"},
 		{LINUX("'namespaces':[{'type':'network'}],'netDevices':{'eth0':{},'eth1':{'name':'eth0'}}"),
 		 "'linux.netDevices.eth1' would have the same name, 'eth0', as 'eth0'"},
 	};
@@ -90,6 +94,15 @@ static void network_devices_move_under_valid_names(void **state)
 	assert_string_equal(spec->net_devices[0].name, "net0");
 	assert_null(spec->net_devices[1].name);
 	assert_all_refused(list);
+}
+
+static void templates_of_network_devices_may_be_the_same(void **state)
+{
+	_cleanup_(rt_spec_freep) struct rt_spec *spec = load(
+		LINUX("'namespaces':[{'type':'network'}],'netDevices':{'a':{'name':'eth%d'},'b':{'name':'eth%d'}}"));
+
+	assert_string_equal(spec->net_devices[0].name, "eth%d");
+	assert_string_equal(spec->net_devices[1].name, "eth%d");
 }
 
 static void paths_and_labels_are_read(void **state)
@@ -182,6 +195,7 @@ int main(void)
 		cmocka_unit_test(devices_have_defaults_and_bounds),
 		cmocka_unit_test(offsets_belong_to_a_new_time_namespace),
 		cmocka_unit_test(network_devices_move_under_valid_names),
+		cmocka_unit_test(templates_of_network_devices_may_be_the_same),
 		cmocka_unit_test(paths_and_labels_are_read),
 		cmocka_unit_test(intel_rdt_is_read),
 		cmocka_unit_test(memory_policies_follow_the_kernels_rules),

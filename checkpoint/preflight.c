@@ -1,0 +1,207 @@
+#include "checkpoint/preflight.h"
+
+#include "checkpoint/mountinfo.h"
+#include "runtime/base/str.h"
+#include "runtime/container/private.h"
+#include "runtime/sys/cred.h"
+
+#include <linux/capability.h>
+#include <stdarg.h>
+#include <sys/statvfs.h>
+
+void rt_preflight_deinit(struct rt_preflight *report)
+{
+	for (size_t i = 0; i < report->count; i++)
+		free(report->obstacles[i]);
+	free(report->obstacles);
+	*report = RT_PREFLIGHT_NULL;
+}
+
+struct rt_error *rt_preflight_add(struct rt_preflight *report, const char *format, ...)
+{
+	char **larger = realloc(report->obstacles, (report->count + 1) * sizeof(*larger));
+	char *text;
+	va_list args;
+	int length;
+
+	if (!larger)
+		return rt_error_oom();
+	report->obstacles = larger;
+	va_start(args, format);
+	length = vasprintf(&text, format, args);
+	va_end(args);
+	if (length < 0)
+		return rt_error_oom();
+	larger[report->count++] = text;
+	return NULL;
+}
+
+struct rt_error *rt_preflight_verdict(const struct rt_preflight *report)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t size;
+	FILE *stream;
+
+	if (report->count == 0)
+		return NULL;
+	stream = open_memstream(&text, &size);
+	if (!stream)
+		return rt_error_oom();
+	for (size_t i = 0; i < report->count; i++)
+		fprintf(stream, "%s%s", i ? "; " : "", report->obstacles[i]);
+	if (fclose(stream) != 0)
+		return rt_error_oom();
+	return rt_fail(RT_CRIU, "%s", text);
+}
+
+/* An error that is an obstacle: its sentence goes to the report. */
+static struct rt_error *note(struct rt_preflight *report, struct rt_error *why)
+{
+	_cleanup_free_ char *text = why ? rt_error_text(why) : NULL;
+	struct rt_error *err;
+
+	if (!why)
+		return NULL;
+	err = text ? rt_preflight_add(report, "%s", text) : rt_error_oom();
+	rt_error_free(why);
+	return err;
+}
+
+static struct rt_error *check_features(const struct rt_criu_settings *settings, struct rt_criu *criu, struct rt_preflight *report)
+{
+	struct rt_criu_features features;
+	struct rt_error *err;
+
+	if (!settings->pre_dump && !settings->parent_path && !settings->lazy_pages)
+		return NULL;
+	err = rt_criu_features(criu, &features);
+	if (err)
+		return note(report, err);
+	if ((settings->pre_dump || settings->parent_path) && !features.mem_track)
+		err = rt_preflight_add(report, "this kernel does not track written memory (CONFIG_MEM_SOFT_DIRTY is off), which --pre-dump and "
+					       "--parent-path need");
+	if (!err && settings->lazy_pages && !features.lazy_pages)
+		err = rt_preflight_add(report, "this kernel has no userfaultfd as --lazy-pages needs it");
+	return err;
+}
+
+static struct rt_error *check_criu(const struct rt_criu_settings *settings, struct rt_criu *given, struct rt_preflight *report)
+{
+	_cleanup_criu_ struct rt_criu *own = NULL;
+	struct rt_error *err = NULL;
+
+	if (!given) {
+		err = rt_criu_start(&(struct rt_criu_options){ .flags = RT_CRIU_QUIET }, &own);
+		if (!err)
+			err = rt_criu_require_version(own, NULL);
+	}
+	if (err)
+		return note(report, err);
+	return check_features(settings, given ? given : own, report);
+}
+
+static bool is_in_path(const char *program)
+{
+	static const char *const places[] = { "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin" };
+	char path[128];
+
+	for (size_t i = 0; i < RT_ARRAY_SIZE(places); i++) {
+		snprintf(path, sizeof(path), "%s/%s", places[i], program);
+		if (access(path, X_OK) == 0)
+			return true;
+	}
+	return false;
+}
+
+static struct rt_error *check_network_lock(const struct rt_criu_settings *settings, const struct rt_spec *spec,
+					   struct rt_preflight *report)
+{
+	if (!spec->namespaces[RT_NS_NETWORK].wanted || !settings->network_lock ||
+	    !rt_str_equal(settings->network_lock, "iptables") || is_in_path("iptables-restore"))
+		return NULL;
+	return rt_preflight_add(report, "--network-lock=iptables needs iptables-restore, which is not installed (nftables needs no program)");
+}
+
+/* File systems whose state is with somebody else: a server, or a daemon. */
+static bool is_foreign(const char *type)
+{
+	static const char *const types[] = { "nfs", "nfs4", "cifs", "smb3", "ceph", "9p", "virtiofs", "fuse", "fuseblk" };
+
+	for (size_t i = 0; i < RT_ARRAY_SIZE(types); i++)
+		if (rt_str_equal(type, types[i]))
+			return true;
+	return rt_str_starts(type, "fuse.");
+}
+
+static struct rt_error *check_mounts(pid_t init, struct rt_preflight *report)
+{
+	_cleanup_(rt_mountinfo_deinit) struct rt_mountinfo theirs = RT_MOUNTINFO_NULL, ours = RT_MOUNTINFO_NULL;
+	struct rt_error *err = rt_mountinfo_load(init, &theirs);
+
+	if (!err)
+		err = rt_mountinfo_load(0, &ours);
+	for (size_t i = 0; i < theirs.count && !err; i++) {
+		const struct rt_mountinfo_entry *mount = &theirs.entries[i];
+
+		if (is_foreign(mount->type) && !rt_mountinfo_has_device(&ours, mount->device))
+			err = rt_preflight_add(report, "'%s' is a %s file system mounted inside of the container, which CRIU can't mount again",
+					       mount->point, mount->type);
+	}
+	return err;
+}
+
+static struct rt_error *check_room(int image_fd, uint64_t memory, const struct rt_criu_settings *settings,
+				   struct rt_preflight *report)
+{
+	struct statvfs fs;
+	uint64_t room;
+
+	if (image_fd < 0 || settings->page_server || settings->lazy_pages)
+		return NULL;
+	if (fstatvfs(image_fd, &fs) < 0)
+		return rt_fail_errno("cannot ask for the room in the image directory");
+	room = (uint64_t)fs.f_bavail * fs.f_frsize;
+	if (room >= memory)
+		return NULL;
+	return rt_preflight_add(report, "the container has %llu MiB of memory to write, but there are only %llu MiB free for images",
+				(unsigned long long)(memory >> 20), (unsigned long long)(room >> 20));
+}
+
+static struct rt_error *check_processes(const struct rt_container *container, const struct rt_spec *spec,
+					const struct rt_criu_settings *settings, int image_fd, struct rt_preflight *report)
+{
+	struct rt_preflight_subject subject = {
+		.settings = settings,
+		.init = container->state.pid,
+		.own_user_namespace = spec->namespaces[RT_NS_USER].wanted,
+	};
+	_cleanup_free_ pid_t *pids = NULL;
+	struct rt_sys_caps caps;
+	uint64_t memory;
+	size_t count = 0;
+	struct rt_error *err;
+
+	err = rt_sys_get_caps(&caps);
+	if (!err && container->cgroup)
+		err = rt_cgroup_pids(container->cgroup, &pids, &count);
+	if (err)
+		return err;
+	subject.may_raise_limits = caps.effective & (1ull << CAP_SYS_RESOURCE);
+	err = rt_preflight_tasks(&subject, count ? pids : &container->state.pid, count ? count : 1, report, &memory);
+	return err ? err : check_room(image_fd, memory, settings, report);
+}
+
+struct rt_error *rt_preflight_dump(const struct rt_container *container, const struct rt_spec *spec,
+				   const struct rt_criu_settings *settings, struct rt_criu *criu, int image_fd,
+				   struct rt_preflight *report)
+{
+	struct rt_error *err = check_criu(settings, criu, report);
+
+	if (!err)
+		err = check_network_lock(settings, spec, report);
+	if (!err)
+		err = check_mounts(container->state.pid, report);
+	if (!err)
+		err = check_processes(container, spec, settings, image_fd, report);
+	return err ? rt_while(err, "looking for obstacles") : NULL;
+}
