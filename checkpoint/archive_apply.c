@@ -114,7 +114,8 @@ static struct rt_error *set_xattrs(struct archive_entry *entry, int fd)
 static struct rt_error *set_attributes(struct archive_entry *entry, int fd)
 {
 	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT },
-				     { .tv_sec = archive_entry_mtime(entry), .tv_nsec = archive_entry_mtime_nsec(entry) } };
+				     { .tv_sec = archive_entry_mtime(entry),
+				       .tv_nsec = archive_entry_mtime_nsec(entry) } };
 	struct rt_error *err;
 
 	if (fchown(fd, (uid_t)archive_entry_uid(entry), (gid_t)archive_entry_gid(entry)) < 0)
@@ -163,7 +164,8 @@ static struct rt_error *apply_symlink(struct archive_entry *entry, int dir_fd, c
 
 	if (!target || symlinkat(target, dir_fd, name) < 0)
 		return rt_fail_errno("cannot make the symlink");
-	if (fchownat(dir_fd, name, (uid_t)archive_entry_uid(entry), (gid_t)archive_entry_gid(entry), AT_SYMLINK_NOFOLLOW) < 0)
+	if (fchownat(dir_fd, name, (uid_t)archive_entry_uid(entry), (gid_t)archive_entry_gid(entry),
+		     AT_SYMLINK_NOFOLLOW) < 0)
 		return rt_fail_errno("cannot set the owner");
 	return NULL;
 }
@@ -188,7 +190,8 @@ static struct rt_error *apply_hardlink(int root_fd, struct archive_entry *entry,
 static struct rt_error *apply_fifo(struct archive_entry *entry, int dir_fd, const char *name)
 {
 	if (mkfifoat(dir_fd, name, 0600) < 0 ||
-	    fchownat(dir_fd, name, (uid_t)archive_entry_uid(entry), (gid_t)archive_entry_gid(entry), AT_SYMLINK_NOFOLLOW) < 0 ||
+	    fchownat(dir_fd, name, (uid_t)archive_entry_uid(entry), (gid_t)archive_entry_gid(entry),
+		     AT_SYMLINK_NOFOLLOW) < 0 ||
 	    fchmodat(dir_fd, name, archive_entry_perm(entry), 0) < 0)
 		return rt_fail_errno("cannot make the FIFO");
 	return NULL;
@@ -202,7 +205,8 @@ static struct rt_error *apply_entry(int root_fd, struct archive *archive, struct
 	struct rt_error *err;
 
 	if (!*path) /* the root itself: its mode and owner may have changed */
-		return type == AE_IFDIR ? apply_directory(entry, root_fd, ".") : rt_fail(RT_CONFIG, "the root is no directory");
+		return type == AE_IFDIR ? apply_directory(entry, root_fd, ".")
+					: rt_fail(RT_CONFIG, "the root is no directory");
 	err = open_parent(root_fd, path, true, &dir_fd, &name);
 	if (err)
 		return err;
@@ -232,7 +236,8 @@ static struct rt_error *apply_tar(int root_fd, int tar_fd)
 
 	if (!archive)
 		return rt_error_oom();
-	if (archive_read_support_format_tar(archive) != ARCHIVE_OK || archive_read_open_fd(archive, tar_fd, 65536) != ARCHIVE_OK)
+	if (archive_read_support_format_tar(archive) != ARCHIVE_OK ||
+	    archive_read_open_fd(archive, tar_fd, 65536) != ARCHIVE_OK)
 		return rt_archive_fail(archive, "cannot read the changes");
 	for (;;) {
 		int result = archive_read_next_header(archive, &entry);
@@ -244,7 +249,8 @@ static struct rt_error *apply_tar(int root_fd, int tar_fd)
 			return rt_archive_fail(archive, "cannot read the changes");
 		if (++count > ENTRIES_MAX)
 			return rt_fail(RT_CONFIG, "the changes are more than %d files", ENTRIES_MAX);
-		if (!archive_entry_pathname(entry) || !rt_archive_clean_path(archive_entry_pathname(entry), path, sizeof(path)))
+		if (!archive_entry_pathname(entry) ||
+		    !rt_archive_clean_path(archive_entry_pathname(entry), path, sizeof(path)))
 			return rt_fail(RT_CONFIG, "the changes name '%.256s', which lies outside",
 				       archive_entry_pathname(entry) ? archive_entry_pathname(entry) : "");
 		err = apply_entry(root_fd, archive, entry, path);

@@ -149,8 +149,9 @@ static struct rt_error *put_config(struct exporter *to, const Rt__Manifest *mani
 	_cleanup_json_ json_t *config = NULL;
 	struct rt_error *err;
 
-	config = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s}", "id", container->id, "name", container->id, "rootfsImageName", "",
-			   "runtime", "rt", "createdTime", container->created, "checkpointedTime", manifest->created);
+	config = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s}", "id", container->id, "name", container->id, "rootfsImageName",
+			   "", "runtime", "rt", "createdTime", container->created, "checkpointedTime",
+			   manifest->created);
 	text = config ? json_dumps(config, JSON_INDENT(2)) : NULL;
 	if (!text)
 		return rt_fail(RT_CONFIG, "the manifest names the container in no readable way");
@@ -231,17 +232,20 @@ static struct rt_error *put_rootfs(struct exporter *to, const struct rt_archive_
 static struct rt_error *put_all(struct exporter *to, const struct rt_archive_export *options, const char *spool_dir)
 {
 	_cleanup_close_ int images = open(options->images, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_close_ int work = open(options->work ? options->work : options->images, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int work =
+		open(options->work ? options->work : options->images, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_manifest_ Rt__Manifest *manifest = NULL;
 	struct rt_error *err;
 
 	if (images < 0 || work < 0)
-		return rt_fail_errno("cannot open '%s'", images < 0 || !options->work ? options->images : options->work);
+		return rt_fail_errno("cannot open '%s'",
+				     images < 0 || !options->work ? options->images : options->work);
 	err = rt_manifest_load(images, &manifest);
 	if (err)
 		return err;
 	if (!manifest || !manifest->container)
-		return rt_fail(RT_CONFIG, "'%s' has no manifest: it is no checkpoint of rt, or an unfinished one", options->images);
+		return rt_fail(RT_CONFIG, "'%s' has no manifest: it is no checkpoint of rt, or an unfinished one",
+			       options->images);
 	if (*manifest->parent_id || *manifest->options->parent_path)
 		return rt_fail(RT_CONFIG, "the checkpoint needs a parent and can't be exported alone");
 	/* Small things first, for readers that want only those. */

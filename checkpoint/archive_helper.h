@@ -1,8 +1,8 @@
 /* Inside the helper program `rt-archive`: checkpoint directories to archives and back, with libarchive.
  *
- * An archive is somebody else's. On import only the names of the layout are taken, as regular files, into directories made here;
- * nothing is followed, nothing replaced. Changes of a root filesystem are applied one component at a time below its root,
- * without following a symlink (openat2, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS). */
+ * An archive is somebody else's. On import only the names of the layout are taken, as regular files, into directories
+ * made here; nothing is followed, nothing replaced. Changes of a root filesystem are applied one component at a time
+ * below its root, without following a symlink (openat2, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS). */
 #pragma once
 
 #include "checkpoint/archive.h"
@@ -30,19 +30,21 @@ struct rt_rootfs_changes {
 	int tar_fd; /* at its start; -1: nothing was added or changed */
 	char *deleted; /* a JSON array; NULL: nothing was deleted; owned */
 };
-/* `upper` may be NULL: found in mountinfo; where the root filesystem is no overlay, *ret_found is false. The tar is spooled to an
- * unnamed file in `spool_dir`. */
+/* `upper` may be NULL: found in mountinfo; where the root filesystem is no overlay, *ret_found is false. The tar is
+ * spooled to an unnamed file in `spool_dir`. */
 struct rt_error *rt_archive_rootfs_changes(const char *rootfs, const char *upper, const char *spool_dir,
 					   struct rt_rootfs_changes *ret, bool *ret_found) _must_check_;
 
-/* Applies the two files of an archive, each -1 where there is none, to a root filesystem. The deletions come last, as in podman. */
+/* Applies the two files of an archive, each -1 where there is none, to a root filesystem. The deletions come last, as
+ * in podman. */
 struct rt_error *rt_archive_apply(const char *rootfs, int tar_fd, int deleted_fd) _must_check_;
 
-/* Opens the directory `path` below root_fd for reading, no symlink on the way; "" is the root itself. errnum tells ENOENT. */
+/* Opens the directory `path` below root_fd for reading, no symlink on the way; "" is the root itself. errnum tells
+ * ENOENT. */
 struct rt_error *rt_archive_open_below(int root_fd, const char *path, int *ret) _must_check_;
 
-/* Copies a clean relative path ("a/b": no "..", no empty component, no leading "/" or "./") out of an archive's name into `room`
- * bytes. False: it cannot be one. The root itself is "". */
+/* Copies a clean relative path ("a/b": no "..", no empty component, no leading "/" or "./") out of an archive's name
+ * into `room` bytes. False: it cannot be one. The root itself is "". */
 bool rt_archive_clean_path(const char *name, char *clean, size_t room);
 
 static inline void rt_archive_read_freep(struct archive **archive)

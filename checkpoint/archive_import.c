@@ -12,8 +12,8 @@
 #include <sys/statvfs.h>
 
 #define ENTRIES_MAX 1000000
-/* A bomb is told by both: large, and out of next to nothing. Memory full of zeroes compresses well too, so the ratio counts only
- * beyond the first gigabyte. zstd reaches some 10,000 on zeroes. */
+/* A bomb is told by both: large, and out of next to nothing. Memory full of zeroes compresses well too, so the ratio
+ * counts only beyond the first gigabyte. zstd reaches some 10,000 on zeroes. */
 #define RATIO_FREE ((uint64_t)1 << 30)
 #define RATIO_MAX 20000
 
@@ -50,7 +50,7 @@ enum place { PLACE_NONE, PLACE_TOP, PLACE_IMAGES, PLACE_PARENT };
 
 static enum place place_of(const char *path, const char **ret_name)
 {
-	static const char *const top[] = { RT_ARCHIVE_CONFIG,  RT_ARCHIVE_SPEC, "network.status", "stats-dump",
+	static const char *const top[] = { RT_ARCHIVE_CONFIG,  RT_ARCHIVE_SPEC,	  "network.status", "stats-dump",
 					   RT_ARCHIVE_DELETED, RT_ARCHIVE_ROOTFS, "dump.log" };
 	static const struct {
 		const char *prefix;
@@ -101,7 +101,8 @@ static struct rt_error *count_bytes(struct importer *in, uint64_t size)
 		return rt_fail(RT_CONFIG, "it unpacks to more than %llu bytes, the most that is allowed here",
 			       (unsigned long long)in->limit);
 	if (in->written > RATIO_FREE && in->written / RATIO_MAX > packed)
-		return rt_fail(RT_CONFIG, "it unpacks to more than %d times its size: this is no checkpoint", RATIO_MAX);
+		return rt_fail(RT_CONFIG, "it unpacks to more than %d times its size: this is no checkpoint",
+			       RATIO_MAX);
 	return NULL;
 }
 
@@ -175,7 +176,8 @@ static struct rt_error *unpack_data(struct importer *in, int fd, uint64_t size, 
 	return NULL;
 }
 
-static struct rt_error *remember(struct importer *in, const char *name, uint64_t size, const uint8_t digest[SHA256_DIGEST_SIZE])
+static struct rt_error *remember(struct importer *in, const char *name, uint64_t size,
+				 const uint8_t digest[SHA256_DIGEST_SIZE])
 {
 	struct seen *grown = reallocarray(in->seen, in->seen_count + 1, sizeof(*grown));
 	char *copy = strdup(name);
@@ -198,7 +200,8 @@ static bool is_bulk(const char *name)
 	return rt_str_starts(name, "pages-") || rt_str_equal(name, RT_ARCHIVE_ROOTFS) || rt_str_starts(name, "tmpfs-");
 }
 
-static struct rt_error *unpack_file(struct importer *in, struct archive_entry *entry, enum place place, const char *name)
+static struct rt_error *unpack_file(struct importer *in, struct archive_entry *entry, enum place place,
+				    const char *name)
 {
 	uint8_t digest[SHA256_DIGEST_SIZE];
 	_cleanup_close_ int fd = -1;
@@ -233,7 +236,8 @@ static bool is_parent_link(const char *path, struct archive_entry *entry)
 	const char *target = archive_entry_symlink(entry);
 
 	return rt_str_equal(path, RT_ARCHIVE_IMAGES "/parent") && archive_entry_filetype(entry) == AE_IFLNK && target &&
-	       (rt_str_equal(target, "../" RT_ARCHIVE_PARENT_IMAGES) || rt_str_equal(target, "../" RT_ARCHIVE_PARENT_IMAGES "/"));
+	       (rt_str_equal(target, "../" RT_ARCHIVE_PARENT_IMAGES) ||
+		rt_str_equal(target, "../" RT_ARCHIVE_PARENT_IMAGES "/"));
 }
 
 static struct rt_error *unpack_entry(struct importer *in, struct archive_entry *entry)
@@ -267,7 +271,8 @@ static struct rt_error *open_archive(struct importer *in)
 	in->archive = archive_read_new();
 	if (!in->archive)
 		return rt_error_oom();
-	if (archive_read_support_format_tar(in->archive) != ARCHIVE_OK || archive_read_support_filter_gzip(in->archive) != ARCHIVE_OK ||
+	if (archive_read_support_format_tar(in->archive) != ARCHIVE_OK ||
+	    archive_read_support_filter_gzip(in->archive) != ARCHIVE_OK ||
 	    archive_read_support_filter_zstd(in->archive) != ARCHIVE_OK ||
 	    archive_read_open_filename(in->archive, in->options->file, 1 << 20) != ARCHIVE_OK)
 		return rt_archive_fail(in->archive, "cannot read the archive");
@@ -315,7 +320,8 @@ static struct rt_error *check_digests(struct importer *in)
 	for (size_t i = 0; i < manifest->n_files; i++) {
 		const Rt__File *file = manifest->files[i];
 		const struct seen key = { .name = file->name };
-		const struct seen *seen = in->seen_count ? bsearch(&key, in->seen, in->seen_count, sizeof(key), by_name) : NULL;
+		const struct seen *seen =
+			in->seen_count ? bsearch(&key, in->seen, in->seen_count, sizeof(key), by_name) : NULL;
 
 		if (in->options->metadata_only && is_bulk(file->name))
 			continue;
@@ -323,7 +329,8 @@ static struct rt_error *check_digests(struct importer *in)
 			return rt_fail(RT_CONFIG, "image '%s' is missing in the archive", file->name);
 		if (seen->size != file->size || file->sha256.len == 0 ||
 		    memcmp(seen->digest, file->sha256.data, SHA256_DIGEST_SIZE) != 0)
-			return rt_fail(RT_CONFIG, "image '%s' is damaged: its digest is not that of the manifest", file->name);
+			return rt_fail(RT_CONFIG, "image '%s' is damaged: its digest is not that of the manifest",
+				       file->name);
 	}
 	/* Images that were added. Sizes are right already, so this reads nothing large. */
 	return in->options->metadata_only ? NULL : rt_manifest_verify(in->images_fd, manifest, 0);
@@ -359,7 +366,9 @@ static struct rt_error *set_limit(struct importer *in)
 
 struct rt_error *rt_archive_do_import(const struct rt_archive_import *options)
 {
-	_cleanup_(importer_deinit) struct importer in = { .options = options, .root_fd = -1, .images_fd = -1, .parent_fd = -1 };
+	_cleanup_(importer_deinit) struct importer in = {
+		.options = options, .root_fd = -1, .images_fd = -1, .parent_fd = -1
+	};
 	struct rt_error *err;
 
 	in.root_fd = open(options->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -1,5 +1,5 @@
-/* rt-archive: what `rt checkpoint --export`, `rt restore --import` and `rt checkpoint inspect ARCHIVE` run. Not for people: `rt` checks its
- * options before. One line on standard error says why it failed. */
+/* rt-archive: what `rt checkpoint --export`, `rt restore --import` and `rt checkpoint inspect ARCHIVE` run. Not for
+ * people: `rt` checks its options before. One line on standard error says why it failed. */
 #include "checkpoint/archive_helper.h"
 
 #include "runtime/base/str.h"
@@ -59,7 +59,8 @@ static struct rt_error *parse(int argc, char **argv, struct rt_archive_export *e
 			break;
 		case COMPRESSION:
 			if (!parse_compression(optarg, &export->compression))
-				return rt_fail(RT_USAGE, "there is no compression '%s': use none, gzip or zstd", optarg);
+				return rt_fail(RT_USAGE, "there is no compression '%s': use none, gzip or zstd",
+					       optarg);
 			break;
 		case INPUT:
 			import->file = optarg;

@@ -17,8 +17,8 @@
 #define LOWERS_MAX 512
 #define XATTR_MAX 65536
 
-/* An overlay, seen three ways: the upper directory tells what changed, the merged view what it is now (also where the upper file
- * holds only metadata, or a directory was only renamed), the lower ones what an opaque directory hides. */
+/* An overlay, seen three ways: the upper directory tells what changed, the merged view what it is now (also where the
+ * upper file holds only metadata, or a directory was only renamed), the lower ones what an opaque directory hides. */
 struct overlay {
 	int merged_fd, upper_fd;
 	int lower_fds[LOWERS_MAX];
@@ -45,13 +45,15 @@ static void overlay_deinit(struct overlay *overlay)
 
 /* ---- finding the layers ---- */
 
-/* mountinfo writes white space and backslashes as three octal digits; overlayfs puts a backslash before commas and colons. */
+/* mountinfo writes white space and backslashes as three octal digits; overlayfs puts a backslash before commas and
+ * colons. */
 static void unescape_octal(char *text)
 {
 	char *to = text;
 
 	for (char *at = text; *at; at++) {
-		if (at[0] == '\\' && at[1] >= '0' && at[1] <= '3' && at[2] >= '0' && at[2] <= '7' && at[3] >= '0' && at[3] <= '7') {
+		if (at[0] == '\\' && at[1] >= '0' && at[1] <= '3' && at[2] >= '0' && at[2] <= '7' && at[3] >= '0' &&
+		    at[3] <= '7') {
 			*to++ = (char)((at[1] - '0') << 6 | (at[2] - '0') << 3 | (at[3] - '0'));
 			at += 3;
 		} else {
@@ -124,8 +126,8 @@ static void unescape_backslashes(char *text)
 	*to = '\0';
 }
 
-/* Layers are best effort where they are relative or gone (an engine's short names, unmounted since): without them an opaque directory
- * is an error later, and only then. */
+/* Layers are best effort where they are relative or gone (an engine's short names, unmounted since): without them an
+ * opaque directory is an error later, and only then. */
 static void open_lowers(struct overlay *overlay, char *list)
 {
 	char *at = list;
@@ -234,8 +236,8 @@ static struct rt_error *write_entry(struct overlay *overlay, struct archive_entr
 }
 
 /* One file of the merged view. `fd` is -1 for what is not opened. */
-static struct rt_error *add_entry(struct overlay *overlay, int dir_fd, const char *name, const char *path, const struct stat *st,
-				  int fd)
+static struct rt_error *add_entry(struct overlay *overlay, int dir_fd, const char *name, const char *path,
+				  const struct stat *st, int fd)
 {
 	_cleanup_(rt_archive_entry_freep) struct archive_entry *entry = archive_entry_new();
 	char target[PATH_MAX];
@@ -279,10 +281,12 @@ static struct rt_error *note_deleted(struct overlay *overlay, const char *path)
 
 enum {
 	WALK_WHOLE = 1 << 0, /* all of the merged directory, not only what the upper one has: it was renamed */
-	WALK_HIDES = 1 << 1, /* what lower layers have under this path does not shine through: it was replaced, or renamed */
+	WALK_HIDES =
+		1 << 1, /* what lower layers have under this path does not shine through: it was replaced, or renamed */
 };
 
-static struct rt_error *walk(struct overlay *overlay, int merged_fd, int upper_fd, const char *path, unsigned flags, unsigned depth);
+static struct rt_error *walk(struct overlay *overlay, int merged_fd, int upper_fd, const char *path, unsigned flags,
+			     unsigned depth);
 
 static bool xattr_is(int fd, const char *name, char first)
 {
@@ -296,13 +300,15 @@ static bool has_xattr(int fd, const char *name)
 	return fgetxattr(fd, name, NULL, 0) >= 0;
 }
 
-/* What lower layers have in a directory that the merged view lacks, for an opaque directory: its whiteouts are not spelled out. */
+/* What lower layers have in a directory that the merged view lacks, for an opaque directory: its whiteouts are not
+ * spelled out. */
 static struct rt_error *note_hidden(struct overlay *overlay, int merged_fd, const char *path)
 {
 	struct rt_error *err = NULL;
 
 	if (overlay->lower_count == 0)
-		return rt_fail(RT_SYSTEM, "'%s' was replaced, and the layers below that tell what it was are unknown", path);
+		return rt_fail(RT_SYSTEM, "'%s' was replaced, and the layers below that tell what it was are unknown",
+			       path);
 	for (size_t i = 0; !err && i < overlay->lower_count; i++) {
 		_cleanup_closedir_ DIR *dir = NULL;
 		const struct dirent *entry;
@@ -332,8 +338,8 @@ static struct rt_error *note_hidden(struct overlay *overlay, int merged_fd, cons
 	return err;
 }
 
-static struct rt_error *walk_directory(struct overlay *overlay, int merged_fd, int upper_fd, const char *name, const char *path,
-				       const struct stat *st, unsigned flags, unsigned depth)
+static struct rt_error *walk_directory(struct overlay *overlay, int merged_fd, int upper_fd, const char *name,
+				       const char *path, const struct stat *st, unsigned flags, unsigned depth)
 {
 	_cleanup_close_ int merged = openat(merged_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	_cleanup_close_ int upper = -1;
@@ -349,15 +355,16 @@ static struct rt_error *walk_directory(struct overlay *overlay, int merged_fd, i
 	err = add_entry(overlay, merged_fd, name, path, st, merged);
 	if (upper >= 0 && (has_xattr(upper, "trusted.overlay.redirect") || has_xattr(upper, "user.overlay.redirect")))
 		flags |= WALK_WHOLE | WALK_HIDES;
-	if (upper >= 0 && (xattr_is(upper, "trusted.overlay.opaque", 'y') || xattr_is(upper, "user.overlay.opaque", 'y')))
+	if (upper >= 0 &&
+	    (xattr_is(upper, "trusted.overlay.opaque", 'y') || xattr_is(upper, "user.overlay.opaque", 'y')))
 		flags |= WALK_HIDES;
 	if (!err && (flags & WALK_HIDES))
 		err = note_hidden(overlay, merged, path);
 	return err ? err : walk(overlay, merged, flags & WALK_WHOLE ? -1 : upper, path, flags, depth + 1);
 }
 
-static struct rt_error *visit(struct overlay *overlay, int merged_fd, int upper_fd, const char *name, const char *path, unsigned flags,
-			      unsigned depth)
+static struct rt_error *visit(struct overlay *overlay, int merged_fd, int upper_fd, const char *name, const char *path,
+			      unsigned flags, unsigned depth)
 {
 	_cleanup_close_ int fd = -1;
 	struct rt_error *err;
@@ -386,7 +393,8 @@ static int no_dot_entries(const struct dirent *entry)
 	return !rt_str_equal(entry->d_name, ".") && !rt_str_equal(entry->d_name, "..");
 }
 
-static struct rt_error *walk(struct overlay *overlay, int merged_fd, int upper_fd, const char *path, unsigned flags, unsigned depth)
+static struct rt_error *walk(struct overlay *overlay, int merged_fd, int upper_fd, const char *path, unsigned flags,
+			     unsigned depth)
 {
 	struct rt_error *err = NULL;
 	struct dirent **names;
@@ -441,7 +449,8 @@ static struct rt_error *start_tar(struct overlay *overlay, int fd)
 	if (!overlay->tar || !overlay->links || !overlay->deleted || !overlay->chunk)
 		return rt_error_oom();
 	archive_entry_linkresolver_set_strategy(overlay->links, ARCHIVE_FORMAT_TAR);
-	if (archive_write_set_format_pax_restricted(overlay->tar) != ARCHIVE_OK || archive_write_open_fd(overlay->tar, fd) != ARCHIVE_OK)
+	if (archive_write_set_format_pax_restricted(overlay->tar) != ARCHIVE_OK ||
+	    archive_write_open_fd(overlay->tar, fd) != ARCHIVE_OK)
 		return rt_archive_fail(overlay->tar, "cannot begin the changes");
 	return NULL;
 }

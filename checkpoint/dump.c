@@ -3,6 +3,7 @@
 #include "checkpoint/connect.h"
 #include "checkpoint/criulog.h"
 #include "checkpoint/describe.h"
+#include "checkpoint/exchange.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/rpc.h"
 #include "runtime/base/fs.h"
@@ -20,6 +21,8 @@
 
 struct dump {
 	const struct rt_criu_settings *settings;
+	struct rt_criu_settings own_settings; /* with what was derived */
+	struct rt_exchange exchange;
 	struct rt_container container;
 	const struct rt_spec *spec;
 	char *config;
@@ -40,6 +43,7 @@ static void dump_deinit(struct dump *dump)
 	rt_closep(&dump->work_fd);
 	rt_closep(&dump->image_fd);
 	rt_container_deinit(&dump->container);
+	rt_exchange_deinit(&dump->exchange);
 }
 
 static uint64_t now_us(void)
@@ -185,7 +189,7 @@ static struct rt_error *start_criu(struct dump *dump)
 	err = rt_criu_start(&(struct rt_criu_options){
 		.fds = status_fd,
 		.fd_count = dump->settings->has_status_fd,
-		.flags = dump->settings->shell_job ? RT_CRIU_SHELL_JOB : 0,
+		.flags = dump->settings->shell_job ? RT_CRIU_SHELL_JOB : RT_CRIU_QUIET,
 	}, &dump->criu);
 	if (!err)
 		err = rt_criu_require_version(dump->criu, &version);
@@ -239,7 +243,9 @@ static struct rt_error *run(struct dump *dump)
 {
 	struct rt_error *err;
 
-	err = rt_criu_open_directories(dump->settings, true, &dump->image_fd, &dump->work_fd);
+	err = rt_exchange_prepare(&dump->exchange, &dump->own_settings);
+	if (!err)
+		err = rt_criu_open_directories(dump->settings, true, &dump->image_fd, &dump->work_fd);
 	if (!err)
 		err = hand_directory_over(dump);
 	/* An old one must not vouch for the images of a dump that fails half way. */
@@ -258,7 +264,11 @@ static struct rt_error *run(struct dump *dump)
 		err = rt_connect_for_dump(&dump->options, dump->manifest->container);
 	if (!err)
 		err = ask_for_dump(dump);
-	return err ? err : write_manifest(dump, now_us());
+	if (!err)
+		err = write_manifest(dump, now_us());
+	if (!err)
+		err = rt_exchange_export(&dump->exchange, dump->settings, dump->container.state.rootfs);
+	return err;
 }
 
 struct rt_error *rt_container_check(const struct rt_context *context, const char *id, const struct rt_criu_settings *settings,
@@ -281,10 +291,11 @@ struct rt_error *rt_container_check(const struct rt_context *context, const char
 struct rt_error *rt_container_checkpoint(const struct rt_context *context, const char *id, const struct rt_criu_settings *settings)
 {
 	_cleanup_(dump_deinit) struct dump dump = {
-		.settings = settings, .container = RT_CONTAINER_NULL, .image_fd = -1, .work_fd = -1, .began = now_us(),
+		.own_settings = *settings, .container = RT_CONTAINER_NULL, .image_fd = -1, .work_fd = -1, .began = now_us(),
 	};
 	struct rt_error *err;
 
+	dump.settings = &dump.own_settings;
 	rt_criu_opts_init(&dump.options);
 	err = open_container(&dump, context, id);
 	if (!err)

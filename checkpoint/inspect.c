@@ -67,7 +67,8 @@ static const char *stream_name(Rt__StreamKind kind)
 
 static const char *namespace_name(Rt__NamespaceKind kind)
 {
-	static const char *const names[] = { "unknown", "user", "mount", "pid", "network", "ipc", "uts", "cgroup", "time" };
+	static const char *const names[] = { "unknown", "user", "mount",  "pid", "network",
+					     "ipc",	"uts",	"cgroup", "time" };
 
 	return (unsigned)kind < RT_ARRAY_SIZE(names) ? names[kind] : "unknown";
 }
@@ -80,8 +81,9 @@ static struct rt_error *add_streams(json_t *container, const Rt__Container *from
 	for (size_t i = 0; !err && i < from->n_streams; i++) {
 		const Rt__Stream *stream = from->streams[i];
 
-		err = rt_inspect_add(list, json_pack("{s:I,s:s,s:o}", "fd", (json_int_t)stream->fd, "kind",
-						     stream_name(stream->kind), "path", rt_inspect_string(stream->path)));
+		err = rt_inspect_add(list,
+				     json_pack("{s:I,s:s,s:o}", "fd", (json_int_t)stream->fd, "kind",
+					       stream_name(stream->kind), "path", rt_inspect_string(stream->path)));
 	}
 	return err;
 }
@@ -138,13 +140,15 @@ static struct rt_error *add_manifest(json_t *document, const Rt__Manifest *manif
 
 	err = rt_inspect_put(document, "checkpoint",
 			     json_pack("{s:o,s:o,s:o,s:b}", "id", rt_inspect_string(manifest->id), "created",
-				       rt_inspect_string(manifest->created), "parent", rt_inspect_string(manifest->parent_id),
-				       "establishedTcp", manifest->established_tcp));
+				       rt_inspect_string(manifest->created), "parent",
+				       rt_inspect_string(manifest->parent_id), "establishedTcp",
+				       manifest->established_tcp));
 	if (!err && maker)
 		err = rt_inspect_put(document, "maker",
-				     json_pack("{s:o,s:o,s:o,s:o,s:o,s:o}", "rt", rt_inspect_string(maker->rt_version), "criu",
-					       number(maker->criu_version), "kernel", rt_inspect_string(maker->kernel_release),
-					       "architecture", rt_inspect_string(maker->architecture), "host",
+				     json_pack("{s:o,s:o,s:o,s:o,s:o,s:o}", "rt", rt_inspect_string(maker->rt_version),
+					       "criu", number(maker->criu_version), "kernel",
+					       rt_inspect_string(maker->kernel_release), "architecture",
+					       rt_inspect_string(maker->architecture), "host",
 					       rt_inspect_string(maker->host), "processor",
 					       rt_inspect_string(manifest->cpu ? manifest->cpu->model : "")));
 	if (!err)
@@ -158,9 +162,10 @@ static struct rt_error *add_manifest(json_t *document, const Rt__Manifest *manif
 
 static const char *file_system(uint32_t type)
 {
-	static const char *const names[] = { "unsupported", "proc", "sysfs", "devtmpfs", "binfmt_misc", "tmpfs", "devpts", "simfs",
-					     "pstore", "securityfs", "fusectl", "debugfs", "cgroup", "aufs", "mqueue", "fuse",
-					     "auto", "overlay", "autofs", "tracefs" };
+	static const char *const names[] = { "unsupported", "proc",    "sysfs",	  "devtmpfs", "binfmt_misc",
+					     "tmpfs",	    "devpts",  "simfs",	  "pstore",   "securityfs",
+					     "fusectl",	    "debugfs", "cgroup",  "aufs",     "mqueue",
+					     "fuse",	    "auto",    "overlay", "autofs",   "tracefs" };
 
 	if (type == 23)
 		return "cgroup2";
@@ -177,13 +182,14 @@ static struct rt_error *add_mount(void *userdata, const ProtobufCMessage *entry)
 	return rt_inspect_add(json_object_get(document, "mounts"),
 			      json_pack("{s:o,s:o,s:o,s:o,s:b,s:o}", "destination", rt_inspect_string(path), "type",
 					rt_inspect_string(type), "source", rt_inspect_string(mount->source), "root",
-					rt_inspect_string(mount->root), "external", mount->ext_mount || mount->ext_key, "key",
-					rt_inspect_string(mount->ext_key)));
+					rt_inspect_string(mount->root), "external", mount->ext_mount || mount->ext_key,
+					"key", rt_inspect_string(mount->ext_key)));
 }
 
 static struct rt_error *add_device(void *userdata, const ProtobufCMessage *entry)
 {
-	static const char *const types[] = { "unknown", "loopback", "veth", "tun", "external", "venet", "bridge", "macvlan", "sit" };
+	static const char *const types[] = { "unknown", "loopback", "veth",    "tun", "external",
+					     "venet",	"bridge",   "macvlan", "sit" };
 	const Img__NetDevice *device = (const Img__NetDevice *)entry;
 
 	return rt_inspect_add(json_object_get(userdata, "network"),
@@ -207,8 +213,8 @@ static struct rt_error *add_cgroups(void *userdata, const ProtobufCMessage *entr
 			const Img__CgroupMember *member = cgroups->sets[i]->members[j];
 
 			err = rt_inspect_add(json_object_get(userdata, "cgroups"),
-					     json_pack("{s:I,s:o,s:o}", "set", (json_int_t)cgroups->sets[i]->id, "controllers",
-						       rt_inspect_string(member->name), "path",
+					     json_pack("{s:I,s:o,s:o}", "set", (json_int_t)cgroups->sets[i]->id,
+						       "controllers", rt_inspect_string(member->name), "path",
 						       rt_inspect_string(member->path)));
 		}
 	return err;
@@ -223,17 +229,19 @@ static struct rt_error *add_stats(void *userdata, const ProtobufCMessage *entry)
 	struct rt_error *err = NULL;
 
 	if (dump)
-		err = rt_inspect_put(timings, "dump",
-				     json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "freezing_us", number(dump->freezing_time),
-					       "frozen_us", number(dump->frozen_time), "memory_dump_us",
-					       number(dump->memdump_time), "memory_write_us", number(dump->memwrite_time),
-					       "pages_scanned", number(dump->pages_scanned), "pages_skipped",
-					       number(dump->pages_skipped_parent), "pages_written", number(dump->pages_written)));
+		err = rt_inspect_put(
+			timings, "dump",
+			json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "freezing_us", number(dump->freezing_time),
+				  "frozen_us", number(dump->frozen_time), "memory_dump_us", number(dump->memdump_time),
+				  "memory_write_us", number(dump->memwrite_time), "pages_scanned",
+				  number(dump->pages_scanned), "pages_skipped", number(dump->pages_skipped_parent),
+				  "pages_written", number(dump->pages_written)));
 	if (!err && restore)
 		err = rt_inspect_put(timings, "restore",
-				     json_pack("{s:o,s:o,s:o,s:o}", "forking_us", number(restore->forking_time), "restore_us",
-					       number(restore->restore_time), "pages_compared", number(restore->pages_compared),
-					       "pages_restored", number(restore->pages_restored)));
+				     json_pack("{s:o,s:o,s:o,s:o}", "forking_us", number(restore->forking_time),
+					       "restore_us", number(restore->restore_time), "pages_compared",
+					       number(restore->pages_compared), "pages_restored",
+					       number(restore->pages_restored)));
 	return err;
 }
 

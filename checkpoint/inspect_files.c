@@ -7,15 +7,15 @@
 #include <string.h>
 #include <sys/socket.h>
 
-static const char *const kind_names[] = { "unknown", "file",   "pipe",	  "fifo",    "inet",	"unix",	   "eventfd",
-					  "epoll",   "inotify", "signalfd", "packet",  "tty",	"fanotify", "netlink",
-					  "namespace", "tun",  "external", "timerfd", "memfd", "bpfmap",   "pidfd" };
+static const char *const kind_names[] = { "unknown",   "file",	  "pipe",     "fifo",	 "inet",  "unix",     "eventfd",
+					  "epoll",     "inotify", "signalfd", "packet",	 "tty",	  "fanotify", "netlink",
+					  "namespace", "tun",	  "external", "timerfd", "memfd", "bpfmap",   "pidfd" };
 
 static const char *tcp_state(uint32_t state)
 {
-	static const char *const names[] = { "unknown",	   "established", "syn-sent",  "syn-recv",   "fin-wait-1",
-					     "fin-wait-2", "time-wait",   "close",     "close-wait", "last-ack",
-					     "listen",	   "closing" };
+	static const char *const names[] = { "unknown",	   "established", "syn-sent",  "syn-recv",
+					     "fin-wait-1", "fin-wait-2",  "time-wait", "close",
+					     "close-wait", "last-ack",	  "listen",    "closing" };
 
 	return state < RT_ARRAY_SIZE(names) ? names[state] : "unknown";
 }
@@ -23,7 +23,8 @@ static const char *tcp_state(uint32_t state)
 #define ENDPOINT_ROOM (INET6_ADDRSTRLEN + 16)
 
 /* "127.0.0.1:80", "[::1]:80"; the words are in network byte order. */
-static const char *endpoint(uint32_t family, const uint32_t *words, size_t count, uint32_t port, char text[ENDPOINT_ROOM])
+static const char *endpoint(uint32_t family, const uint32_t *words, size_t count, uint32_t port,
+			    char text[ENDPOINT_ROOM])
 {
 	char address[INET6_ADDRSTRLEN] = "?";
 
@@ -75,8 +76,11 @@ static struct rt_error *add_inet(struct rt_inspection *inspection, const Img__In
 
 	endpoint(socket->family, socket->source, socket->n_source, socket->source_port, local);
 	endpoint(socket->family, socket->destination, socket->n_destination, socket->destination_port, peer);
-	about = json_pack("{s:s,s:s,s:s,s:s}", "kind", protocol(socket), "local", local, "peer", connected ? peer : "", "state",
-			  socket->protocol == IPPROTO_TCP ? tcp_state(socket->state) : connected ? "connected" : "open");
+	about = json_pack("{s:s,s:s,s:s,s:s}", "kind", protocol(socket), "local", local, "peer", connected ? peer : "",
+			  "state",
+			  socket->protocol == IPPROTO_TCP ? tcp_state(socket->state)
+			  : connected			  ? "connected"
+							  : "open");
 	if (!about)
 		return rt_error_oom();
 	err = add_queues(inspection, socket, about);
@@ -115,7 +119,8 @@ static struct rt_error *add_unix(struct rt_inspection *inspection, const Img__Un
 			     json_pack("{s:s,s:s,s:O,s:s,s:b}", "kind", "unix", "type", type, "name", name, "state",
 				       tcp_state(socket->state), "external", socket->uflags & 1));
 	if (!err)
-		*ret = json_sprintf("unix %s %s%s", type, json_string_value(name), socket->uflags & 1 ? " (external)" : "");
+		*ret = json_sprintf("unix %s %s%s", type, json_string_value(name),
+				    socket->uflags & 1 ? " (external)" : "");
 	return err;
 }
 
@@ -154,7 +159,8 @@ static struct rt_error *add_file(void *userdata, const ProtobufCMessage *entry)
 	snprintf(id, sizeof(id), "%u", file->id);
 	return rt_inspect_put(inspection->files, id,
 			      json_pack("{s:s,s:o}", "kind",
-					file->kind < RT_ARRAY_SIZE(kind_names) ? kind_names[file->kind] : "unknown", "text", text));
+					file->kind < RT_ARRAY_SIZE(kind_names) ? kind_names[file->kind] : "unknown",
+					"text", text));
 }
 
 /* Open files whose name is gone: the checkpoint carries their content or a link. */
@@ -170,7 +176,8 @@ static struct rt_error *add_remap(void *userdata, const ProtobufCMessage *entry)
 	file = json_object_get(inspection->files, id);
 	if (!file)
 		return NULL;
-	return rt_inspect_put(file, "deleted", json_string(remap->kind < RT_ARRAY_SIZE(kinds) ? kinds[remap->kind] : "unknown"));
+	return rt_inspect_put(file, "deleted",
+			      json_string(remap->kind < RT_ARRAY_SIZE(kinds) ? kinds[remap->kind] : "unknown"));
 }
 
 struct rt_error *rt_inspect_files(struct rt_inspection *inspection)

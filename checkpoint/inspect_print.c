@@ -55,8 +55,9 @@ static void print_head(FILE *stream, const json_t *document)
 	else
 		fprintf(stream, "checkpoint  without a manifest: not made by rt\n");
 	if (maker)
-		fprintf(stream, "made by     rt %s, criu %" JSON_INTEGER_FORMAT ".%" JSON_INTEGER_FORMAT ".%" JSON_INTEGER_FORMAT
-				", Linux %s (%s) on %s\n",
+		fprintf(stream,
+			"made by     rt %s, criu %" JSON_INTEGER_FORMAT ".%" JSON_INTEGER_FORMAT
+			".%" JSON_INTEGER_FORMAT ", Linux %s (%s) on %s\n",
 			text_of(maker, "rt"), criu / 10000, criu / 100 % 100, criu % 100, text_of(maker, "kernel"),
 			text_of(maker, "architecture"), text_of(maker, "host"));
 	if (json_object_get(document, "hostname"))
@@ -96,13 +97,15 @@ static void print_files(FILE *stream, const json_t *process, const struct branch
 
 static void print_process(FILE *stream, const json_t *process, struct branch *branch, bool last)
 {
-	const json_t *children = json_object_get(process, "children"), *memory = json_object_get(process, "memory"), *child;
+	const json_t *children = json_object_get(process, "children"), *memory = json_object_get(process, "memory"),
+		     *child;
 	size_t kept = branch->length, index;
 	char size[SIZE_ROOM];
 
 	fprintf(stream, "%s%s-- %" JSON_INTEGER_FORMAT " %s", branch->text, last ? "`" : "|", number_of(process, "pid"),
 		text_of(process, "command"));
-	fprintf(stream, "  uid %" JSON_INTEGER_FORMAT ", %s", number_of(process, "uid"), pages_text(memory, "pages", size));
+	fprintf(stream, "  uid %" JSON_INTEGER_FORMAT ", %s", number_of(process, "uid"),
+		pages_text(memory, "pages", size));
 	if (number_of(process, "threads") > 1)
 		fprintf(stream, ", %" JSON_INTEGER_FORMAT " threads", number_of(process, "threads"));
 	if (strcmp(text_of(process, "state"), "running") != 0 && *text_of(process, "state"))
@@ -133,7 +136,8 @@ static void print_sockets(FILE *stream, const json_t *sockets)
 	{
 		if (json_object_get(socket, "local"))
 			fprintf(stream, "    %-5s %s%s%s  %s", text_of(socket, "kind"), text_of(socket, "local"),
-				*text_of(socket, "peer") ? " -> " : "", text_of(socket, "peer"), text_of(socket, "state"));
+				*text_of(socket, "peer") ? " -> " : "", text_of(socket, "peer"),
+				text_of(socket, "state"));
 		else
 			fprintf(stream, "    unix  %s  %s, %s%s", text_of(socket, "name"), text_of(socket, "type"),
 				text_of(socket, "state"),
@@ -164,12 +168,12 @@ static void print_rest(FILE *stream, const json_t *document)
 	size_t index;
 
 	json_array_foreach(json_object_get(document, "network"), index, item)
-		fprintf(stream, "%s%s (%s, %s)%s", index ? ", " : "network     ", text_of(item, "name"), text_of(item, "type"),
-			json_is_true(json_object_get(item, "up")) ? "up" : "down",
+		fprintf(stream, "%s%s (%s, %s)%s", index ? ", " : "network     ", text_of(item, "name"),
+			text_of(item, "type"), json_is_true(json_object_get(item, "up")) ? "up" : "down",
 			index + 1 == json_array_size(json_object_get(document, "network")) ? "\n" : "");
-	json_array_foreach(json_object_get(document, "namespaces"), index, item)
-		fprintf(stream, "%s%s (%s)%s", index ? ", " : "namespaces  ", text_of(item, "type"), text_of(item, "origin"),
-			index + 1 == json_array_size(json_object_get(document, "namespaces")) ? "\n" : "");
+	json_array_foreach(json_object_get(document, "namespaces"), index, item) fprintf(
+		stream, "%s%s (%s)%s", index ? ", " : "namespaces  ", text_of(item, "type"), text_of(item, "origin"),
+		index + 1 == json_array_size(json_object_get(document, "namespaces")) ? "\n" : "");
 	if (dump)
 		fprintf(stream, "dump        frozen %.1f ms, %" JSON_INTEGER_FORMAT " pages written in %.1f ms\n",
 			(double)number_of(dump, "frozen_us") / 1000, number_of(dump, "pages_written"),

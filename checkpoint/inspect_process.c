@@ -100,8 +100,9 @@ static struct rt_error *add_core(struct tree *tree, uint32_t pid, json_t *proces
 	if (!err && core->task)
 		err = rt_inspect_put(process, "state", json_string(task_state(core->task->task_state)));
 	if (!err && core->thread)
-		err = rt_inspect_put(process, "seccomp",
-				     json_string(core->thread->seccomp_mode < 3 ? modes[core->thread->seccomp_mode] : "unknown"));
+		err = rt_inspect_put(
+			process, "seccomp",
+			json_string(core->thread->seccomp_mode < 3 ? modes[core->thread->seccomp_mode] : "unknown"));
 	if (!err && creds)
 		err = rt_inspect_put(process, "uid", json_integer(creds->uid));
 	if (!err && creds)
@@ -209,8 +210,8 @@ static struct rt_error *fill_process(struct tree *tree, const Img__Process *from
 	return err;
 }
 
-/* Hangs a process below its parent. CRIU writes parents first; one whose parent has not come yet is a root of its own, so that
- * no file can make a circle. */
+/* Hangs a process below its parent. CRIU writes parents first; one whose parent has not come yet is a root of its own,
+ * so that no file can make a circle. */
 static struct rt_error *hang_in(struct tree *tree, const Img__Process *from, json_t *process)
 {
 	json_t *siblings = json_object_get(tree->inspection->document, "processes"), *parent;
@@ -267,8 +268,9 @@ struct rt_error *rt_inspect_processes(struct rt_inspection *inspection)
 	err = rt_image_each(inspection->dir_fd, "pstree.img", RT_IMAGE_PSTREE, add_process, &tree);
 	if (!err)
 		err = rt_inspect_put(inspection->document, "memory",
-				     json_pack("{s:I,s:I,s:I,s:I,s:I}", "processes", (json_int_t)tree.processes, "threads",
-					       (json_int_t)tree.threads, "pages", (json_int_t)tree.pages, "parent_pages",
-					       (json_int_t)tree.parent_pages, "lazy_pages", (json_int_t)tree.lazy_pages));
+				     json_pack("{s:I,s:I,s:I,s:I,s:I}", "processes", (json_int_t)tree.processes,
+					       "threads", (json_int_t)tree.threads, "pages", (json_int_t)tree.pages,
+					       "parent_pages", (json_int_t)tree.parent_pages, "lazy_pages",
+					       (json_int_t)tree.lazy_pages));
 	return err;
 }

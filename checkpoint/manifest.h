@@ -3,8 +3,8 @@
  * proto/manifest.proto says what it holds; whoever dumps fills the message in. Here is what needs care: it is
  * written last and atomically, so that a directory with a manifest is a finished checkpoint; and when each file's digest is taken.
  *
- * Digests and time. SHA-256 runs at about 1.5 GB/s here, CRIU writes memory at about 1 GB/s: to digest pages at the dump would
- * make it half as long again. So a dump takes the sizes of all files and the digests of those up to RT_MANIFEST_SMALL (metadata, a few
+ * Digests and time. SHA-256 runs at about 1.1 GB/s here, CRIU writes memory at about 1 GB/s: to digest pages at the dump would
+ * make it twice as long. So a dump takes the sizes of all files and the digests of those up to RT_MANIFEST_SMALL (metadata, a few
  * hundred KiB at most: under a millisecond); the pages' digests are taken where their bytes pass anyway, at export and
  * migration, or when somebody asks (RT_DIGEST_ALL). A restore checks sizes of all and digests of the small files always, and those of the
  * rest where asked to, or where the checkpoint comes from outside (an archive: its bytes pass anyway).

@@ -23,8 +23,10 @@ struct rt_criu_settings {
 	const char *page_server; /* ADDRESS:PORT */
 	unsigned status_fd; /* a NUL byte is written to it once lazy pages can be asked for */
 	bool has_status_fd, leave_running, pre_dump;
+	const char *export_file; /* also write an archive */
 	/* restore */
 	const char *lsm_profile, *lsm_mount_context;
+	const char *import_file; /* the images are in this archive */
 };
 
 /* An Opts message whose parts live in the arena. */

@@ -2,6 +2,7 @@
 
 #include "checkpoint/connect.h"
 #include "checkpoint/criulog.h"
+#include "checkpoint/exchange.h"
 #include "checkpoint/images.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/rpc.h"
@@ -23,6 +24,8 @@
 
 struct restore {
 	const struct rt_restore_options *options;
+	struct rt_criu_settings settings; /* options->criu, with what was derived */
+	struct rt_exchange exchange;
 	struct rt_birth birth;
 	int image_fd, work_fd, rootfs_fd;
 	Rt__Manifest *manifest; /* NULL: the images are another runtime's */
@@ -48,6 +51,7 @@ static void restore_deinit(struct restore *restore)
 	rt_closep(&restore->work_fd);
 	rt_closep(&restore->image_fd);
 	rt_birth_deinit(&restore->birth);
+	rt_exchange_deinit(&restore->exchange);
 }
 
 static struct rt_error *load_images(struct restore *restore)
@@ -55,7 +59,9 @@ static struct rt_error *load_images(struct restore *restore)
 	Img__Inventory *inventory;
 	struct rt_error *err;
 
-	err = rt_criu_open_directories(&restore->options->criu, false, &restore->image_fd, &restore->work_fd);
+	err = rt_exchange_import(&restore->exchange, &restore->settings, restore->birth.container.state.rootfs);
+	if (!err)
+		err = rt_criu_open_directories(&restore->settings, false, &restore->image_fd, &restore->work_fd);
 	if (!err)
 		err = rt_images_inventory(restore->image_fd, &inventory);
 	if (err)
@@ -90,18 +96,23 @@ static struct rt_error *open_rootfs(struct restore *restore)
 	restore->rootfs_fd = open(container->state.rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (restore->rootfs_fd < 0)
 		return rt_fail_errno("cannot open the root filesystem '%s'", container->state.rootfs);
+	return NULL;
+}
+
+static struct rt_error *assume(struct restore *restore)
+{
 	if (restore->manifest)
 		return NULL;
 	restore->assumed = calloc(1, sizeof(*restore->assumed));
 	if (!restore->assumed)
 		return rt_error_oom();
 	rt__container__init(restore->assumed);
-	return rt_connect_assume(spec, restore->rootfs_fd, restore->assumed);
+	return rt_connect_assume(restore->birth.container.spec, restore->rootfs_fd, restore->assumed);
 }
 
 static struct rt_error *set_options(struct restore *restore)
 {
-	const struct rt_criu_settings *settings = &restore->options->criu;
+	const struct rt_criu_settings *settings = &restore->settings;
 	const struct rt_container *container = &restore->birth.container;
 	Criu__Opts *opts = &restore->criu_options.opts;
 	struct rt_arena *arena = &restore->criu_options.arena;
@@ -146,7 +157,7 @@ static struct rt_error *mount_rootfs(const char *rootfs)
 static struct rt_error *reopen_directories(struct restore *restore)
 {
 	_cleanup_close_ int image_fd = -1, work_fd = -1;
-	struct rt_error *err = rt_criu_open_directories(&restore->options->criu, false, &image_fd, &work_fd);
+	struct rt_error *err = rt_criu_open_directories(&restore->settings, false, &image_fd, &work_fd);
 
 	if (err)
 		return err;
@@ -166,7 +177,7 @@ static struct rt_error *start_in_namespace(struct restore *restore)
 		err = rt_criu_start(&(struct rt_criu_options){
 			.fds = restore->connection.fds,
 			.fd_count = restore->connection.count,
-			.flags = restore->options->criu.shell_job ? RT_CRIU_SHELL_JOB : 0,
+			.flags = restore->settings.shell_job ? RT_CRIU_SHELL_JOB : 0,
 		}, &restore->criu);
 	return err;
 }
@@ -278,9 +289,11 @@ static struct rt_error *bring_back(struct restore *restore, const struct rt_cont
 	if (!err)
 		err = rt_check_terminal(restore->birth.container.spec->process.terminal, create->detach, create->console_socket);
 	if (!err)
+		err = open_rootfs(restore);
+	if (!err)
 		err = load_images(restore);
 	if (!err)
-		err = open_rootfs(restore);
+		err = assume(restore);
 	if (!err)
 		err = rt_birth_register(&restore->birth);
 	if (!err)
@@ -301,6 +314,7 @@ struct rt_error *rt_container_restore(const struct rt_context *context, const ch
 {
 	_cleanup_(restore_deinit) struct restore restore = {
 		.options = options,
+		.settings = options->criu,
 		.birth = RT_BIRTH_NULL,
 		.image_fd = -1,
 		.work_fd = -1,

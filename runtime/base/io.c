@@ -103,7 +103,8 @@ struct rt_error *rt_write_file_at(int dir_fd, const char *path, const char *text
 		written = write(fd, text, strlen(text));
 	while (written < 0 && errno == EINTR);
 	if (written < 0)
-		return rt_fail_errno("cannot write '%s' to '%s'", text, path);
+		/* An error is one line; the first says enough of a longer text. */
+		return rt_fail_errno("cannot write '%.*s' to '%s'", (int)strcspn(text, "\n"), text, path);
 	return NULL;
 }
 

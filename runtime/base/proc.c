@@ -209,6 +209,25 @@ struct rt_error *rt_pidfd_open(pid_t pid, int *ret)
 	return NULL;
 }
 
+struct rt_error *rt_pidfd_pid(int pidfd, pid_t *ret)
+{
+	_cleanup_free_ char *text = NULL;
+	const char *line;
+	struct rt_error *err;
+	char path[64];
+	int pid;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
+	err = rt_read_file_at(AT_FDCWD, path, 4096, &text, NULL);
+	if (err)
+		return err;
+	line = strstr(text, "\nPid:");
+	if (!line || sscanf(line, " Pid: %d", &pid) != 1)
+		return rt_fail(RT_SYSTEM, "'%s' names no process", path);
+	*ret = pid > 0 ? pid : -1;
+	return NULL;
+}
+
 struct rt_error *rt_pidfd_kill(int pidfd, int signal, bool *ret_gone)
 {
 	bool gone = false;

@@ -26,6 +26,9 @@ struct rt_error *rt_run_program(const struct rt_run_options *options) _must_chec
 /* pidfd of a process; *ret is -1 where there is no such process (an answer). */
 struct rt_error *rt_pidfd_open(pid_t pid, int *ret) _must_check_;
 
+/* The pid, as our /proc has it, of the process that a pidfd from elsewhere stands for; -1: it has ended (an answer). */
+struct rt_error *rt_pidfd_pid(int pidfd, pid_t *ret) _must_check_;
+
 /* SIGKILL, 0 and the like through a pidfd; *ret_gone tells that it had ended already (may be NULL). */
 struct rt_error *rt_pidfd_kill(int pidfd, int signal, bool *ret_gone) _must_check_;
 

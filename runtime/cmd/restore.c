@@ -14,6 +14,8 @@ static const struct rt_option options[] = {
 	RT_CRIU_OPTIONS(offsetof(struct rt_restore_options, criu)),
 	{ "detach", 'd', RT_OPTION_FLAG, .offset = CREATE_OPTION(detach),
 	  .help = "do not wait for the container's end" },
+	{ "import", 'i', RT_OPTION_STRING, .argument = "FILE", .offset = CRIU_OPTION(import_file),
+	  .help = "take the images, and changes of the root filesystem, from an archive" },
 	{ "keep", 0, RT_OPTION_FLAG, .offset = CREATE_OPTION(keep),
 	  .help = "do not delete the container when it has ended" },
 	{ "lsm-mount-context", 0, RT_OPTION_STRING, .argument = "CONTEXT", .offset = CRIU_OPTION(lsm_mount_context),

@@ -135,7 +135,7 @@ void rt_init_intermediate_main(struct rt_init_plan *plan, int sync, bool must_wa
 	if (!err && pid == 0)
 		rt_init_child_main(plan, sync, false, must_wait);
 	if (!err)
-		err = rt_sync_send(sync, RT_SYNC_FORKED, pid, -1);
+		err = rt_sync_send(sync, RT_SYNC_FORKED, 0, pidfd);
 	if (err) {
 		rt_sync_send_error(sync, rt_while(err, "entering the user namespace"));
 		_exit(1);

@@ -184,16 +184,16 @@ static struct rt_error *follow_fork(struct rt_init_process *process)
 	err = rt_sync_receive(process->sync_fd, &message, &fd, &alive);
 	if (err)
 		return err;
-	rt_closep(&fd);
-	if (!alive || message.kind != RT_SYNC_FORKED || message.value <= 0)
+	if (!alive || message.kind != RT_SYNC_FORKED || fd < 0) {
+		rt_closep(&fd);
 		return rt_fail(RT_SYSTEM, "the process that enters the user namespace has ended");
+	}
 	while (waitpid(process->pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	rt_closep(&process->pidfd);
-	process->pid = message.value;
-	process->pidfd = -1;
-	err = rt_pidfd_open(process->pid, &process->pidfd);
-	if (!err && process->pidfd < 0)
+	process->pidfd = fd;
+	err = rt_pidfd_pid(fd, &process->pid);
+	if (!err && process->pid < 0)
 		return rt_fail(RT_SYSTEM, "the container's process has ended");
 	return err;
 }

@@ -12,7 +12,7 @@
 enum rt_sync_kind {
 	RT_SYNC_GO, /* parent: go on; value: our pid as the host sees it */
 	RT_SYNC_ERROR, /* child: failed; code, errnum, text */
-	RT_SYNC_FORKED, /* intermediate process: value is the pid of the one that goes on */
+	RT_SYNC_FORKED, /* intermediate process: the pidfd of the one that goes on, whose pid it may see as another number */
 	RT_SYNC_HOOKS, /* child: run the hooks of the host, then GO */
 	RT_SYNC_CONSOLE, /* child: here is the terminal's master (descriptor) */
 	RT_SYNC_LISTENER, /* child: value is the number of its seccomp listener, to be fetched; then GO */
