@@ -1,9 +1,8 @@
 #include "checkpoint/archive.h"
 
-#include "rt-config.h"
+#include "runtime/base/helper.h"
 #include "runtime/base/proc.h"
 
-#include <limits.h>
 #include <string.h>
 
 #define HELPER "rt-archive"
@@ -22,38 +21,14 @@ static void add(struct arguments *arguments, const char *name, const char *value
 	arguments->list[arguments->count++] = value;
 }
 
-/* Where it was installed, or where a build leaves it. */
-static struct rt_error *find_helper(char path[PATH_MAX])
-{
-	static const char *const below[] = { "", "checkpoint/", "../checkpoint/" };
-	char own[PATH_MAX];
-	ssize_t length;
-	char *slash;
-
-	snprintf(path, PATH_MAX, "%s", RT_LIBEXEC "/" HELPER);
-	if (access(path, X_OK) == 0)
-		return NULL;
-	length = readlink("/proc/self/exe", own, sizeof(own) - 1);
-	if (length > 0) {
-		own[length] = '\0';
-		slash = strrchr(own, '/');
-		if (slash)
-			slash[1] = '\0';
-		for (size_t i = 0; slash && i < RT_ARRAY_SIZE(below); i++) {
-			if (snprintf(path, PATH_MAX, "%s%s%s", own, below[i], HELPER) < PATH_MAX && access(path, X_OK) == 0)
-				return NULL;
-		}
-	}
-	return rt_fail(RT_SYSTEM, "'%s' is not installed, which archives need", RT_LIBEXEC "/" HELPER);
-}
-
 static struct rt_error *run(const struct arguments *arguments)
 {
-	char path[PATH_MAX];
-	struct rt_run_options options = { .path = path, .argv = arguments->list };
-	struct rt_error *err = find_helper(path);
+	_cleanup_free_ char *path = NULL;
+	struct rt_error *err = rt_helper_find(HELPER, "checkpoint", "archives", &path);
 
-	return err ? err : rt_run_program(&options);
+	if (err)
+		return err;
+	return rt_run_program(&(struct rt_run_options){ .path = path, .argv = arguments->list });
 }
 
 struct rt_error *rt_archive_export(const struct rt_archive_export *options)

@@ -1,13 +1,12 @@
 #include "runtime/cgroup/systemd.h"
 
+#include "runtime/base/helper.h"
 #include "runtime/base/proc.h"
 #include "runtime/base/str.h"
 #include "runtime/cgroup/path.h"
 #include "runtime/cgroup/systemd_properties.h"
 
-#include "rt-config.h"
 
-#include <limits.h>
 #include <stdio.h>
 
 #define HELPER "rt-systemd"
@@ -60,40 +59,6 @@ static bool is_v2(const struct rt_cgroup *cgroup)
 	return cgroup->layout == RT_CGROUP_V2;
 }
 
-/* In a directory, or where a build leaves it: in the one that mirrors its source's. `path` is of a file in the directory. */
-static bool is_beside(char path[PATH_MAX])
-{
-	static const char *const beside[] = { HELPER, "runtime/" HELPER };
-	char *slash = strrchr(path, '/');
-
-	for (size_t i = 0; slash && i < RT_ARRAY_SIZE(beside); i++) {
-		if ((size_t)(slash - path) + sizeof("/runtime/" HELPER) > PATH_MAX)
-			return false;
-		strcpy(slash + 1, beside[i]);
-		if (access(path, X_OK) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* Installed, or beside us. The kernel doesn't know our directory any more once we run from a sealed copy; who called us
- * does, mostly. */
-static struct rt_error *find_helper(char path[PATH_MAX])
-{
-	ssize_t length;
-
-	strcpy(path, RT_LIBEXEC "/" HELPER);
-	if (access(path, X_OK) == 0)
-		return NULL;
-	length = readlink("/proc/self/exe", path, PATH_MAX - 1);
-	path[length > 0 ? length : 0] = '\0';
-	if (is_beside(path))
-		return NULL;
-	if (snprintf(path, PATH_MAX, "%s", program_invocation_name) < PATH_MAX && is_beside(path))
-		return NULL;
-	return rt_fail(RT_SYSTEM, "'%s' is not installed, which the systemd cgroup manager needs", RT_LIBEXEC "/" HELPER);
-}
-
 static struct rt_error *run_helper(const struct rt_cgroup *cgroup, const char *verb, const struct lines *lines)
 {
 	static const char *const kept[] = { "DBUS_SESSION_BUS_ADDRESS=", "DBUS_SYSTEM_BUS_ADDRESS=", "XDG_RUNTIME_DIR=" };
@@ -104,8 +69,8 @@ static struct rt_error *run_helper(const struct rt_cgroup *cgroup, const char *v
 		.timeout_ms = HELPER_TIMEOUT_MS,
 	};
 	size_t count = 0;
-	char path[PATH_MAX];
-	struct rt_error *err = find_helper(path);
+	_cleanup_free_ char *path = NULL;
+	struct rt_error *err = rt_helper_find(HELPER, "runtime", "cgroups of systemd", &path);
 
 	if (err)
 		return err;

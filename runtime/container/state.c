@@ -35,7 +35,7 @@ struct rt_error *rt_state_store(int dir_fd, const struct rt_state *state)
 			 "cgroup", state->cgroup, "extra", state->extra);
 	if (!json)
 		return rt_fail(RT_SYSTEM, "cannot write the state of '%s' as JSON (is every name UTF-8?)", state->id);
-	text = json_dumps(json, JSON_INDENT(1));
+	text = json_dumps(json, JSON_COMPACT);
 	if (!text)
 		return rt_error_oom();
 	err = rt_replace_file_at(dir_fd, "state.json", text, strlen(text), 0600);

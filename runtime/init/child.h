@@ -72,5 +72,5 @@ struct rt_error *rt_step_exec(struct rt_init_child *child) _must_check_;
 /* Walks the right table for the plan; never returns. `sync` is the child's end. */
 void rt_init_child_main(struct rt_init_plan *plan, int sync, bool cloned_into_cgroup, bool must_wait) __attribute__((noreturn));
 
-/* The intermediate process: enters the user namespace, clones the real child as a sibling of itself, tells its pid and ends. */
+/* The intermediate process: enters the user namespace, clones the real child as a sibling of itself, hands its pidfd over and ends. */
 void rt_init_intermediate_main(struct rt_init_plan *plan, int sync, bool must_wait) __attribute__((noreturn));

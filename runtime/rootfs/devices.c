@@ -59,21 +59,31 @@ static struct rt_error *bind_device(const struct rt_spec_device *device, int dir
 	return rt_sys_attach(tree_fd, target_fd);
 }
 
+/* What an image has in place of a usual device is its own affair; a device the config asks for must be that one. */
+static struct rt_error *check_existing(const struct rt_spec_device *device, int dir_fd, const char *name)
+{
+	bool is_default = device >= default_devices && device < default_devices + RT_ARRAY_SIZE(default_devices);
+	struct stat st;
+
+	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || is_that_device(&st, device))
+		return NULL;
+	if (!is_default)
+		return rt_fail(RT_CONFIG, "the root filesystem has something else there");
+	rt_warn("'%s' of the root filesystem is not the device it should be, leaving it", device->path);
+	return NULL;
+}
+
 static struct rt_error *make_node(const struct rt_spec_device *device, int dir_fd, const char *name)
 {
 	struct rt_error *err;
-	struct stat st;
 	bool existed;
 
 	err = rt_sys_make_node(dir_fd, name, node_mode(device), makedev((unsigned)device->major, (unsigned)device->minor),
 			       &existed);
 	if (err)
 		return err;
-	if (existed) {
-		if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !is_that_device(&st, device))
-			rt_warn("'%s' of the root filesystem is not the device it should be, leaving it", device->path);
-		return NULL;
-	}
+	if (existed)
+		return check_existing(device, dir_fd, name);
 	if ((device->uid || device->gid) && fchownat(dir_fd, name, device->uid, device->gid, AT_SYMLINK_NOFOLLOW) < 0)
 		return rt_fail_errno("cannot give '%s' to %u:%u", name, device->uid, device->gid);
 	return NULL;

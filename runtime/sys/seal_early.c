@@ -55,22 +55,18 @@ static void append_number(char *at, unsigned long number)
 	*at = '\0';
 }
 
-static bool is_readonly(void)
-{
-	struct statfs fs;
-
-	return call(SYS_statfs, (long)SELF, (long)&fs, 0, 0, 0) < 0 || (fs.f_flags & ST_RDONLY);
-}
-
-/* Negative where we may not. */
+/* Negative where we may not, or need not. */
 static int clone_readonly(void)
 {
 	struct mount_attr attributes = {.attr_set = MOUNT_ATTR_RDONLY};
 	long fd = call(SYS_open_tree, AT_FDCWD, (long)SELF, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC, 0, 0);
+	struct statfs fs;
 
 	if (fd < 0)
 		return -1;
-	if (call(SYS_mount_setattr, fd, (long)"", AT_EMPTY_PATH, (long)&attributes, sizeof(attributes)) == 0)
+	/* The copy has the flags of the original; asked of it, the path is walked once. */
+	if (call(SYS_fstatfs, fd, (long)&fs, 0, 0, 0) == 0 && !(fs.f_flags & ST_RDONLY) &&
+	    call(SYS_mount_setattr, fd, (long)"", AT_EMPTY_PATH, (long)&attributes, sizeof(attributes)) == 0)
 		return (int)fd;
 	call(SYS_close, fd, 0, 0, 0, 0);
 	return -1;
@@ -88,8 +84,6 @@ void rt_sys_seal_early(char **argv, char **envp)
 			return;
 		env[count] = envp[count];
 	}
-	if (is_readonly())
-		return;
 	fd = clone_readonly();
 	if (fd < 0)
 		return;

@@ -1,18 +1,27 @@
 #!/bin/sh
 # criu.sh: sees to it that `criu` works on this machine's kernel.
 #
-# A criu that passes `criu check` is kept, whichever it is. Otherwise (Debian 12's 3.17.1 does
-# not understand kernels from 6.16 on, and Debian 13 has none in some architectures) 4.1.1 is
-# built from Debian 13's source and installed below /usr/local, where it comes first in PATH.
+# A criu that passes `criu check`, and can dump sockets on this kernel, is kept, whichever it is. Debian 12's 3.17.1 does not
+# understand kernels from 6.16 on; 4.1.1 passes its own check there but fails on every socket that is not a unix one
+# (getsockopt of SO_PASSCRED is refused since 6.16), so such a kernel needs 4.2. Otherwise the source that Debian has in
+# unstable is built and installed below /usr/local, where it comes first in PATH.
 set -eu
 
 here=$(dirname "$(readlink -f "$0")")
 cache=${RT_TEST_CACHE:-/var/cache/rt-tests}
-built=$cache/criu-4.1.1/criu
+built=$cache/criu-built/criu
+
+# at_least 6.16 VERSION: whether a version is that or later.
+at_least()
+{
+	[ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]
+}
 
 works()
 {
-	"$1" check >/dev/null 2>&1
+	"$1" check >/dev/null 2>&1 || return 1
+	at_least 6.16 "$(uname -r)" || return 0
+	at_least 4.2 "$("$1" --version | sed -n 's/^Version: *//p')"
 }
 
 current=$(command -v criu || true)
@@ -22,10 +31,10 @@ if [ -n "$current" ] && works "$current"; then
 fi
 
 if [ ! -x "$built" ]; then
-	echo "criu: ${current:-none} does not work here, building 4.1.1 (about a minute)"
+	echo "criu: ${current:-none} does not work here, building Debian unstable's (about a minute)"
 	tree=$(mktemp -d)
 	trap 'rm -rf "$tree"' EXIT
-	"$here/apt-source" criu "$tree"
+	"$here/apt-source" criu "$tree" sid
 	if ! make -C "$tree" -j"$(nproc)" criu >"$tree/build.log" 2>&1; then
 		tail -n 30 "$tree/build.log" >&2
 		exit 1
