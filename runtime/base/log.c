@@ -103,6 +103,30 @@ static void write_quoted(FILE *stream, const char *text)
 	fputc('"', stream);
 }
 
+/* For people: one line whatever is in it, and names out of files can't steer a terminal. */
+static void write_plain(FILE *stream, const char *text)
+{
+	for (; *text; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		if (c == '\n')
+			fputs("\\n", stream);
+		else if (c == '\t')
+			fputs("\\t", stream);
+		else if (c < 0x20 || c == 0x7f)
+			fprintf(stream, "\\x%02x", c);
+		else
+			fputc(c, stream);
+	}
+}
+
+void rt_log_tell(const char *message)
+{
+	fputs("rt: ", stderr);
+	write_plain(stderr, message);
+	fputc('\n', stderr);
+}
+
 static void write_line(enum rt_log_level level, const char *place, const char *message)
 {
 	_cleanup_free_ char *line = NULL;
@@ -125,8 +149,9 @@ static void write_line(enum rt_log_level level, const char *place, const char *m
 		write_quoted(stream, message);
 		fputc('\n', stream);
 	} else {
-		fprintf(stream, "rt: %s%s%s%s\n", level == RT_LOG_ERROR ? "" : level_name(level),
-			level == RT_LOG_ERROR ? "" : ": ", message, place ? place : "");
+		fprintf(stream, "rt: %s%s", level == RT_LOG_ERROR ? "" : level_name(level), level == RT_LOG_ERROR ? "" : ": ");
+		write_plain(stream, message);
+		fprintf(stream, "%s\n", place ? place : "");
 	}
 	/* One write, so that lines of several processes do not mix. */
 	if (fclose(stream) == 0 && write(sink.fd, line, size) < 0)

@@ -22,6 +22,9 @@ struct rt_error *rt_log_open(const struct rt_log_options *options) _must_check_;
 bool rt_log_to_file(void);
 bool rt_log_debug_enabled(void);
 
+/* "rt: <message>" on standard error, wherever the log goes. */
+void rt_log_tell(const char *message);
+
 /* The sink's descriptor, for a child that closes everything else. */
 int rt_log_fd(void);
 

@@ -144,7 +144,7 @@ static void report(const struct rt_error *err, const char *help)
 	debug_places(err);
 	rt_log_write(RT_LOG_ERROR, NULL, 0, "%s", message);
 	if (rt_log_to_file())
-		fprintf(stderr, "rt: %s\n", message);
+		rt_log_tell(message);
 	if (err->code == RT_USAGE && help && isatty(STDERR_FILENO))
 		fprintf(stderr, "'rt %s%s--help' says more\n", help, *help ? " " : "");
 }

@@ -75,8 +75,9 @@ static json_t *annotations(void)
 
 	if (library)
 		snprintf(version, sizeof(version), "%u.%u.%u", library->major, library->minor, library->micro);
-	return json_pack("{s:s,s:s,s:s}", "io.github.seccomp.libseccomp.version", version, "rt.commit", RT_COMMIT,
-			 "rt.version", RT_VERSION);
+	/* The one annotation of runc's own that callers ask for. */
+	return json_pack("{s:s,s:s,s:s,s:s}", "io.github.seccomp.libseccomp.version", version,
+			 "org.opencontainers.runc.checkpoint.enabled", "true", "rt.commit", RT_COMMIT, "rt.version", RT_VERSION);
 }
 
 struct rt_error *rt_spec_features(json_t **ret)

@@ -16,6 +16,14 @@ static void load_console_size(struct rt_loader *loader, const struct rt_json *pr
 		rt_load_fail(loader, &size, NULL, "must be at most %d characters high and wide", UINT16_MAX);
 }
 
+/* The kernel takes -1 for "leave it as it is": the process would stay root. */
+static void load_id(struct rt_loader *loader, const struct rt_json *user, const char *key, uint32_t *id)
+{
+	rt_load_u32(loader, user, key, id);
+	if (*id == UINT32_MAX)
+		rt_load_fail(loader, user, key, "must be at most %u", UINT32_MAX - 1);
+}
+
 static void load_user(struct rt_loader *loader, const struct rt_json *process)
 {
 	struct rt_spec_user *user = &loader->spec->process.user;
@@ -26,8 +34,8 @@ static void load_user(struct rt_loader *loader, const struct rt_json *process)
 		rt_load_remark(loader, &object, "uid", "is required by the specification; taken as 0");
 	if (!rt_json_field(&object, "gid").value)
 		rt_load_remark(loader, &object, "gid", "is required by the specification; taken as 0");
-	rt_load_u32(loader, &object, "uid", &user->uid);
-	rt_load_u32(loader, &object, "gid", &user->gid);
+	load_id(loader, &object, "uid", &user->uid);
+	load_id(loader, &object, "gid", &user->gid);
 	user->has_umask = rt_json_field(&object, "umask").value != NULL;
 	rt_load_u32(loader, &object, "umask", &user->umask);
 	if (user->umask > 0777)
@@ -39,8 +47,8 @@ static void load_user(struct rt_loader *loader, const struct rt_json *process)
 		uint64_t value = 0;
 
 		rt_load_reject(loader, rt_json_as_u64(&gid, &value));
-		if (value > UINT32_MAX)
-			rt_load_fail(loader, &gid, NULL, "must be at most %u", UINT32_MAX);
+		if (value >= UINT32_MAX)
+			rt_load_fail(loader, &gid, NULL, "must be at most %u", UINT32_MAX - 1);
 		list[i] = (uint32_t)value;
 	}
 	user->additional_gids = list;
