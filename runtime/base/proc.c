@@ -43,13 +43,23 @@ static void run_deinit(struct run *run)
 	rt_closep(&run->output);
 }
 
+void rt_signals_reset(void)
+{
+	const struct sigaction usual = { .sa_handler = SIG_DFL };
+	sigset_t none;
+
+	/* Those that can't be changed, and those that libc keeps for itself, say no; they are as they should be. */
+	for (int number = 1; number < NSIG; number++)
+		sigaction(number, &usual, NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 static void exec_program(const struct rt_run_options *options, int input, int output)
 {
 	static const char *const empty[] = { NULL };
-	sigset_t none;
 
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	rt_signals_reset();
 	setpgid(0, 0);
 	if (dup2(input, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0 || dup2(output, STDERR_FILENO) < 0)
 		_exit(126);

@@ -44,5 +44,8 @@ struct rt_proc_stat {
 /* *ret_found is false where there is no such process. */
 struct rt_error *rt_proc_stat(pid_t pid, struct rt_proc_stat *ret, bool *ret_found) _must_check_;
 
+/* Before execve: no signal ignored or blocked, whatever our own caller had. */
+void rt_signals_reset(void);
+
 /* Marks all descriptors from `first` on close-on-exec. */
 struct rt_error *rt_close_on_exec_from(int first) _must_check_;

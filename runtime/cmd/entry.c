@@ -1,9 +1,11 @@
 /* Where the kernel enters `rt` when it is a static program for x86-64: before the C library.
  *
- * `create`, `run`, `exec` and `restore` start the program anew from a read-only mount (runtime/sys/seal.h). On a virtual
- * machine most of what a small static program costs is the C library's asking the processor for its features: each CPUID
- * traps to the hypervisor, and there are dozens (docs/performance.md). Done here, the program that is about to be replaced
- * doesn't pay for it. It is no more than a short cut: whatever is not sealed here, main() seals or refuses to run. */
+ * `create`, `run`, `exec` and `restore` start the program anew from a read-only mount
+ * (runtime/sys/seal.h). On a virtual machine most of what a small static program costs is the C
+ * library's asking the processor for its features: each CPUID traps to the hypervisor, and there
+ * are dozens (docs/performance.md). Done here, the program that is about to be replaced doesn't
+ * pay for it. It is no more than a short cut: whatever is not sealed here, main() seals or refuses
+ * to run. */
 #include "runtime/cmd/command.h"
 #include "runtime/sys/seal.h"
 
@@ -33,8 +35,8 @@ static bool equal(const char *a, const char *b)
 	return *a == *b;
 }
 
-/* Any word that could be the command counts: to parse the options before it would take the C library. A container that is
- * named like a command is sealed once for nothing. */
+/* Any word that could be the command counts: to parse the options before it would take the C
+ * library. A container that is named like a command is sealed once for nothing. */
 static bool may_enter_container(char **argv)
 {
 	for (; *argv; argv++)

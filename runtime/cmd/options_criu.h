@@ -9,7 +9,7 @@
 	{ "auto-dedup", 0, RT_OPTION_FLAG, .offset = (base) + offsetof(struct rt_criu_settings, auto_dedup),          \
 	  .help = "drop pages from the parent's images that a newer image has" },                                     \
 	{ "empty-ns", 0, RT_OPTION_LIST, .argument = "KIND", .offset = (base) + offsetof(struct rt_criu_settings, empty_ns), \
-	  .help = "make the namespace, but do not restore its content: 'network', which is the default" },            \
+	  .help = "restore the namespace without its content: 'network', the default" },            \
 	{ "ext-unix-sk", 0, RT_OPTION_FLAG, .offset = (base) + offsetof(struct rt_criu_settings, ext_unix_sk),        \
 	  .help = "allow unix sockets whose other end is outside of the container" },                                 \
 	{ "file-locks", 0, RT_OPTION_FLAG, .offset = (base) + offsetof(struct rt_criu_settings, file_locks),          \

@@ -59,6 +59,25 @@ static struct rt_error *set_strings(json_t *object, const char *key, const char 
 	return NULL;
 }
 
+/* A variable given again takes the place of the container's, or of the one given before: of two with one name some programs
+ * take the first, others the last. */
+static struct rt_error *set_env(json_t *process, const char *const *variables)
+{
+	struct rt_error *err = NULL;
+
+	for (const char *const *at = variables; !err && at && *at; at++) {
+		const char *const one[] = { *at, NULL };
+		json_t *env = json_object_get(process, "env");
+		size_t name = strcspn(*at, "=") + 1;
+
+		for (size_t i = json_array_size(env); i > 0; i--)
+			if (strncmp(json_string_value(json_array_get(env, i - 1)), *at, name) == 0)
+				json_array_remove(env, i - 1);
+		err = set_strings(process, "env", one, true);
+	}
+	return err;
+}
+
 static struct rt_error *set_user(json_t *process, const char *text)
 {
 	const char *colon = strchr(text, ':');
@@ -146,7 +165,7 @@ static struct rt_error *describe_process(const struct execution *execution, json
 		return rt_error_oom();
 	err = set_strings(process, "args", options->args, false);
 	if (!err)
-		err = set_strings(process, "env", options->env, true);
+		err = set_env(process, options->env);
 	if (!err)
 		err = set_json(process, "terminal", json_boolean(options->tty));
 	if (!err && options->cwd)

@@ -36,10 +36,12 @@ static const struct rt_init_step create_steps[] = {
 	{ RT_PHASE_USER, "entering the working directory", rt_step_enter_directory },
 	{ RT_PHASE_USER, "finding the program", rt_step_find_executable },
 	{ RT_PHASE_USER, "closing descriptors", rt_step_close_descriptors },
+	{ RT_PHASE_USER, "resetting signals", rt_step_reset_signals },
 	{ RT_PHASE_USER, "loading seccomp", rt_step_seal_with_listener }, /* an agent must have it before start */
 	{ RT_PHASE_USER, "reporting ready", rt_step_report_ready },
 	{ RT_PHASE_USER, "waiting for start", rt_step_wait_for_start },
 	{ RT_PHASE_USER, "running hooks", rt_step_start_hooks },
+	{ RT_PHASE_USER, "setting process attributes", rt_step_final_attributes },
 	{ RT_PHASE_SEALED, "loading seccomp", rt_step_seal }, /* the filter may forbid all that stands above */
 	{ RT_PHASE_SEALED, "starting the process", rt_step_exec },
 	{ 0 },
@@ -61,6 +63,7 @@ static const struct rt_init_step exec_steps[] = {
 	{ RT_PHASE_USER, "entering the working directory", rt_step_enter_directory },
 	{ RT_PHASE_USER, "finding the program", rt_step_find_executable },
 	{ RT_PHASE_USER, "closing descriptors", rt_step_close_descriptors },
+	{ RT_PHASE_USER, "resetting signals", rt_step_reset_signals },
 	{ RT_PHASE_USER, "loading seccomp", rt_step_seal_with_listener },
 	{ RT_PHASE_USER, "reporting ready", rt_step_report_ready },
 	{ RT_PHASE_USER, "waiting for start", rt_step_wait_for_start },

@@ -61,6 +61,7 @@ struct rt_error *rt_step_try_directory(struct rt_init_child *child) _must_check_
 struct rt_error *rt_step_enter_directory(struct rt_init_child *child) _must_check_;
 struct rt_error *rt_step_find_executable(struct rt_init_child *child) _must_check_;
 struct rt_error *rt_step_close_descriptors(struct rt_init_child *child) _must_check_;
+struct rt_error *rt_step_reset_signals(struct rt_init_child *child) _must_check_;
 struct rt_error *rt_step_seal_with_listener(struct rt_init_child *child) _must_check_;
 struct rt_error *rt_step_report_ready(struct rt_init_child *child) _must_check_;
 struct rt_error *rt_step_wait_for_start(struct rt_init_child *child) _must_check_;

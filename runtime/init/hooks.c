@@ -4,6 +4,7 @@
 #include "runtime/base/proc.h"
 #include "runtime/base/str.h"
 
+/* A hook without an environment gets ours, as in runc. */
 static struct rt_error *run_one(const struct rt_spec_hook *hook, enum rt_hook_kind kind, const char *state)
 {
 	const char *const only_path[] = { hook->path, NULL };
@@ -12,7 +13,7 @@ static struct rt_error *run_one(const struct rt_spec_hook *hook, enum rt_hook_ki
 	err = rt_run_program(&(struct rt_run_options){
 		.path = hook->path,
 		.argv = hook->args ? hook->args : only_path,
-		.envp = hook->env,
+		.envp = hook->env ? hook->env : (const char *const *)environ,
 		.input = state,
 		.input_size = strlen(state),
 		.timeout_ms = hook->timeout_s * 1000,

@@ -156,7 +156,9 @@ static struct rt_error *bear(struct rt_init_plan *plan, const int sync[2], struc
 	_cleanup_(worn_deinit) struct worn worn = WORN_NULL;
 	struct rt_error *err, *second;
 
-	err = hide_from_strangers(plan);
+	err = rt_rlimits_raise(plan->process->rlimits, plan->process->rlimit_count);
+	if (!err)
+		err = hide_from_strangers(plan);
 	if (!err && plan->cgroup)
 		err = rt_cgroup_open_entries(plan->cgroup);
 	if (!err)
@@ -244,20 +246,8 @@ static struct rt_error *fetch_listener(const struct rt_init_requests *requests, 
 	return requests->take_listener(requests->context, process->pid, listener);
 }
 
-static struct rt_error *child_is_ready(const struct rt_init_plan *plan, const struct rt_init_requests *requests,
-				       const struct rt_init_process *process)
-{
-	struct rt_error *err;
-
-	/* Last of all, and from here: raising one takes the host's CAP_SYS_RESOURCE, and a low one would bind the child's own set-up. */
-	err = rt_rlimits_apply(plan->process->rlimits, plan->process->rlimit_count, process->pid);
-	if (!err && requests->ready)
-		err = requests->ready(requests->context, process->pid, process->pidfd);
-	return err;
-}
-
-static struct rt_error *serve_one(const struct rt_init_plan *plan, const struct rt_init_requests *requests,
-				  const struct rt_init_process *process, const struct rt_sync_message *message, int fd)
+static struct rt_error *serve_one(const struct rt_init_requests *requests, const struct rt_init_process *process,
+				  const struct rt_sync_message *message, int fd)
 {
 	switch (message->kind) {
 	case RT_SYNC_HOOKS:
@@ -269,7 +259,7 @@ static struct rt_error *serve_one(const struct rt_init_plan *plan, const struct 
 	case RT_SYNC_LISTENER:
 		return fetch_listener(requests, process, message->value);
 	case RT_SYNC_READY:
-		return child_is_ready(plan, requests, process);
+		return requests->ready ? requests->ready(requests->context, process->pid, process->pidfd) : NULL;
 	case RT_SYNC_GO:
 	case RT_SYNC_ERROR:
 	case RT_SYNC_FORKED:
@@ -279,8 +269,7 @@ static struct rt_error *serve_one(const struct rt_init_plan *plan, const struct 
 	return rt_fail(RT_SYSTEM, "unexpected message %d from the container's process", (int)message->kind);
 }
 
-static struct rt_error *serve(const struct rt_init_plan *plan, const struct rt_init_requests *requests,
-			      const struct rt_init_process *process)
+static struct rt_error *serve(const struct rt_init_requests *requests, const struct rt_init_process *process)
 {
 	struct rt_sync_message message = { .kind = RT_SYNC_GO };
 
@@ -293,7 +282,7 @@ static struct rt_error *serve(const struct rt_init_plan *plan, const struct rt_i
 		if (!err && !alive)
 			return rt_fail(RT_SYSTEM, "the container's process ended before it was ready");
 		if (!err)
-			err = serve_one(plan, requests, process, &message, fd);
+			err = serve_one(requests, process, &message, fd);
 		if (!err)
 			err = rt_sync_send(process->sync_fd, RT_SYNC_GO, process->pid, -1);
 		if (err)
@@ -339,7 +328,7 @@ struct rt_error *rt_init_launch(struct rt_init_plan *plan, const struct rt_init_
 	if (!err)
 		err = prepare_child(plan, &process);
 	if (!err)
-		err = serve(plan, requests, &process);
+		err = serve(requests, &process);
 	if (err) {
 		err = childs_own_error(&process, err);
 		if (process.pidfd >= 0)

@@ -198,6 +198,14 @@ struct rt_error *rt_step_close_descriptors(struct rt_init_child *child)
 	return rt_close_on_exec_from(3 + (int)child->plan->preserve_fds);
 }
 
+/* A container is the same whoever starts it: a shell ignores SIGINT for what runs in its background, nohup SIGHUP, conmon
+ * SIGPIPE, and all that would outlast execve. */
+struct rt_error *rt_step_reset_signals(struct rt_init_child *child)
+{
+	rt_signals_reset();
+	return NULL;
+}
+
 static struct rt_error *load_filter(struct rt_init_child *child, int *ret_listener)
 {
 	struct rt_init_plan *plan = child->plan;
@@ -263,9 +271,13 @@ struct rt_error *rt_step_start_hooks(struct rt_init_child *child)
 /* What would slow or hinder our own last steps, or must not reach hooks. */
 struct rt_error *rt_step_final_attributes(struct rt_init_child *child)
 {
-	const char *cpus = child->plan->process->cpu_affinity_final;
+	const struct rt_spec_process *process = child->plan->process;
+	struct rt_error *err = NULL;
 
-	return cpus ? rt_cpu_affinity_apply(cpus, 0) : NULL;
+	/* execCPUAffinity: not for a container's first process. */
+	if (process->cpu_affinity_final && !child->plan->rootfs)
+		err = rt_cpu_affinity_apply(process->cpu_affinity_final, 0);
+	return err ? err : rt_rlimits_apply(process->rlimits, process->rlimit_count);
 }
 
 struct rt_error *rt_step_seal(struct rt_init_child *child)

@@ -13,16 +13,40 @@
 
 #define NODE_MAX 1024 /* the largest CONFIG_NODES_SHIFT, 10 */
 
-struct rt_error *rt_rlimits_apply(const struct rt_spec_rlimit *rlimits, size_t count, pid_t pid)
+static struct rt_error *set_limit(const struct rt_spec_rlimit *wanted, rlim64_t soft, rlim64_t hard)
+{
+	const struct rlimit64 limit = {.rlim_cur = soft, .rlim_max = hard};
+
+	if (prlimit64(0, (enum __rlimit_resource)wanted->resource, &limit, NULL) < 0)
+		return rt_fail_errno("cannot set '%s' to soft %llu, hard %llu", wanted->name, (unsigned long long)soft,
+				     (unsigned long long)hard);
+	return NULL;
+}
+
+struct rt_error *rt_rlimits_raise(const struct rt_spec_rlimit *rlimits, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		const struct rlimit64 limit = {.rlim_cur = rlimits[i].soft, .rlim_max = rlimits[i].hard};
+		struct rt_error *err;
+		struct rlimit64 now;
 
-		if (prlimit64(pid, (enum __rlimit_resource)rlimits[i].resource, &limit, NULL) < 0)
-			return rt_fail_errno("cannot set '%s' to soft %llu, hard %llu", rlimits[i].name,
-					     (unsigned long long)rlimits[i].soft, (unsigned long long)rlimits[i].hard);
+		if (prlimit64(0, (enum __rlimit_resource)rlimits[i].resource, NULL, &now) < 0)
+			return rt_fail_errno("cannot read '%s'", rlimits[i].name);
+		if (now.rlim_max >= rlimits[i].hard)
+			continue;
+		err = set_limit(&rlimits[i], now.rlim_cur, rlimits[i].hard);
+		if (err)
+			return err;
 	}
 	return NULL;
+}
+
+struct rt_error *rt_rlimits_apply(const struct rt_spec_rlimit *rlimits, size_t count)
+{
+	struct rt_error *err = NULL;
+
+	for (size_t i = 0; i < count && !err; i++)
+		err = set_limit(&rlimits[i], rlimits[i].soft, rlimits[i].hard);
+	return err;
 }
 
 /* sched_setattr(2); the kernel's header cannot be included next to libc's <sched.h>. */

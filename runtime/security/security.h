@@ -64,7 +64,11 @@ struct rt_error *rt_lsm_apply(const char *apparmor_profile, const char *selinux_
 
 /* --- process attributes (attributes.c) --- */
 
-struct rt_error *rt_rlimits_apply(const struct rt_spec_rlimit *rlimits, size_t count, pid_t pid) _must_check_;
+/* Limits in two halves, since the rights for one are gone when it is time for the other. The parent, before the clone: raises its own
+ * hard limits to those wanted, which takes CAP_SYS_RESOURCE and is inherited. */
+struct rt_error *rt_rlimits_raise(const struct rt_spec_rlimit *rlimits, size_t count) _must_check_;
+/* The child, right before execve: everybody may lower, and what is low must not bind the set-up before. */
+struct rt_error *rt_rlimits_apply(const struct rt_spec_rlimit *rlimits, size_t count) _must_check_;
 struct rt_error *rt_scheduler_apply(const struct rt_spec_scheduler *scheduler) _must_check_;
 struct rt_error *rt_io_priority_apply(int io_class, int priority) _must_check_;
 /* "0-3,7" to sched_setaffinity for a process (0: self). */

@@ -92,7 +92,7 @@ struct rt_spec_mount {
 struct rt_spec_hook {
 	const char *path; /* absolute */
 	const char *const *args; /* NULL-terminated; NULL: just the path */
-	const char *const *env; /* NULL-terminated; NULL: empty */
+	const char *const *env; /* NULL-terminated; NULL: that of the runtime */
 	int32_t timeout_s; /* 0: none */
 };
 

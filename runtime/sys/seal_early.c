@@ -1,5 +1,6 @@
-/* rt_sys_seal_self() once more, for a process in which the C library has not been started: no errno, no stdio, no
- * malloc, no calls to memcpy or strlen (they are chosen by the processor only later), hence the bare hands. */
+/* rt_sys_seal_self() once more, for a process in which the C library has not been started: no errno,
+ * no stdio, no malloc, no calls to memcpy or strlen (they are chosen by the processor only later),
+ * hence the bare hands. */
 #include "runtime/sys/seal.h"
 
 #include <fcntl.h>
@@ -87,7 +88,8 @@ void rt_sys_seal_early(char **argv, char **envp)
 	fd = clone_readonly();
 	if (fd < 0)
 		return;
-	append_number(append_text(mark, RT_SEAL_MARK "="), (unsigned long)call(SYS_getpid, 0, 0, 0, 0, 0));
+	append_number(append_text(mark, RT_SEAL_MARK "="),
+		      (unsigned long)call(SYS_getpid, 0, 0, 0, 0, 0));
 	env[count] = mark;
 	env[count + 1] = 0;
 	call(SYS_execveat, fd, (long)"", (long)argv, (long)env, AT_EMPTY_PATH);

@@ -91,7 +91,15 @@ static void forward_signal(struct relay *relay)
 	rt_warn_ignored(rt_pidfd_kill(relay->options->pidfd, (int)info.ssi_signo, NULL));
 }
 
-/* All that can be forwarded. What a fault of our own raises must still end us. */
+static bool is_ignored(int number)
+{
+	struct sigaction action;
+
+	return sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+/* All that can be forwarded. What a fault of our own raises must still end us; what our caller had us ignore (nohup), is not
+ * meant for the container either. */
 static struct rt_error *take_signals(struct relay *relay)
 {
 	static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
@@ -100,6 +108,9 @@ static struct rt_error *take_signals(struct relay *relay)
 	sigfillset(&mask);
 	for (size_t i = 0; i < RT_ARRAY_SIZE(own); i++)
 		sigdelset(&mask, own[i]);
+	for (int number = 1; number < NSIG; number++)
+		if (is_ignored(number))
+			sigdelset(&mask, number);
 	if (sigprocmask(SIG_BLOCK, &mask, &relay->saved_mask) < 0)
 		return rt_fail_errno("cannot block signals");
 	relay->masked = true;
