@@ -129,7 +129,7 @@ run_unit()
 	fi
 	rm -f "$directory/meson-logs/testlog.json"
 	meson test -C "$directory" --no-rebuild --num-processes "$(nproc)" --print-errorlogs \
-		>"$logs/unit" 2>&1 || tail -n 80 "$logs/unit"
+		>"$logs/unit" 2>&1 || grep -v ' OK  ' "$logs/unit" | tail -n 80
 	count meson "$directory/meson-logs/testlog.json"
 }
 
@@ -148,17 +148,18 @@ part_sanitizers()
 		UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 run_unit "$build-asan"
 }
 
-# A target and its corpus have the same name; what it finds stays in the build directory.
+# What a target finds stays next to the build directory's own corpus.
 fuzz_one()
 {
-	local target=$1 name corpus
+	local target=$1 name words=()
 	name=$(basename "$target")
-	name=${name#fuzz-}
-	corpus=$top/tests/fuzz/corpus/$name
-	mkdir -p "$build-fuzz/corpus/$name"
-	[ -d "$corpus" ] || corpus=
+	name=${name#fuzz_}
+	mkdir -p "$build-fuzz/found/$name"
+	[ ! -e "$top/tests/fuzz/$name.dict" ] || words+=(-dict="$top/tests/fuzz/$name.dict")
+	words+=("$build-fuzz/found/$name")
+	[ ! -d "$top/tests/fuzz/corpus/$name" ] || words+=("$top/tests/fuzz/corpus/$name")
 	"$target" -max_total_time="${RT_FUZZ_SECONDS:-10}" -timeout=10 -rss_limit_mb=2048 \
-		-artifact_prefix="$build-fuzz/$name-" "$build-fuzz/corpus/$name" $corpus
+		-artifact_prefix="$build-fuzz/$name-" "${words[@]}"
 }
 
 part_fuzz()
@@ -169,7 +170,7 @@ part_fuzz()
 	while read -r target; do
 		found=yes
 		step "$(basename "$target")" fuzz_one "$target"
-	done < <(find "$build-fuzz" -type f -name 'fuzz-*' -perm -100 | sort)
+	done < <(find "$build-fuzz/tests/fuzz" -maxdepth 1 -type f -name 'fuzz_*' -perm -100 | sort)
 	[ -n "$found" ] || { echo "   FAILED: there are no fuzz targets"; add 0 1 0; }
 }
 

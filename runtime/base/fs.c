@@ -140,12 +140,64 @@ struct rt_error *rt_make_dirs_in_root(int root_fd, const char *path, mode_t mode
 	return rt_open_in_root(root_fd, walk.done, O_PATH | O_DIRECTORY, 0, ret);
 }
 
-struct rt_error *rt_make_file_in_root(int root_fd, const char *path, mode_t mode, int *ret)
+/* Splits a path at its last slash, so that "/a/b//" is made in "/a". *ret_name points into *ret_parent's memory. */
+static struct rt_error *split_path(const char *path, char **ret_parent, const char **ret_name)
 {
-	_cleanup_free_ char *parent = NULL;
+	char *parent, *slash;
+	struct rt_error *err = rt_format(&parent, "/%s", path);
+
+	if (err)
+		return err;
+	while ((slash = strrchr(parent, '/'))[1] == '\0' && slash > parent)
+		*slash = '\0';
+	*slash = '\0';
+	*ret_parent = parent;
+	*ret_name = slash + 1;
+	return NULL;
+}
+
+/* Where a dangling link points, as a path from the root; *ret stays NULL where there is no link. */
+static struct rt_error *read_dangling(int dir_fd, const char *parent, const char *name, char **ret)
+{
+	char target[PATH_MAX];
+	ssize_t length = readlinkat(dir_fd, name, target, sizeof(target) - 1);
+
+	*ret = NULL;
+	if (length < 0)
+		return NULL;
+	target[length] = '\0';
+	if (target[0] == '/')
+		return rt_format(ret, "%s", target);
+	return rt_format(ret, "%s/%s", parent, target);
+}
+
+static struct rt_error *make_file(int root_fd, const char *path, mode_t mode, int links)
+{
+	_cleanup_free_ char *parent = NULL, *target = NULL;
 	_cleanup_close_ int dir_fd = -1, made = -1;
 	const char *name;
-	char *slash;
+	struct rt_error *err;
+
+	if (links > MOST_LINKS)
+		return rt_fail_with(ELOOP, "too many links");
+	err = split_path(path, &parent, &name);
+	if (!err)
+		err = rt_make_dirs_in_root(root_fd, *parent ? parent : "/", 0755, &dir_fd);
+	if (err)
+		return err;
+	made = open_in_root(dir_fd, name, O_CREAT | O_WRONLY | O_NOFOLLOW | O_NONBLOCK, mode);
+	if (made >= 0)
+		return NULL;
+	if (errno != ELOOP)
+		return rt_fail_errno("cannot create '%s'", path);
+	err = read_dangling(dir_fd, parent, name, &target);
+	if (err)
+		return err;
+	return target ? make_file(root_fd, target, mode, links + 1) : rt_fail_with(ELOOP, "cannot create '%s'", path);
+}
+
+struct rt_error *rt_make_file_in_root(int root_fd, const char *path, mode_t mode, int *ret)
+{
 	struct rt_error *err;
 	int fd = open_in_root(root_fd, path, O_PATH, 0);
 
@@ -155,23 +207,9 @@ struct rt_error *rt_make_file_in_root(int root_fd, const char *path, mode_t mode
 	}
 	if (errno != ENOENT)
 		return rt_fail_errno("cannot open '%s' inside the root filesystem", path);
-	parent = strdup(path);
-	if (!parent)
-		return rt_error_oom();
-	while ((slash = strrchr(parent, '/')) && slash[1] == '\0' && slash > parent)
-		*slash = '\0';
-	name = slash ? slash + 1 : parent;
-	if (slash)
-		*slash = '\0';
-	err = rt_make_dirs_in_root(root_fd, slash ? parent : "/", 0755, &dir_fd);
+	err = make_file(root_fd, path, mode, 0);
 	if (err)
-		return err;
-	/* The name may be a dangling link: O_CREAT through it, inside the root. */
-	made = open_in_root(dir_fd, name, O_CREAT | O_WRONLY | O_NOFOLLOW | O_NONBLOCK, mode);
-	if (made < 0 && errno == ELOOP)
-		made = open_in_root(root_fd, path, O_CREAT | O_WRONLY | O_NONBLOCK, mode);
-	if (made < 0)
-		return rt_fail_errno("cannot create '%s' inside the root filesystem", path);
+		return rt_while(err, "creating '%s' inside the root filesystem", path);
 	return rt_open_in_root(root_fd, path, O_PATH, 0, ret);
 }
 

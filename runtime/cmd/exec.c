@@ -28,7 +28,7 @@ static const struct rt_option options[] = {
 	{ "cap", 'c', RT_OPTION_LIST, .argument = "CAP", .offset = FIELD(caps),
 	  .help = "one more capability for the process" },
 	{ "cgroup", 0, RT_OPTION_LIST, .argument = "[CONTROLLER:]PATH", .offset = FIELD(cgroups),
-	  .help = "existing cgroup below the container's to run the process in; with a controller, once for each" },
+	  .help = "existing cgroup below the container's to run the process in" },
 	{ "console-socket", 0, RT_OPTION_STRING, .argument = "SOCKET", .offset = FIELD(console_socket),
 	  .help = "unix socket that receives the master end of the process's terminal" },
 	{ "cwd", 0, RT_OPTION_STRING, .argument = "DIR", .offset = FIELD(cwd),

@@ -37,9 +37,10 @@ struct rt_error *rt_plan_descriptors(unsigned preserve_fds, struct rt_init_plan 
 	unsigned listen_fds = count_listen_fds(), count = listen_fds + preserve_fds;
 	struct rt_error *err;
 
-	for (unsigned fd = 3; fd < 3 + count; fd++)
+	/* $LISTEN_FDS may promise more than there is, as far as runc and systemd go; what was asked for here may not. */
+	for (unsigned fd = 3 + listen_fds; fd < 3 + count; fd++)
 		if (!is_inherited((int)fd))
-			return rt_fail(RT_USAGE, "cannot preserve %u descriptors: descriptor %u is not open", count, fd);
+			return rt_fail(RT_USAGE, "cannot preserve %u descriptors: descriptor %u is not open", preserve_fds, fd);
 	plan->preserve_fds = count;
 	if (listen_fds == 0)
 		return NULL;

@@ -4,9 +4,11 @@
 #include "runtime/base/str.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 
 /* Files are masked with the null device of the host: the container's own may be a link to anything (CVE-2025-31133). Taken
  * while the host's mounts are still there. */
@@ -65,6 +67,55 @@ static struct rt_error *make_empty_directory(struct rt_rootfs *rootfs, int *ret)
 	return rt_sys_make_filesystem(&filesystem, ret);
 }
 
+/* The kernel's file systems with things to hide. */
+static const struct kernel_mount {
+	const char *point;
+	const char *type;
+	__fsword_t magic;
+} kernel_mounts[] = {
+	{ "/proc", "proc", PROC_SUPER_MAGIC },
+	{ "/sys", "sysfs", SYSFS_MAGIC },
+};
+
+static bool has_entry(const struct rt_rootfs *rootfs, const struct kernel_mount *mount)
+{
+	for (size_t i = 0; i < rootfs->entry_count; i++) {
+		const struct rt_rootfs_entry *entry = &rootfs->entries[i];
+
+		if (rt_str_equal(entry->destination, mount->point) && entry->type && rt_str_equal(entry->type, mount->type))
+			return true;
+	}
+	return false;
+}
+
+static const struct kernel_mount *find_kernel_mount(const struct rt_rootfs *rootfs, const char *path)
+{
+	for (size_t i = 0; i < RT_ARRAY_SIZE(kernel_mounts); i++)
+		if (rt_rootfs_path_is_below(path, kernel_mounts[i].point) && has_entry(rootfs, &kernel_mounts[i]))
+			return &kernel_mounts[i];
+	return NULL;
+}
+
+/* Somebody who shares the root filesystem may exchange /proc with a link while we are at it. What we then found would be
+ * another file, or none, and the procfs stay bare (CVE-2023-27561). So the mount is opened first, and seen to be it. */
+static struct rt_error *open_target(const struct rt_rootfs *rootfs, const char *path, int *ret)
+{
+	const struct kernel_mount *mount = find_kernel_mount(rootfs, path);
+	_cleanup_close_ int mount_fd = -1;
+	struct rt_error *err;
+	struct statfs fs;
+
+	if (!mount)
+		return rt_open_in_root(rootfs->root_fd, path, O_PATH, 0, ret);
+	err = rt_open_in_root(rootfs->root_fd, mount->point, O_PATH | O_DIRECTORY, 0, &mount_fd);
+	if (err || fstatfs(mount_fd, &fs) < 0 || fs.f_type != mount->magic) {
+		rt_error_free(err);
+		return rt_fail(RT_CONFIG, "'%s' is no longer what was mounted there", mount->point);
+	}
+	path += strlen(mount->point);
+	return rt_open_in_root(mount_fd, *path ? path : "/", O_PATH, 0, ret);
+}
+
 static bool is_absent(const struct rt_error *err)
 {
 	return err->errnum == ENOENT || err->errnum == ENOTDIR;
@@ -79,7 +130,7 @@ struct rt_error *rt_rootfs_mask_paths(struct rt_rootfs *rootfs)
 	for (size_t i = 0; i < spec->masked_path_count; i++) {
 		const char *path = spec->masked_paths[i];
 		_cleanup_close_ int target_fd = -1;
-		struct rt_error *err = rt_open_in_root(rootfs->root_fd, path, O_PATH, 0, &target_fd);
+		struct rt_error *err = open_target(rootfs, path, &target_fd);
 		struct stat st;
 
 		if (err && is_absent(err)) {
@@ -121,7 +172,7 @@ struct rt_error *rt_rootfs_make_readonly_paths(struct rt_rootfs *rootfs)
 	for (size_t i = 0; i < spec->readonly_path_count; i++) {
 		const char *path = spec->readonly_paths[i];
 		_cleanup_close_ int target_fd = -1;
-		struct rt_error *err = rt_open_in_root(rootfs->root_fd, path, O_PATH, 0, &target_fd);
+		struct rt_error *err = open_target(rootfs, path, &target_fd);
 
 		if (err && is_absent(err)) {
 			rt_error_free(err);
