@@ -282,7 +282,7 @@ static struct rt_error *copy_up(int target_fd, int tree_fd)
 
 	if (from < 0 || to < 0)
 		return rt_fail_errno("cannot open the directory to copy");
-	return rt_rootfs_copy_tree(from, to);
+	return rt_rootfs_copy_content(from, to);
 }
 
 static struct rt_error *mount_filesystem(struct rt_rootfs *rootfs, struct rt_rootfs_entry *entry)

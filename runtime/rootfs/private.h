@@ -95,7 +95,7 @@ struct rt_error *rt_rootfs_mount_cgroup(struct rt_rootfs *rootfs, struct rt_root
 struct rt_error *rt_rootfs_make_devices(struct rt_rootfs *rootfs) _must_check_;
 
 /* tmpcopyup.c: copies what is in the directory `from_fd` into `to_fd`, owners, modes and extended attributes too. */
-struct rt_error *rt_rootfs_copy_tree(int from_fd, int to_fd) _must_check_;
+struct rt_error *rt_rootfs_copy_content(int from_fd, int to_fd) _must_check_;
 
 /* mask.c */
 struct rt_error *rt_rootfs_open_null(struct rt_rootfs *rootfs) _must_check_;

@@ -82,6 +82,7 @@ static struct rt_error *copy_directory(const struct entry *entry)
 {
 	_cleanup_close_ int from = openat(entry->from_dir, entry->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	_cleanup_close_ int to = -1;
+	struct rt_error *err;
 
 	if (from < 0)
 		return rt_fail_errno("cannot open it");
@@ -90,7 +91,9 @@ static struct rt_error *copy_directory(const struct entry *entry)
 	to = openat(entry->to_dir, entry->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (to < 0)
 		return rt_fail_errno("cannot open the copy");
-	return rt_rootfs_copy_tree(from, to);
+	err = rt_rootfs_copy_content(from, to);
+	/* Last, when its times and mode no longer change by what is put into it. */
+	return err ? err : copy_metadata(from, to, &entry->st);
 }
 
 static struct rt_error *copy_link(const struct entry *entry)
@@ -142,16 +145,15 @@ static struct rt_error *copy_entry(int from_dir, int to_dir, const char *name)
 	}
 }
 
-struct rt_error *rt_rootfs_copy_tree(int from_fd, int to_fd)
+struct rt_error *rt_rootfs_copy_content(int from_fd, int to_fd)
 {
 	_cleanup_closedir_ DIR *dir = NULL;
 	int own = fcntl(from_fd, F_DUPFD_CLOEXEC, 3);
 	struct dirent *entry;
 	struct rt_error *err;
-	struct stat st;
 
-	if (own < 0 || fstat(from_fd, &st) < 0)
-		return rt_fail_errno("cannot look at the directory to copy");
+	if (own < 0)
+		return rt_fail_errno("cannot duplicate a descriptor");
 	dir = fdopendir(own);
 	if (!dir) {
 		close(own);
@@ -164,6 +166,5 @@ struct rt_error *rt_rootfs_copy_tree(int from_fd, int to_fd)
 		if (err)
 			return rt_while(err, "copying '%s'", entry->d_name);
 	}
-	/* Last, when its times and mode no longer change by what is put into it. */
-	return copy_metadata(from_fd, to_fd, &st);
+	return NULL;
 }

@@ -1,7 +1,7 @@
-"""Every field of linux.resources, written and read back; updates; and where containers' cgroups may be.
+"""Every field of linux.resources, written and read back; updates; where containers' cgroups may be.
 
-test_cgroup.py is about what a cgroup does to the container, this file about what stands in its files.
-A field whose controller a machine lacks, or has without the file, is skipped there."""
+test_cgroup.py is about what a cgroup does to the container, this file about what stands in its
+files. A field whose controller a machine lacks, or has without the file, is skipped there."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ from test_cgroup import FUSE, can_open, with_mknod
 
 MIB = 1 << 20
 
-# field, its resources, controller, file and value in v1 (None: v1 has none), file and value in v2 (None: v2 has none)
+# field, its resources, controller, file and value in v1, file and value in v2 (None: it has none)
 FIELDS = [
     ("memory.limit", {"memory": {"limit": 64 * MIB}}, "memory",
      ("memory.limit_in_bytes", str(64 * MIB)), ("memory.max", str(64 * MIB))),
@@ -26,31 +26,40 @@ FIELDS = [
      ("memory.memsw.limit_in_bytes", str(80 * MIB)), ("memory.swap.max", str(16 * MIB))),
     ("memory.swap unlimited", {"memory": {"limit": 64 * MIB, "swap": -1}}, "memory",
      ("memory.memsw.limit_in_bytes", "9223372036854771712"), ("memory.swap.max", "max")),
-    ("memory.swappiness", {"memory": {"swappiness": 7}}, "memory", ("memory.swappiness", "7"), None),
+    ("memory.swappiness", {"memory": {"swappiness": 7}}, "memory", ("memory.swappiness", "7"),
+     None),
     ("memory.disableOOMKiller", {"memory": {"disableOOMKiller": True}}, "memory",
      ("memory.oom_control", "oom_kill_disable 1\nunder_oom 0\noom_kill 0"), None),
-    ("memory.useHierarchy", {"memory": {"useHierarchy": True}}, "memory", ("memory.use_hierarchy", "1"), None),
+    ("memory.useHierarchy", {"memory": {"useHierarchy": True}}, "memory",
+     ("memory.use_hierarchy", "1"), None),
     ("memory.kernelTCP", {"memory": {"kernelTCP": 8 * MIB}}, "memory",
      ("memory.kmem.tcp.limit_in_bytes", str(8 * MIB)), None),
     ("cpu.shares", {"cpu": {"shares": 512}}, "cpu", ("cpu.shares", "512"), ("cpu.weight", "59")),
-    ("cpu.quota", {"cpu": {"quota": 20000}}, "cpu", ("cpu.cfs_quota_us", "20000"), ("cpu.max", "20000 100000")),
-    ("cpu.period", {"cpu": {"period": 50000}}, "cpu", ("cpu.cfs_period_us", "50000"), ("cpu.max", "max 50000")),
+    ("cpu.quota", {"cpu": {"quota": 20000}}, "cpu", ("cpu.cfs_quota_us", "20000"),
+     ("cpu.max", "20000 100000")),
+    ("cpu.period", {"cpu": {"period": 50000}}, "cpu", ("cpu.cfs_period_us", "50000"),
+     ("cpu.max", "max 50000")),
     ("cpu.quota and period", {"cpu": {"quota": 20000, "period": 40000}}, "cpu",
      ("cpu.cfs_period_us", "40000"), ("cpu.max", "20000 40000")),
     ("cpu.burst", {"cpu": {"quota": 20000, "burst": 10000}}, "cpu",
      ("cpu.cfs_burst_us", "10000"), ("cpu.max.burst", "10000")),
     ("cpu.idle", {"cpu": {"idle": 1}}, "cpu", ("cpu.idle", "1"), ("cpu.idle", "1")),
-    ("cpu.realtimePeriod", {"cpu": {"realtimePeriod": 500000}}, "cpu", ("cpu.rt_period_us", "500000"), None),
+    ("cpu.realtimePeriod", {"cpu": {"realtimePeriod": 500000}}, "cpu",
+     ("cpu.rt_period_us", "500000"), None),
     ("cpu.cpus", {"cpu": {"cpus": "0"}}, "cpuset", ("cpuset.cpus", "0"), ("cpuset.cpus", "0")),
     ("cpu.mems", {"cpu": {"mems": "0"}}, "cpuset", ("cpuset.mems", "0"), ("cpuset.mems", "0")),
     ("pids.limit", {"pids": {"limit": 42}}, "pids", ("pids.max", "42"), ("pids.max", "42")),
-    ("pids.limit unlimited", {"pids": {"limit": -1}}, "pids", ("pids.max", "max"), ("pids.max", "max")),
+    ("pids.limit unlimited", {"pids": {"limit": -1}}, "pids", ("pids.max", "max"),
+     ("pids.max", "max")),
     ("hugepageLimits", {"hugepageLimits": [{"pageSize": "2MB", "limit": 4 * MIB}]}, "hugetlb",
      ("hugetlb.2MB.limit_in_bytes", str(4 * MIB)), ("hugetlb.2MB.max", str(4 * MIB))),
-    ("hugepageLimits reserved", {"hugepageLimits": [{"pageSize": "2MB", "limit": 4 * MIB}]}, "hugetlb",
+    ("hugepageLimits reserved", {"hugepageLimits": [{"pageSize": "2MB", "limit": 4 * MIB}]},
+     "hugetlb",
      ("hugetlb.2MB.rsvd.limit_in_bytes", str(4 * MIB)), ("hugetlb.2MB.rsvd.max", str(4 * MIB))),
-    ("network.classID", {"network": {"classID": 0x100001}}, "net_cls", ("net_cls.classid", "1048577"), None),
-    ("blockIO.weight", {"blockIO": {"weight": 500}}, "blkio", ("blkio.bfq.weight", "500"), ("io.bfq.weight", None)),
+    ("network.classID", {"network": {"classID": 0x100001}}, "net_cls",
+     ("net_cls.classid", "1048577"), None),
+    ("blockIO.weight", {"blockIO": {"weight": 500}}, "blkio", ("blkio.bfq.weight", "500"),
+     ("io.bfq.weight", None)),
 ]
 THROTTLES = [
     ("throttleReadBpsDevice", "blkio.throttle.read_bps_device", "rbps"),
@@ -117,24 +126,29 @@ def test_a_disk_can_be_throttled(container, field, v1_file, v2_key):
 FLAGS = [
     (["--memory", "64m"], "memory", "memory.limit_in_bytes", "memory.max", str(64 * MIB)),
     (["--memory=67108864"], "memory", "memory.limit_in_bytes", "memory.max", str(64 * MIB)),
-    (["--memory", "64MiB", "--memory-reservation", "32M"], "memory", "memory.soft_limit_in_bytes", "memory.low",
+    (["--memory", "64MiB", "--memory-reservation", "32M"], "memory", "memory.soft_limit_in_bytes",
+     "memory.low",
      str(32 * MIB)),
     (["--pids-limit", "33"], "pids", "pids.max", "pids.max", "33"),
     (["--pids-limit", "-1"], "pids", "pids.max", "pids.max", "max"),
     (["--cpu-share", "512"], "cpu", "cpu.shares", "cpu.weight", ("512", "59")),
-    (["--cpu-quota", "20000", "--cpu-period", "50000"], "cpu", "cpu.cfs_quota_us", "cpu.max", ("20000", "20000 50000")),
+    (["--cpu-quota", "20000", "--cpu-period", "50000"], "cpu", "cpu.cfs_quota_us", "cpu.max",
+     ("20000", "20000 50000")),
     (["--cpu-idle", "1"], "cpu", "cpu.idle", "cpu.idle", "1"),
     (["--cpuset-cpus", "0"], "cpuset", "cpuset.cpus", "cpuset.cpus", "0"),
     (["--cpuset-mems", "0"], "cpuset", "cpuset.mems", "cpuset.mems", "0"),
 ]
 
 
-@pytest.mark.parametrize("flags, controller, v1_file, v2_file, value", FLAGS, ids=[" ".join(f[0]) for f in FLAGS])
+@pytest.mark.parametrize("flags, controller, v1_file, v2_file, value", FLAGS,
+                         ids=[" ".join(f[0]) for f in FLAGS])
 def test_update_takes_limits_as_options(running, flags, controller, v1_file, v2_file, value):
     needs.controller(controller)
     c = running()
     c.update(None, *flags)
-    assert cgroup.value(c.pid, controller, v1_file, v2_file) in ((value,) if isinstance(value, str) else value)
+    assert cgroup.value(c.pid, controller, v1_file, v2_file) in ((value,)
+                                                                 if isinstance(value,
+                                                                               str) else value)
 
 
 def test_update_keeps_what_it_does_not_name(container):
@@ -147,7 +161,8 @@ def test_update_keeps_what_it_does_not_name(container):
 
     def now():
         return {f: cgroup.value(c.pid, n, f, v2) for n, f, v2 in (
-            ("memory", "memory.limit_in_bytes", "memory.max"), ("memory", "memory.soft_limit_in_bytes", "memory.low"),
+            ("memory", "memory.limit_in_bytes", "memory.max"),
+            ("memory", "memory.soft_limit_in_bytes", "memory.low"),
             ("pids", "pids.max", "pids.max"), ("cpu", "cpu.shares", "cpu.weight"),
             ("cpu", "cpu.cfs_quota_us", "cpu.max"))}
     before = now()
@@ -277,7 +292,8 @@ def pids(c):
 
 
 def test_update_can_change_device_rules(placed):
-    c = placed(changes=with_mknod({"allow": True, "type": "c", "major": 10, "minor": 229, "access": "rw"}))
+    c = placed(changes=with_mknod({"allow": True, "type": "c", "major": 10, "minor": 229,
+                                   "access": "rw"}))
     c.run_detached()
     assert can_open(c, FUSE)
     c.update({"devices": [{"allow": False, "access": "rwm"},
@@ -291,7 +307,7 @@ def test_update_can_change_device_rules(placed):
 
 @pytest.fixture
 def with_subgroups(running):
-    """A container with the cgroups a and b below its own, ready to be entered, in every hierarchy."""
+    """A container with the cgroups a and b below its own in every hierarchy, ready to enter."""
     c = running()
     for controller in cgroup.of_process(c.pid):
         base = cgroup.directory(c.pid, controller)
@@ -311,7 +327,8 @@ def places(text):
 def test_exec_can_choose_a_cgroup_for_each_controller(with_subgroups):
     needs.cgroup_v1("pids")
     needs.cgroup_v1("memory")
-    out = with_subgroups.exec("cat", "/proc/self/cgroup", flags=["--cgroup", "pids:a", "--cgroup=memory:b"]).out
+    out = with_subgroups.exec("cat", "/proc/self/cgroup",
+                              flags=["--cgroup", "pids:a", "--cgroup=memory:b"]).out
     assert places(out)["pids"] == "/a" and places(out)["memory"] == "/b"
     assert set(places(out).values()) == {"/", "/a", "/b"}
 
@@ -319,8 +336,10 @@ def test_exec_can_choose_a_cgroup_for_each_controller(with_subgroups):
 def test_exec_can_name_several_controllers_at_once(with_subgroups):
     needs.cgroup_v1("pids")
     needs.cgroup_v1("memory")
-    found = places(with_subgroups.exec("cat", "/proc/self/cgroup", flags=["--cgroup", "pids,memory:a"]).out)
-    assert [k for k, v in found.items() if v == "/a"] == sorted(["pids", "memory"], key=list(found).index)
+    found = places(with_subgroups.exec("cat", "/proc/self/cgroup",
+                                       flags=["--cgroup", "pids,memory:a"]).out)
+    assert [k for k, v in found.items() if v == "/a"] == sorted(["pids", "memory"],
+                                                                key=list(found).index)
 
 
 @pytest.mark.parametrize("flags, told", [
@@ -337,7 +356,8 @@ def test_a_cgroup_that_cannot_be_entered_is_told(with_subgroups, flags, told):
     c = with_subgroups
     result = c.exec("cat", "/proc/self/cgroup", flags=flags, ok=None)
     if result.code == 0:  # dots that stay within are no failure, but never lead out
-        assert all(path.startswith("/") and ".." not in path for path in places(result.out).values())
+        assert all(path.startswith("/") and ".." not in path
+                   for path in places(result.out).values())
     else:
         assert result.code == 255 and told in result.err
 

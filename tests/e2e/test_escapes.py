@@ -251,18 +251,25 @@ def test_cve_2021_30465_and_2024_45310_destination_swapped_for_a_link(
 # there and what is masked there need not be the same place.
 
 def assert_masks_hold(mountinfo):
-    """Wherever a procfs or sysfs is, the masks and read-only paths are on it."""
-    mounts = [line.partition(" - ") for line in mountinfo.splitlines() if " - " in line]
-    points = {before.split()[4]: before.split()[5] for before, _, _ in mounts}
-    for before, _, after in mounts:
-        root, point = before.split()[3:5]
-        if root == "/" and after.split()[0] == "proc":
-            assert f"{point}/kcore" in points, f"{point}/kcore is not masked:\n{mountinfo}"
-            assert "ro" in points[f"{point}/sys"].split(","), f"{point}/sys is writable"
-        if root == "/" and after.split()[0] == "sysfs":
-            assert "ro" in points[point].split(","), f"{point} is writable"
+    """Wherever a procfs or sysfs is, the masks and read-only paths are on it. By the ids of the
+    mounts: their names may change while they are listed."""
+    mounts = []
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        if after:
+            number, parent, _, root, point, options = before.split()[:6]
+            mounts.append((number, parent, root, point, options.split(","), after.split()[0]))
+    for number, _, root, point, options, fstype in mounts:
+        on_it = {os.path.basename(p): o for _, parent, _, p, o, _ in mounts if parent == number}
+        if root == "/" and fstype == "proc":
+            for name in ("kcore", "keys", "timer_list"):
+                if os.path.exists("/proc/" + name):
+                    assert name in on_it, f"{point}/{name} is not masked:\n{mountinfo}"
+            assert "ro" in on_it.get("sys", []), f"{point}/sys is writable"
+        if root == "/" and fstype == "sysfs":
+            assert "ro" in options, f"{point} is writable"
             if os.path.isdir("/sys/firmware"):
-                assert f"{point}/firmware" in points, f"{point}/firmware is not masked"
+                assert "firmware" in on_it, f"{point}/firmware is not masked"
 
 
 SHOW_MOUNTS = ["sh", "-c", "cat /proc/self/mountinfo || cat /*/self/mountinfo; true"]

@@ -1,4 +1,4 @@
-"""The life of a container, verb by verb: what each does, where it is legal, what it says where not."""
+"""The life of a container, verb by verb: what each does, where it is legal, what it says if not."""
 
 import datetime
 import json
@@ -150,7 +150,8 @@ def test_a_verb_that_is_not_legal_is_refused_and_changes_nothing(container, stat
 
 
 @pytest.mark.parametrize("words", [
-    ["start"], ["state"], ["kill"], ["kill", "9"], ["delete"], ["pause"], ["resume"], ["exec", "true"],
+    ["start"], ["state"], ["kill"], ["kill", "9"], ["delete"], ["pause"], ["resume"],
+    ["exec", "true"],
     ["ps"], ["update"], ["events"],
 ], ids=" ".join)
 def test_a_container_that_is_not_there_does_not_exist(rt, work, words):
@@ -173,7 +174,8 @@ def test_an_id_can_be_had_only_once(container):
     assert c.status == "created"
 
 
-@pytest.mark.parametrize("id", ["", ".", "..", "a/b", "../x", "a b", "a\nb", "@seccomp", "ü", "x" * 1025])
+@pytest.mark.parametrize("id",
+                         ["", ".", "..", "a/b", "../x", "a b", "a\nb", "@seccomp", "ü", "x" * 1025])
 def test_an_id_that_could_be_anything_else_is_refused(container, id):
     c = container()
     c.write_config()
@@ -221,19 +223,22 @@ def test_force_deletes_one_whose_state_is_lost(container):
     # Nothing tells any more whose it was: whoever lost the file must end it.
     os.kill(pid, signal.SIGKILL)
     for directory in [d for d in cgroup.all_cgroups() if d.endswith("/" + c.id)]:
-        proc.eventually(lambda d=directory: host.remove_quietly(os.rmdir, d) or not os.path.exists(d),
+        proc.eventually(lambda d=directory: host.remove_quietly(os.rmdir, d)
+                        or not os.path.exists(d),
                         what=f"{directory} to be empty")
 
 
-def test_a_start_that_fails_says_why_and_leaves_a_stopped_container(container):
+def test_a_start_that_fails_says_why_and_leaves_nothing_to_start_again(container):
     c = container(["/bin/vanishes"])
     os.link(c.host_path("/bin/busybox"), c.host_path("/bin/vanishes"))
     c.create()
+    pid = c.pid
     os.unlink(c.host_path("/bin/vanishes"))
     result = c.start(ok=False)
     assert "vanishes" in result.err and "no such file" in result.err.lower()
-    c.wait_stopped()
-    c.delete()
+    assert not proc.alive(pid)
+    assert c.rt("start", c.id, ok=False).code == 1
+    c.delete("--force")
 
 
 def test_a_program_that_is_not_there_fails_create(container):
@@ -359,7 +364,8 @@ def test_kill_without_a_signal_asks_to_terminate(running_trap):
 
 
 def test_realtime_signals_can_be_sent(container):
-    c = container(["sh", "-c", "trap 'echo got it; exit' 35; echo ready; while :; do sleep 0.05; done"])
+    c = container(["sh", "-c",
+                   "trap 'echo got it; exit' 35; echo ready; while :; do sleep 0.05; done"])
     c.run_detached()
     c.wait_output("ready")
     c.kill("RTMIN+1")
@@ -421,7 +427,8 @@ def test_list_shows_all_containers_in_order(container):
     assert c.rt("list", "--quiet").out == "alpha\nmid\nzeta\n"
     states = json.loads(c.rt("list", "--format", "json").out)
     assert [(s["id"], s["status"], s["pid"]) for s in states] == [
-        ("alpha", "running", made[1].pid), ("mid", "created", made[2].pid), ("zeta", "created", c.pid)]
+        ("alpha", "running", made[1].pid), ("mid", "created", made[2].pid),
+        ("zeta", "created", c.pid)]
     lines = c.rt("list").out.splitlines()
     assert lines[0].split() == ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]
     assert lines[1].split()[:4] == ["alpha", str(made[1].pid), "running", made[1].dir]
@@ -524,7 +531,8 @@ def test_events_come_at_the_interval(container, work):
         assert (event["type"], event["id"]) == ("stats", c.id) and event["data"]
 
 
-@pytest.mark.parametrize("interval", ["", "5", "x", "-1s", "0", "0s", "1y", "1e3s", "99999999999999h"])
+@pytest.mark.parametrize("interval",
+                         ["", "5", "x", "-1s", "0", "0s", "1y", "1e3s", "99999999999999h"])
 def test_an_interval_that_is_none_is_refused(container, interval):
     c = container()
     c.create()

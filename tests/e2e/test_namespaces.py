@@ -1,12 +1,12 @@
-"""Namespaces, made and joined; what is set in them: host name, domain name, time offsets, sysctls; and
-user namespaces with their mappings."""
+"""Namespaces, made and joined; what is set in them: host name, domain name, time offsets,
+sysctls; and user namespaces with their mappings."""
 
 import os
 import re
 
 import pytest
 
-from lib import config, needs, ns, proc
+from lib import config, ns, proc
 
 FILES = {"pid": "pid", "network": "net", "mount": "mnt", "ipc": "ipc", "uts": "uts", "user": "user",
          "cgroup": "cgroup", "time": "time"}
@@ -122,7 +122,8 @@ def test_the_namespaces_of_another_container_are_joined(container):
         config.set_namespace(second.config, kind, f"/proc/{first.pid}/ns/{FILES[kind]}")
     second.run_detached()
     one, two = of(first.pid), of(second.pid)
-    assert [k for k in FILES if one[k] == two[k]] == ["pid", "network", "ipc", "uts", "user", "time"]
+    assert [k for k in FILES if one[k] == two[k]] == [
+        "pid", "network", "ipc", "uts", "user", "time"]
     assert second.exec("hostname").out == "container\n"
     # Its own processes end with it, though the namespace they are in lives on.
     second.exec("sleep", "2000", flags=["-d"])
@@ -364,7 +365,7 @@ def test_a_mapping_without_root_needs_a_user_that_is_mapped(container):
 def test_a_user_outside_of_the_mapping_is_an_error(container):
     c = mapped(container, ["true"], uids=[mapping(0, 100000, 10)])
     c.config["process"]["user"] = {"uid": 10, "gid": 0}
-    assert "10" in c.run(ok=False).err
+    assert "process.user.uid" in c.run(ok=False).err
 
 
 @pytest.mark.parametrize("changes, word", [

@@ -1,7 +1,6 @@
-"""The fields of `process`, and what else decides what a process is like: seen from inside, by what it
-prints, and from outside, by /proc/PID."""
+"""The fields of `process`, and what else decides what a process is like: seen from inside, by what
+it prints, and from outside, by /proc/PID."""
 
-import array
 import json
 import os
 import re
@@ -227,6 +226,16 @@ def test_limits_of_resources(running):
     assert c.exec("sh", "-c", "ulimit -n; ulimit -Hn").out.split() == ["100", "200"]
 
 
+def test_limits_for_an_ordinary_user(running):
+    """Without CAP_SYS_RESOURCE nobody may set those of a process of another user."""
+    c = running(changes=process(user={"uid": 1000, "gid": 1000}, rlimits=[
+        {"type": "RLIMIT_FSIZE", "soft": 1 << 20, "hard": 1 << 20},
+        {"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}]))
+    assert limits(c.pid)["Max file size"] == (str(1 << 20), str(1 << 20))
+    assert limits(c.pid)["Max open files"] == ("100", "200")
+    assert c.exec("sh", "-c", "ulimit -n; ulimit -Hn").out.split() == ["100", "200"]
+
+
 EVERY_LIMIT = ["AS", "CORE", "CPU", "DATA", "FSIZE", "LOCKS", "MEMLOCK", "MSGQUEUE", "NICE",
                "NOFILE", "NPROC", "RSS", "RTPRIO", "RTTIME", "SIGPENDING", "STACK"]
 
@@ -358,6 +367,21 @@ def test_an_selinux_label_is_an_error_without_selinux(container):
         pytest.skip("SELinux is enabled here")
     c = container(["true"], changes=process(selinuxLabel="system_u:system_r:container_t:s0"))
     assert "'process.selinuxLabel'" in c.run(ok=False).err
+
+
+def test_a_mount_label_is_an_error_without_selinux(container):
+    if os.path.exists("/sys/fs/selinux/enforce"):
+        pytest.skip("SELinux is enabled here")
+    c = container(["true"], changes={"linux": {"mountLabel": "system_u:object_r:container_t:s0"}})
+    assert "linux.mountLabel" in c.run(ok=False).err
+
+
+def test_cache_allocation_is_an_error_without_resctrl(container):
+    if "resctrl" in read("/proc/mounts"):
+        pytest.skip("resctrl is mounted here")
+    c = container(["true"], changes={"linux": {"intelRdt": {"l3CacheSchema": "L3:0=1"}}})
+    assert "linux.intelRdt" in c.run(ok=False).err
+    assert not c.exists()
 
 
 # linux.personality, linux.memoryPolicy: of the process, too
@@ -614,6 +638,13 @@ def test_exec_options_change_the_process(running):
     assert out.splitlines() == ["1000", "1001", "1001 5 500", "0022", "/var", "here-dumb"]
 
 
+def test_variables_given_to_exec_replace_those_of_the_container(running):
+    c = running()
+    lines = c.exec("env", flags=["--env", "TERM=dumb", "-e", "A=1", "-e", "A=2", "-e",
+                                 "PATH=/usr/bin:/bin"]).out.splitlines()
+    assert sorted(lines) == ["A=2", "HOME=/root", "PATH=/usr/bin:/bin", "TERM=dumb"]
+
+
 def test_exec_by_uid_alone_keeps_the_group(running):
     c = running(changes=process(user={"uid": 0, "gid": 7}))
     assert c.exec("sh", "-c", "id -u; id -g", flags=["--user", "33"]).out.split() == ["33", "7"]
@@ -650,6 +681,13 @@ def test_exec_passes_exit_statuses_on(running):
 
 def test_exec_reads_standard_input(running):
     assert running().exec("cat", stdin="some text\n").out == "some text\n"
+
+
+def test_flags_of_other_runtimes_callers(running):
+    """containerd's shim writes this one with a single dash."""
+    c = running()
+    assert c.exec("echo", "in", flags=["-no-subreaper"]).out == "in\n"
+    assert c.exec("echo", "in", flags=["--user=33", "-cwd=/etc"]).out == "in\n"
 
 
 def test_exec_detached(running):
@@ -746,6 +784,48 @@ def test_signals_reach_the_process_through_a_foreground_run(container):
     child.send_signal(signal.SIGUSR1)
     assert child.wait(20) == 9
     assert c.output == "up\ngot it\n"
+
+
+def signals(text):
+    return {name: int(mask, 16) for name, mask in re.findall(r"^Sig(Blk|Ign):\s*(\w+)", text, re.M)}
+
+
+def ignoring(c, *words, **how):
+    """Runs the runtime as a caller would that ignores and blocks signals."""
+    script = ("import os, signal, sys\n"
+              "for s in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):\n"
+              "    signal.signal(s, signal.SIG_IGN)\n"
+              "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGUSR1])\n"
+              "os.execv(sys.argv[1], sys.argv[1:])\n")
+    return proc.run(["/usr/bin/python3", "-c", script, *c.argv(*words)], **how)
+
+
+def test_signals_that_the_caller_ignores_or_blocks_are_not_the_containers_affair(container):
+    c = container(["cat", "/proc/self/status"])
+    c.config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": [
+        "sh", "-c", f"cat /proc/self/status >{c.dir}/hook"], "env": ["PATH=/bin:/usr/bin"]}]}
+    c.write_config()
+    none = {"Blk": 0, "Ign": 0}
+    assert signals(ignoring(c, "run", "-b", c.dir, c.id).out) == none
+    assert signals(read(c.dir + "/hook")) == none
+    c.config["process"]["args"] = ["sleep", "1000"]
+    c.write_config()
+    with open(c.stdout, "w") as out:
+        ignoring(c, "create", "-b", c.dir, c.id, stdout=out.fileno())
+    ignoring(c, "start", c.id)
+    assert signals(read(f"/proc/{c.state()['pid']}/status")) == none
+    assert signals(ignoring(c, "exec", c.id, "cat", "/proc/self/status").out) == none
+
+
+def test_a_signal_that_the_caller_ignores_is_not_passed_on(container):
+    """nohup: a hangup is no reason to end."""
+    c = container(["sh", "-c", "echo up; sleep 0.5; exit 3"])
+    c.write_config()
+    with open(c.stdout, "w") as out:
+        child = proc.start(["nohup", *c.argv("run", "-b", c.dir, c.id)], stdout=out.fileno())
+    c.wait_output("up")
+    child.send_signal(signal.SIGHUP)
+    assert child.wait(20) == 3
 
 
 def test_run_keep_leaves_the_container(container):

@@ -1,4 +1,4 @@
-"""`rt` as an ordinary user: no rights on the host but the user's own and, at most, a range of further ids."""
+"""`rt` as an ordinary user: no rights on the host but the user's own and a range of further ids."""
 
 import json
 import os
@@ -21,7 +21,8 @@ class User:
 
     @property
     def enter(self):
-        return [*self.namespace.enter, *self.before, "setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups",
+        return [*self.namespace.enter, *self.before, "setpriv", f"--reuid={UID}", f"--regid={UID}",
+                "--clear-groups",
                 "env", f"XDG_RUNTIME_DIR={self.home}", f"HOME={self.home}"]
 
 
@@ -30,8 +31,10 @@ def make_user(namespace, work, before=()):
     os.mkdir(home)
     os.chown(home, UID, UID)
     # For us to bind over: the files of the machine stay as they are.
-    for name, line in (("passwd", f"rtuser:x:{UID}:{UID}::{home}:/bin/sh\n"), ("group", f"rtuser:x:{UID}:\n"),
-                       ("subuid", f"rtuser:{RANGE}:65536\n"), ("subgid", f"rtuser:{RANGE}:65536\n")):
+    for name, line in (("passwd", f"rtuser:x:{UID}:{UID}::{home}:/bin/sh\n"),
+                       ("group", f"rtuser:x:{UID}:\n"),
+                       ("subuid", f"rtuser:{RANGE}:65536\n"),
+                       ("subgid", f"rtuser:{RANGE}:65536\n")):
         path = "/etc/" + name
         text = open(path).read() if os.path.exists(path) else ""
         with open(f"{work}/{name}", "w") as f:
@@ -62,7 +65,8 @@ def open_sockets():
 
 @pytest.fixture
 def rootless(user, container):
-    """A container of the user's, configured by `spec --rootless`: its root is the user, other ids there are none."""
+    """A container of the user's, configured by `spec --rootless`: its root is the user, and there
+    are no other ids."""
     def make(args, changes=None, user=user, **how):
         c = container(args, root=user.home + "/containers", enter=user.enter, **how)
         own(c.dir)
@@ -77,7 +81,8 @@ def rootless(user, container):
 
 def map_range(c):
     """Root is the user, and 1 to 65536 are the range that newuidmap gives."""
-    both = [{"containerID": 0, "hostID": UID, "size": 1}, {"containerID": 1, "hostID": RANGE, "size": 65536}]
+    both = [{"containerID": 0, "hostID": UID, "size": 1},
+            {"containerID": 1, "hostID": RANGE, "size": 65536}]
     c.config["linux"]["uidMappings"] = both
     c.config["linux"]["gidMappings"] = both
 
@@ -118,7 +123,8 @@ def test_exec_enters_every_namespace(rootless):
     c = rootless(["sleep", "1000"])
     c.run_detached()
     for kind in ("user", "mnt", "pid", "ipc", "uts"):
-        assert c.exec("readlink", f"/proc/self/ns/{kind}").out.strip() == os.readlink(f"/proc/{c.pid}/ns/{kind}")
+        assert c.exec("readlink",
+                      f"/proc/self/ns/{kind}").out.strip() == os.readlink(f"/proc/{c.pid}/ns/{kind}")
     assert c.exec("readlink", "/proc/1/exe").out.strip().endswith("busybox")
 
 
@@ -126,7 +132,8 @@ def test_the_state_is_kept_where_the_user_may_write(rootless, user):
     c = rootless(["sleep", "1000"])
     c.root = user.home + "/rt"  # the default below $XDG_RUNTIME_DIR
     c.write_config()
-    without_root = [w for w in c.argv("run", "--detach", "--bundle", c.dir, c.id) if w not in ("--root", c.root)]
+    without_root = [w for w in c.argv("run", "--detach", "--bundle", c.dir, c.id)
+                    if w not in ("--root", c.root)]
     with open(c.stdout, "wb") as f:
         proc.run(without_root, stdout=f.fileno())
     assert os.path.isdir(f"{user.home}/rt/{c.id}")
@@ -138,7 +145,8 @@ def test_devices_come_from_the_host_by_bind_mounts(rootless):
     c = rootless(["sh", "-c", "echo lost > /dev/null; head -c 4 /dev/zero | wc -c; ls /dev"])
     out = c.run().out.split()
     assert out[0] == "4"
-    assert {"null", "zero", "full", "random", "urandom", "tty", "fd", "ptmx", "pts", "shm"} <= set(out[1:])
+    assert {"null", "zero", "full", "random", "urandom", "tty", "fd", "ptmx", "pts",
+            "shm"} <= set(out[1:])
 
 
 def test_a_terminal_of_an_ordinary_user(rootless, open_sockets):
@@ -150,7 +158,8 @@ def test_a_terminal_of_an_ordinary_user(rootless, open_sockets):
 
 
 def test_masked_and_read_only_paths_hold(rootless):
-    c = rootless(["sh", "-c", "cat /proc/timer_list | wc -c; echo x > /proc/sys/kernel/domainname; touch /x"])
+    c = rootless(["sh", "-c",
+                  "cat /proc/timer_list | wc -c; echo x > /proc/sys/kernel/domainname; touch /x"])
     result = c.run(ok=False)
     assert result.out.split()[0] == "0"
     assert result.err.count("Read-only file system") == 2
@@ -172,9 +181,11 @@ def test_with_no_cgroups_at_all(rootless):
 
 @pytest.mark.parametrize("changes, field", [
     ({"process": {"user": {"uid": 1000, "gid": 0}}}, "process.user.uid"),
-    ({"process": {"user": {"uid": 0, "gid": 0, "additionalGids": [5]}}}, "process.user.additionalGids"),
+    ({"process": {"user": {"uid": 0, "gid": 0, "additionalGids": [5]}}},
+     "process.user.additionalGids"),
     ({"linux": {"uidMappings": [{"containerID": 0, "hostID": 0, "size": 1}]}}, "user ids"),
-    ({"linux": {"gidMappings": [{"containerID": 0, "hostID": RANGE + 70000, "size": 5}]}}, "group ids"),
+    ({"linux": {"gidMappings": [{"containerID": 0, "hostID": RANGE + 70000, "size": 5}]}},
+     "group ids"),
     ({"linux": {"sysctl": {"kernel.pid_max": "5"}}}, "linux.sysctl"),
 ])
 def test_what_a_user_may_not_have_is_an_error_that_leaves_nothing(rootless, changes, field):
@@ -189,7 +200,8 @@ def test_another_users_container_cannot_be_touched(rootless, container):
     other.run_detached()
     c = rootless(["true"])
     for words in (["state"], ["kill"], ["delete", "--force"], ["exec", "true"], ["pause"]):
-        result = proc.run([*c.enter, *other.argv()[len(other.enter):], words[0], *words[1:-1 if words[-1] == "true" else None],
+        result = proc.run([*c.enter, *other.argv()[len(other.enter):], words[0],
+                           *words[1:-1 if words[-1] == "true" else None],
                            other.id, *(["true"] if words[-1] == "true" else [])], ok=False)
         assert "Permission denied" in result.err
     assert other.status == "running"
@@ -216,7 +228,8 @@ def test_a_range_makes_other_users_inside(ranged):
 
 
 def test_root_inside_has_power_over_the_range(ranged):
-    c = ranged(["sh", "-c", "touch /x && chown 33:33 /x && stat -c %u:%g /x && su www-data -s /bin/sh -c 'id -u'"],
+    c = ranged(["sh", "-c",
+                "touch /x && chown 33:33 /x && stat -c %u:%g /x && su www-data -s /bin/sh -c 'id -u'"],
                {"root": {"readonly": False}})
     both = ["CAP_CHOWN", "CAP_SETUID", "CAP_SETGID", "CAP_DAC_OVERRIDE", "CAP_FOWNER"]
     config.set_capabilities(c.config, both)
@@ -257,7 +270,8 @@ def test_a_delegated_cgroup_is_used(outlives_containers, work, rootless):
             os.chown(f"{path}/{name}", UID, UID)
     os.mkdir(work + "/second")
     inside = "/sys/fs/cgroup" + top[len(cgroup.unified()):] + "/session/cgroup.procs"
-    user = make_user(namespace, work + "/second", ["sh", "-c", f'echo $$ > {inside}; exec "$@"', "-"])
+    user = make_user(namespace, work + "/second",
+                     ["sh", "-c", f'echo $$ > {inside}; exec "$@"', "-"])
     c = rootless(["sh", "-c", "while :; do echo x; sleep 0.01; done"], user=user,
                  changes={"linux": {"cgroupsPath": os.path.join(relative_top(top), "container")}})
     c.run_detached()

@@ -1,4 +1,5 @@
-"""User namespaces made by root: ids of the container are others on the host, and root inside is nobody outside."""
+"""User namespaces made by root: the container's ids are others on the host, and its root is nobody
+there."""
 
 import json
 import os
@@ -6,7 +7,7 @@ import subprocess
 
 import pytest
 
-from lib import cgroup, config, host, ns, proc
+from lib import cgroup, config, proc
 
 FIRST = 100000  # what 0 is on the host
 
@@ -34,7 +35,8 @@ def test_ids_are_shifted(shifted):
 
 def test_the_process_may_be_any_mapped_user(shifted):
     c = shifted(["sh", "-c", "id -u; id -g; id -G; cat /proc/self/setgroups"],
-                changes={"process": {"user": {"uid": 1000, "gid": 1000, "additionalGids": [5, 65535]}}})
+                changes={"process": {"user": {"uid": 1000, "gid": 1000,
+                                              "additionalGids": [5, 65535]}}})
     assert c.run().out.split() == ["1000", "1000", "1000", "5", "65535", "allow"]
 
 
@@ -49,9 +51,10 @@ def test_several_ranges_can_be_mapped(container):
 
 def test_root_inside_has_no_power_outside(shifted):
     c = shifted(["sleep", "1000"])
-    config.set_capabilities(c.config, ["CAP_SYS_ADMIN", "CAP_SYS_TIME", "CAP_DAC_OVERRIDE", "CAP_CHOWN"])
+    config.set_capabilities(c.config,
+                            ["CAP_SYS_ADMIN", "CAP_SYS_TIME", "CAP_DAC_OVERRIDE", "CAP_CHOWN"])
     c.run_detached()
-    assert "ermitted" in c.exec("date", "-s", "2030-01-01", ok=False).err
+    assert "not permitted" in c.exec("date", "-s", "2030-01-01", ok=None).err
     with open(c.dir + "/outside", "w") as f:
         f.write("secret")
     os.chmod(c.dir + "/outside", 0o600)
@@ -64,11 +67,13 @@ def test_exec_enters_the_user_namespace(shifted):
     c = shifted()
     c.run_detached()
     assert c.exec("id", "-u").out == "0\n"
-    assert c.exec("readlink", "/proc/self/ns/user").out.strip() == os.readlink(f"/proc/{c.pid}/ns/user")
+    assert c.exec("readlink",
+                  "/proc/self/ns/user").out.strip() == os.readlink(f"/proc/{c.pid}/ns/user")
     assert c.exec("id", "-u", flags=["--user", "33:33"]).out == "33\n"
     executed = proc.start(c.argv("exec", "--user", "33", c.id, "sleep", "777"))
     try:
-        pid = proc.eventually(lambda: next(iter(set(json.loads(c.rt("ps", "-f", "json", c.id).out)) - {c.pid}), None))
+        pid = proc.eventually(lambda: next(iter(set(json.loads(c.rt("ps", "-f", "json",
+                                                                    c.id).out)) - {c.pid}), None))
         proc.eventually(lambda: os.stat(f"/proc/{pid}").st_uid == FIRST + 33)
     finally:
         executed.terminate()
@@ -91,7 +96,8 @@ def test_the_capabilities_of_exec_are_those_of_the_namespace(shifted):
 
 
 def test_everything_of_an_ordinary_container_works(shifted):
-    c = shifted(["sh", "-c", "echo lost > /dev/null; touch /dev/shm/x; ls /sys/fs/cgroup; mount | wc -l; "
+    c = shifted(["sh", "-c",
+                 "echo lost > /dev/null; touch /dev/shm/x; ls /sys/fs/cgroup; mount | wc -l; "
                              "cat /proc/timer_list | wc -c; hostname"],
                 changes={"root": {"readonly": True}})
     out = c.run().out.split()
@@ -134,7 +140,8 @@ def test_pause_kill_and_delete_reach_it(shifted):
 
 def test_sysctls_and_the_network_are_its_own(shifted):
     c = shifted(["cat", "/proc/sys/net/ipv4/ip_forward", "/proc/sys/kernel/shm_rmid_forced"],
-                changes={"linux": {"sysctl": {"net.ipv4.ip_forward": "1", "kernel.shm_rmid_forced": "1"}}})
+                changes={"linux": {"sysctl": {"net.ipv4.ip_forward": "1",
+                                              "kernel.shm_rmid_forced": "1"}}})
     assert c.run().out.split() == ["1", "1"]
 
 
@@ -157,7 +164,8 @@ def test_hooks_run_with_the_hosts_rights_outside_and_the_containers_inside(shift
 @pytest.fixture
 def user_namespace(outlives_containers):
     """A user namespace that somebody else made, with the same ids."""
-    holder = subprocess.Popen(["unshare", "--user", "--kill-child", "--fork", "sleep", "infinity"], stdin=subprocess.DEVNULL,
+    holder = subprocess.Popen(["unshare", "--user", "--kill-child", "--fork", "sleep", "infinity"],
+                              stdin=subprocess.DEVNULL,
                               close_fds=True)
     outlives_containers.callback(holder.wait)
     outlives_containers.callback(holder.kill)
@@ -189,7 +197,7 @@ def test_a_user_namespace_can_be_joined_with_new_others(container, user_namespac
 
 
 def test_joining_many_times_is_as_good_as_once(container, user_namespace):
-    """Whoever clones the container's process tells us of it; the process itself must not be heard first."""
+    """Whoever clones the container's process tells of it; that one must not be heard first."""
     c = joining(container, user_namespace, ["true"])
     for _ in range(30):
         c.run()
@@ -198,7 +206,8 @@ def test_joining_many_times_is_as_good_as_once(container, user_namespace):
 def test_a_pod_shares_its_user_namespace(shifted, container):
     first = shifted()
     first.run_detached()
-    second = container(["sh", "-c", "readlink /proc/self/ns/user /proc/self/ns/net /proc/self/ns/ipc; sleep 1000"])
+    second = container(["sh", "-c",
+                        "for n in user net ipc; do readlink /proc/self/ns/$n; done; sleep 1000"])
     for kind in ("user", "network", "ipc", "uts"):
         name = {"network": "net"}.get(kind, kind)
         config.set_namespace(second.config, kind, f"/proc/{first.pid}/ns/{name}")
@@ -206,7 +215,8 @@ def test_a_pod_shares_its_user_namespace(shifted, container):
     proc.run(["chown", "-R", "-h", f"{FIRST}:{FIRST}", second.rootfs])
     second.run_detached()
     expected = [os.readlink(f"/proc/{first.pid}/ns/{n}") for n in ("user", "net", "ipc")]
-    proc.eventually(lambda: second.output.split() == expected, what=f"{expected} from {second.output}")
+    proc.eventually(lambda: second.output.split() == expected,
+                    what=f"{expected} from {second.output}")
 
 
 def test_a_joined_pid_namespace_of_a_user_namespace(shifted, container):
@@ -220,7 +230,8 @@ def test_a_joined_pid_namespace_of_a_user_namespace(shifted, container):
 
 
 @pytest.mark.parametrize("path, told", [
-    ("/proc/self/ns/pid", "user"), ("/no/such/file", "/no/such/file"), ("/etc/passwd", "/etc/passwd"),
+    ("/proc/self/ns/pid", "user"), ("/no/such/file", "/no/such/file"),
+    ("/etc/passwd", "/etc/passwd"),
     ("/proc/self/ns/user", ""),
 ])
 def test_what_is_no_other_user_namespace_is_refused(container, path, told):
@@ -233,7 +244,8 @@ def test_what_is_no_other_user_namespace_is_refused(container, path, told):
 @pytest.mark.parametrize("maps, told", [
     ([], "linux.uidMappings"),
     ([{"containerID": 1, "hostID": FIRST, "size": 10}], "process.user.uid"),
-    ([{"containerID": 0, "hostID": FIRST, "size": 10}, {"containerID": 5, "hostID": FIRST + 50, "size": 10}], "user ids"),
+    ([{"containerID": 0, "hostID": FIRST, "size": 10},
+      {"containerID": 5, "hostID": FIRST + 50, "size": 10}], "user ids"),
     ([{"containerID": 0, "hostID": 4294967290, "size": 10}], ""),
     ([{"containerID": 0, "hostID": FIRST, "size": 0}], "linux.uidMappings[0].size"),
 ])

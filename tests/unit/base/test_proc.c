@@ -161,6 +161,29 @@ static void descriptors_are_marked_from_a_number_on(void **state)
 	close(high);
 }
 
+static void a_pidfd_tells_its_pid_as_long_as_the_process_is_there(void **state)
+{
+	_cleanup_close_ int pidfd = -1;
+	_cleanup_error_ struct rt_error *err = NULL;
+	pid_t child = fork(), pid;
+
+	if (child == 0)
+		for (;;)
+			pause();
+	err = rt_pidfd_open(child, &pidfd);
+	assert_null(err);
+	err = rt_pidfd_pid(pidfd, &pid);
+	assert_null(err);
+	assert_int_equal(pid, child);
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	err = rt_pidfd_pid(pidfd, &pid);
+	assert_null(err);
+	assert_int_equal(pid, -1);
+	err = rt_pidfd_pid(STDIN_FILENO, &pid);
+	assert_non_null(err);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -176,6 +199,7 @@ int main(void)
 		cmocka_unit_test(a_process_that_has_ended_is_an_answer),
 		cmocka_unit_test(a_process_is_told_by_its_start),
 		cmocka_unit_test(descriptors_are_marked_from_a_number_on),
+		cmocka_unit_test(a_pidfd_tells_its_pid_as_long_as_the_process_is_there),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -40,7 +40,7 @@ static int lower_a_limit(void)
 	const struct rt_spec_rlimit limits[] = {{RLIMIT_NOFILE, "RLIMIT_NOFILE", 100, 200}};
 	struct rlimit now;
 
-	if (rt_rlimits_apply(limits, 1, 0) || getrlimit(RLIMIT_NOFILE, &now) < 0)
+	if (rt_rlimits_apply(limits, 1) || getrlimit(RLIMIT_NOFILE, &now) < 0)
 		return 1;
 	return now.rlim_cur == 100 && now.rlim_max == 200 ? 0 : 2;
 }
@@ -53,7 +53,7 @@ static void a_limit_arrives(void **state)
 static void a_refused_limit_is_named(void **state)
 {
 	const struct rt_spec_rlimit limits[] = {{RLIMIT_NOFILE, "RLIMIT_NOFILE", 200, 100}};
-	_cleanup_error_ struct rt_error *err = rt_rlimits_apply(limits, 1, 0);
+	_cleanup_error_ struct rt_error *err = rt_rlimits_apply(limits, 1);
 
 	assert_non_null(err);
 	assert_int_equal(err->errnum, EINVAL);

@@ -63,6 +63,11 @@ static void wrong_processes_are_refused(void **state)
 		{PROCESS(",'user':{'uid':'root'}"), "'process.user.uid' must be a whole number"},
 		{PROCESS(",'user':{'uid':-1}"), "'process.user.uid' must not be negative"},
 		{PROCESS(",'user':{'gid':4294967296}"), "'process.user.gid' must be at most 4294967295"},
+		/* -1, which setresuid(2) takes for "stay who you are". */
+		{PROCESS(",'user':{'uid':4294967295}"), "'process.user.uid' must be at most 4294967294"},
+		{PROCESS(",'user':{'gid':4294967295}"), "'process.user.gid' must be at most 4294967294"},
+		{PROCESS(",'user':{'additionalGids':[4294967295]}"),
+		 "'process.user.additionalGids[0]' must be at most 4294967294"},
 		{PROCESS(",'user':{'umask':512}"), "'process.user.umask' must be at most 0777"},
 		{PROCESS(",'user':{'additionalGids':[1,'x']}"),
 		 "'process.user.additionalGids[1]' must be a whole number"},

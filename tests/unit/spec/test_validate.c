@@ -36,7 +36,7 @@ static void the_ids_of_the_process_have_a_mapping(void **state)
 	static const struct refusal list[] = {
 		{AS("'uid':10"), "'process.user.uid' isn't among the ids of 'linux.uidMappings'"},
 		{AS("'gid':10"), "'process.user.gid' isn't among the ids of 'linux.gidMappings'"},
-		{AS("'additionalGids':[9,4294967295]"),
+		{AS("'additionalGids':[9,4294967294]"),
 		 "'process.user.additionalGids' has an id that isn't in 'linux.gidMappings'"},
 	};
 
