@@ -1,5 +1,6 @@
 #include "runtime/base/error.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -54,6 +55,15 @@ struct rt_error *rt_error_free(struct rt_error *err)
 	return NULL;
 }
 
+/* Without the capital: "no such file or directory" and "permission denied" are what engines written in Go look for. */
+static void write_errno(FILE *stream, int errnum)
+{
+	const char *text = strerror(errnum);
+	bool capital = isupper((unsigned char)text[0]) && islower((unsigned char)text[1]);
+
+	fprintf(stream, ": %c%s", capital ? tolower((unsigned char)text[0]) : text[0], text + 1);
+}
+
 char *rt_error_text(const struct rt_error *err)
 {
 	char *text = NULL;
@@ -69,7 +79,7 @@ char *rt_error_text(const struct rt_error *err)
 		errnum = link->errnum;
 	}
 	if (errnum)
-		fprintf(stream, ": %s", strerror(errnum));
+		write_errno(stream, errnum);
 	if (fclose(stream) != 0) {
 		free(text);
 		return NULL;

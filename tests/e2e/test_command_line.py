@@ -231,7 +231,7 @@ def test_a_full_standard_output_is_an_error(rt):
     fd = os.open("/dev/full", os.O_WRONLY)
     try:
         for words in (["features"], ["--version"], ["--help"], ["completion", "bash"]):
-            assert "No space left" in rt(*words, stdout=fd, ok=False).err
+            assert "no space left" in rt(*words, stdout=fd, ok=False).err
     finally:
         os.close(fd)
 

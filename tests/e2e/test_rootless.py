@@ -203,7 +203,7 @@ def test_another_users_container_cannot_be_touched(rootless, container):
         result = proc.run([*c.enter, *other.argv()[len(other.enter):], words[0],
                            *words[1:-1 if words[-1] == "true" else None],
                            other.id, *(["true"] if words[-1] == "true" else [])], ok=False)
-        assert "Permission denied" in result.err
+        assert "permission denied" in result.err
     assert other.status == "running"
 
 

@@ -13,7 +13,7 @@ static void a_chain_reads_as_one_sentence(void **state)
 
 	err = rt_while(err, "switching root of '%s'", "web");
 	text = rt_error_text(err);
-	assert_string_equal(text, "switching root of 'web': pivot_root: Operation not permitted");
+	assert_string_equal(text, "switching root of 'web': pivot_root: operation not permitted");
 }
 
 static void a_wrap_keeps_the_code_and_the_errno(void **state)

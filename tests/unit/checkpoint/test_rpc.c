@@ -145,7 +145,7 @@ static void criu_s_own_failure_carries_its_text_and_number(void **state)
 	_cleanup_criu_ struct rt_criu *criu = start("fail");
 	struct rt_criu_failure failure = { 0 };
 
-	assert_fails(ask(criu, CRIU__REQUEST_KIND__DUMP, NULL, NULL, &failure), RT_CRIU, "criu failed: mnt: something is wrong: File exists");
+	assert_fails(ask(criu, CRIU__REQUEST_KIND__DUMP, NULL, NULL, &failure), RT_CRIU, "criu failed: mnt: something is wrong: file exists");
 	assert_int_equal(failure.cr_errno, EEXIST);
 	assert_false(failure.refused);
 }

@@ -104,7 +104,7 @@ static void assert_each_failure_is_the_last_call(prepare *prepare, const struct 
 		err = launch_run(&launch);
 		assert_non_null(err);
 		text = rt_error_text(err);
-		assert_true(asprintf(&wanted, "%s: told to fail: Input/output error", calls[i].step) > 0);
+		assert_true(asprintf(&wanted, "%s: told to fail: input/output error", calls[i].step) > 0);
 		assert_string_equal(text, wanted);
 		assert_string_equal(fake_calls_of_child(), as_text(calls, i));
 		launch_deinit(&launch);

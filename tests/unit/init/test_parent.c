@@ -151,7 +151,7 @@ static void what_the_process_in_between_cannot_do_is_told(void **state)
 	err = launch_run(&launch);
 	assert_non_null(err);
 	text = rt_error_text(err);
-	assert_string_equal(text, "entering the user namespace: told to fail: Input/output error");
+	assert_string_equal(text, "entering the user namespace: told to fail: input/output error");
 	assert_string_equal(fake_calls_of_child(), "sys_setns ");
 	launch_deinit(&launch);
 }

@@ -105,9 +105,9 @@ static void failures_have_the_texts_engines_look_for(void **state)
 	check_failure("none", fixture->variable, ENOENT, "exec: \"none\": executable file not found in $PATH");
 	check_failure("", fixture->variable, ENOENT, "executable file not found in $PATH");
 	check_failure("second", "NOPATH=", ENOENT, "executable file not found in $PATH");
-	check_failure("plain", fixture->variable, EACCES, "exec: \"plain\": Permission denied");
-	check_failure("/none/at/all", fixture->variable, ENOENT, "exec: \"/none/at/all\": No such file or directory");
-	check_failure("/tmp", fixture->variable, EACCES, "exec: \"/tmp\": Permission denied");
+	check_failure("plain", fixture->variable, EACCES, "exec: \"plain\": permission denied");
+	check_failure("/none/at/all", fixture->variable, ENOENT, "exec: \"/none/at/all\": no such file or directory");
+	check_failure("/tmp", fixture->variable, EACCES, "exec: \"/tmp\": permission denied");
 }
 
 static void a_missing_program_leaves_the_caller_alive(void **state)

@@ -82,7 +82,7 @@ static void a_multiplexer_that_is_none_is_refused(void **state)
 {
 	char path[128];
 
-	check_refused(*state, "No such file or directory");
+	check_refused(*state, "no such file or directory");
 	snprintf(path, sizeof(path), "%s/dev", (char *)*state);
 	mkdir(path, 0755);
 	strcat(path, "/pts");
