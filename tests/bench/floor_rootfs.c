@@ -10,9 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/keyctl.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -221,10 +225,27 @@ static void switch_root(void)
 	floor_mark("detach old root");
 }
 
+/* Every runtime does so in a new network namespace. */
+static void raise_loopback(void)
+{
+	struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &request) < 0)
+		floor_die("loopback up");
+	close(fd);
+	floor_mark("loopback up");
+}
+
 void floor_rootfs_mounts(const struct floor_options *opt)
 {
 	if (sethostname("floor", 5) < 0)
 		floor_die("sethostname");
+	if (!opt->no_net)
+		raise_loopback();
+	if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, "floor") < 0)
+		floor_die("session keyring");
+	floor_mark("session keyring");
 	if (mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL) < 0)
 		floor_die("private propagation");
 	floor_mark("private propagation");
