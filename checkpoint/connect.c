@@ -206,6 +206,14 @@ static struct rt_error *restore_namespace(struct rt_criu_opts *options, const st
 	return rt_criu_opts_add_inherited(options, namespace->external_key, fd);
 }
 
+/* What CRIU's inherit_fd must call it to have the descriptor itself passed on. By the full name of an external file it is opened once
+ * more, with the flags it had, by a process that may not be allowed to; but before that CRIU looks for the name without its
+ * first character, which in the path of an ordinary file is the slash. */
+static const char *inherited_name(const Rt__Stream *stream)
+{
+	return rt_str_starts(stream->key, "file[") ? stream->key + 1 : stream->key;
+}
+
 /* Our own stream takes the place of the one that came from outside. The descriptor gets a number above the standard streams, as CRIU
  * uses those itself. */
 static struct rt_error *restore_stream(struct rt_criu_opts *options, const Rt__Stream *stream, struct rt_connection *connection)
@@ -218,7 +226,7 @@ static struct rt_error *restore_stream(struct rt_criu_opts *options, const Rt__S
 	if (fd < 0)
 		return rt_fail_errno("standard stream %u of the container has to be replaced, but ours is not open", stream->fd);
 	connection->fds[connection->count++] = fd;
-	return rt_criu_opts_add_inherited(options, stream->key, fd);
+	return rt_criu_opts_add_inherited(options, inherited_name(stream), fd);
 }
 
 static struct rt_error *restore_cgroups(struct rt_criu_opts *options, const struct rt_container *container)

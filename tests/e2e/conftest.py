@@ -4,6 +4,7 @@
 import contextlib
 import itertools
 import os
+import signal
 import subprocess
 import sys
 
@@ -19,6 +20,9 @@ WORK = "/run/tests"  # on the sandbox's tmpfs; short, as socket paths must be
 TEMPLATES = WORK + "/templates"
 
 numbers = itertools.count(1)
+
+# `rt run` leaves signals alone that its caller ignores; whoever runs the tests may ignore some (nohup).
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.hookimpl(tryfirst=True)
