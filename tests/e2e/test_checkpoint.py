@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import time
 
@@ -10,6 +11,7 @@ import pytest
 from lib import cgroup, config, console, frozen, needs, proc
 
 COUNTER = ["sh", "-c", "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done"]
+HERE = os.path.dirname(os.path.abspath(__file__))
 SLEEP = ["sleep", "1000"]
 
 
@@ -322,12 +324,49 @@ def test_a_file_that_was_removed(container):
     c.wait_output("secret")
 
 
-def test_file_locks(running):
-    c = running(["flock", "/tmp/l", "sh", "-c", "echo up; sleep 1000"])
-    c.wait_output("up")
-    assert "--file-locks" in frozen.checkpoint(c, ok=False).err
-    frozen.around(c, "--file-locks")
-    assert c.exec("flock", "-n", "/tmp/l", "true", ok=False).code != 0
+@pytest.fixture
+def holding(container, templates):
+    """A container whose process holds something (hold.c), started."""
+    def make(kind):
+        c = container(["/bin/hold", kind])
+        shutil.copy(build(templates), c.host_path("/bin/hold"))
+        c.run_detached()
+        proc.eventually(lambda: c.output, what="a first word")
+        if c.output.startswith("cannot"):
+            pytest.skip(f"this kernel does not give {kind}: {c.output}")
+        return c
+    return make
+
+
+def build(templates):
+    path = templates + "/hold"
+    if not os.path.exists(path):
+        subprocess.run(["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-static", "-pthread", "-o", path, HERE + "/hold.c"],
+                       check=True)
+    return path
+
+
+@pytest.mark.parametrize("kind, flags", [("threads", []), ("memory", []), ("sockets", []), ("events", []),
+                                         ("lock", ["--file-locks"])])
+def test_what_a_process_holds(holding, kind, flags):
+    c = holding(kind)
+    c.wait_output("still 2")
+    for turn in range(2):
+        frozen.around(c, *flags, name=f"images{turn}")
+        last = int(c.output.split()[-1])
+        c.wait_output(f"still {last + 3}\n")
+    assert "lost" not in c.output
+
+
+@pytest.mark.parametrize("kind, words", [("io_uring", "io_uring"), ("tracee", "traced"), ("lock", "--file-locks")])
+def test_obstacles_are_named_and_harm_nothing(holding, kind, words):
+    c = holding(kind)
+    check = c.rt("checkpoint", "--check", c.id, ok=False)
+    assert check.code == 1 and words in check.out
+    assert words in frozen.checkpoint(c, ok=False).err
+    last = c.output.count("still")
+    proc.eventually(lambda: c.output.count("still") > last + 2, what="it to go on")
+    assert "lost" not in c.output
 
 
 def test_hooks_at_restore(container, work):
