@@ -226,7 +226,7 @@ class Docker:
         engine_host.run(["sh", "-c", f"""
 			/usr/sbin/dockerd --host {self.socket} --data-root {HOME}/data \
 				--exec-root {HOME}/exec --pidfile {HOME}/pid --storage-driver overlay2 \
-				--add-runtime tested={runtime} --default-runtime tested \
+				--add-runtime tested={runtime} --default-runtime tested --experimental \
 				>{HOME}/log 2>&1 </dev/null &"""])
         proc.eventually(lambda: self("version", ok=None).code == 0, timeout=60,
                         what="dockerd to answer")
