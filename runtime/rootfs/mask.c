@@ -4,11 +4,9 @@
 #include "runtime/base/str.h"
 
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <sys/vfs.h>
 
 /* Files are masked with the null device of the host: the container's own may be a link to anything (CVE-2025-31133). Taken
  * while the host's mounts are still there. */
@@ -67,53 +65,17 @@ static struct rt_error *make_empty_directory(struct rt_rootfs *rootfs, int *ret)
 	return rt_sys_make_filesystem(&filesystem, ret);
 }
 
-/* The kernel's file systems with things to hide. */
-static const struct kernel_mount {
-	const char *point;
-	const char *type;
-	__fsword_t magic;
-} kernel_mounts[] = {
-	{ "/proc", "proc", PROC_SUPER_MAGIC },
-	{ "/sys", "sysfs", SYSFS_MAGIC },
-};
-
-static bool has_entry(const struct rt_rootfs *rootfs, const struct kernel_mount *mount)
+/* Paths that begin in a view count as they are written, so that "//proc/kcore" is not taken for something else. */
+static struct rt_error *open_target(struct rt_rootfs *rootfs, const char *path, struct rt_rootfs_place *ret_place, int *ret)
 {
-	for (size_t i = 0; i < rootfs->entry_count; i++) {
-		const struct rt_rootfs_entry *entry = &rootfs->entries[i];
+	const char *clean = rt_rootfs_clean_path(&rootfs->arena, path);
 
-		if (rt_str_equal(entry->destination, mount->point) && entry->type && rt_str_equal(entry->type, mount->type))
-			return true;
-	}
-	return false;
-}
-
-static const struct kernel_mount *find_kernel_mount(const struct rt_rootfs *rootfs, const char *path)
-{
-	for (size_t i = 0; i < RT_ARRAY_SIZE(kernel_mounts); i++)
-		if (rt_rootfs_path_is_below(path, kernel_mounts[i].point) && has_entry(rootfs, &kernel_mounts[i]))
-			return &kernel_mounts[i];
-	return NULL;
-}
-
-/* Somebody who shares the root filesystem may exchange /proc with a link while we are at it. What we then found would be
- * another file, or none, and the procfs stay bare (CVE-2023-27561). So the mount is opened first, and seen to be it. */
-static struct rt_error *open_target(const struct rt_rootfs *rootfs, const char *path, int *ret)
-{
-	const struct kernel_mount *mount = find_kernel_mount(rootfs, path);
-	_cleanup_close_ int mount_fd = -1;
-	struct rt_error *err;
-	struct statfs fs;
-
-	if (!mount)
-		return rt_open_in_root(rootfs->root_fd, path, O_PATH, 0, ret);
-	err = rt_open_in_root(rootfs->root_fd, mount->point, O_PATH | O_DIRECTORY, 0, &mount_fd);
-	if (err || fstatfs(mount_fd, &fs) < 0 || fs.f_type != mount->magic) {
-		rt_error_free(err);
-		return rt_fail(RT_CONFIG, "'%s' is no longer what was mounted there", mount->point);
-	}
-	path += strlen(mount->point);
-	return rt_open_in_root(mount_fd, *path ? path : "/", O_PATH, 0, ret);
+	if (!clean)
+		return rt_error_oom();
+	*ret_place = rt_rootfs_find_place(rootfs, clean);
+	if (ret_place->fd == rootfs->root_fd)
+		ret_place->path = path;
+	return rt_open_in_root(ret_place->fd, ret_place->path, O_PATH, 0, ret);
 }
 
 static bool is_absent(const struct rt_error *err)
@@ -130,7 +92,8 @@ struct rt_error *rt_rootfs_mask_paths(struct rt_rootfs *rootfs)
 	for (size_t i = 0; i < spec->masked_path_count; i++) {
 		const char *path = spec->masked_paths[i];
 		_cleanup_close_ int target_fd = -1;
-		struct rt_error *err = open_target(rootfs, path, &target_fd);
+		struct rt_rootfs_place place;
+		struct rt_error *err = open_target(rootfs, path, &place, &target_fd);
 		struct stat st;
 
 		if (err && is_absent(err)) {
@@ -152,7 +115,7 @@ struct rt_error *rt_rootfs_mask_paths(struct rt_rootfs *rootfs)
 }
 
 /* A copy of the mount on itself: its other flags stay, nosuid and the like. */
-static struct rt_error *make_readonly(int target_fd)
+static struct rt_error *make_readonly(const struct rt_rootfs_place *place, int target_fd)
 {
 	const struct rt_mount_attributes change = { .set = MOUNT_ATTR_RDONLY };
 	_cleanup_close_ int tree_fd = -1;
@@ -162,6 +125,9 @@ static struct rt_error *make_readonly(int target_fd)
 		err = rt_sys_set_mount_attributes(tree_fd, "", 0, &change);
 	if (!err)
 		err = rt_sys_attach(tree_fd, target_fd);
+	/* Masks go on what is seen. */
+	if (!err && place->view_fd)
+		err = rt_rootfs_set_view(place->view_fd, tree_fd);
 	return err;
 }
 
@@ -172,14 +138,15 @@ struct rt_error *rt_rootfs_make_readonly_paths(struct rt_rootfs *rootfs)
 	for (size_t i = 0; i < spec->readonly_path_count; i++) {
 		const char *path = spec->readonly_paths[i];
 		_cleanup_close_ int target_fd = -1;
-		struct rt_error *err = open_target(rootfs, path, &target_fd);
+		struct rt_rootfs_place place;
+		struct rt_error *err = open_target(rootfs, path, &place, &target_fd);
 
 		if (err && is_absent(err)) {
 			rt_error_free(err);
 			continue;
 		}
 		if (!err)
-			err = make_readonly(target_fd);
+			err = make_readonly(&place, target_fd);
 		if (err)
 			return rt_while(err, "making '%s' read-only ('linux.readonlyPaths')", path);
 	}

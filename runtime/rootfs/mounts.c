@@ -10,12 +10,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-static bool is_kernel_view(const struct rt_rootfs_entry *entry)
-{
-	return entry->kind == RT_ENTRY_FILESYSTEM &&
-	       (rt_str_equal(entry->type, "proc") || rt_str_equal(entry->type, "sysfs"));
-}
-
 /* procfs and sysfs go on ordinary directories only: through a symlink of the image they would stand where later masks
  * and checks don't expect them (CVE-2019-19921, CVE-2023-27561, CVE-2023-28642). */
 static struct rt_error *open_plain_directory(int root_fd, const char *path, int *ret)
@@ -44,7 +38,7 @@ static struct rt_error *open_plain_directory(int root_fd, const char *path, int 
 
 /* What is missed is nearly always the last component alone, /dev/pts in a fresh /dev: then there is no path to
  * walk. Anything else, a link in that place too, is *ret -1. */
-static struct rt_error *make_last_component(const struct rt_rootfs *rootfs, const char *path, bool directory, int *ret)
+static struct rt_error *make_last_component(int root_fd, const char *path, bool directory, int *ret)
 {
 	const int how = directory ? O_PATH | O_DIRECTORY : O_WRONLY | O_CREAT | O_EXCL;
 	const char *name = strrchr(path, '/') + 1;
@@ -54,7 +48,7 @@ static struct rt_error *make_last_component(const struct rt_rootfs *rootfs, cons
 
 	*ret = -1;
 	if (!err)
-		err = rt_open_in_root(rootfs->root_fd, parent, O_PATH | O_DIRECTORY, 0, &dir_fd);
+		err = rt_open_in_root(root_fd, parent, O_PATH | O_DIRECTORY, 0, &dir_fd);
 	if (err && err->errnum == ENOENT)
 		return rt_error_free(err);
 	if (err)
@@ -69,35 +63,36 @@ static struct rt_error *make_last_component(const struct rt_rootfs *rootfs, cons
 }
 
 /* Whatever is there already, then whatever has to be made. */
-static struct rt_error *open_or_make(const struct rt_rootfs *rootfs, const struct rt_rootfs_entry *entry, bool directory,
-				     bool *ret_existed, int *ret)
+static struct rt_error *open_or_make(const struct rt_rootfs_place *place, const struct rt_rootfs_entry *entry,
+				     bool directory, bool *ret_existed, int *ret)
 {
 	int flags = O_PATH | (directory ? O_DIRECTORY : 0) | (entry->options.destination_nofollow ? O_NOFOLLOW : 0);
-	struct rt_error *err = rt_open_in_root(rootfs->root_fd, entry->destination, flags, 0, ret);
+	struct rt_error *err = rt_open_in_root(place->fd, place->path, flags, 0, ret);
 
 	*ret_existed = !err;
 	if (!err || err->errnum != ENOENT)
 		return err;
 	rt_error_free(err);
-	err = make_last_component(rootfs, entry->destination, directory, ret);
+	err = make_last_component(place->fd, place->path, directory, ret);
 	if (err || *ret >= 0)
 		return err;
 	if (directory)
-		return rt_make_dirs_in_root(rootfs->root_fd, entry->destination, 0755, ret);
-	return rt_make_file_in_root(rootfs->root_fd, entry->destination, 0755, ret);
+		return rt_make_dirs_in_root(place->fd, place->path, 0755, ret);
+	return rt_make_file_in_root(place->fd, place->path, 0755, ret);
 }
 
-struct rt_error *rt_rootfs_open_target(const struct rt_rootfs *rootfs, const struct rt_rootfs_entry *entry, bool directory,
+struct rt_error *rt_rootfs_open_target(struct rt_rootfs *rootfs, const struct rt_rootfs_entry *entry, bool directory,
 				       bool *ret_existed, int *ret)
 {
+	const struct rt_rootfs_place place = rt_rootfs_find_place(rootfs, entry->destination);
 	_cleanup_close_ int fd = -1;
 	struct rt_error *err;
 	bool existed = true;
 
-	if (is_kernel_view(entry))
-		err = open_plain_directory(rootfs->root_fd, entry->destination, &fd);
+	if (rt_rootfs_is_view(entry))
+		err = open_plain_directory(place.fd, place.path, &fd);
 	else
-		err = open_or_make(rootfs, entry, directory, &existed, &fd);
+		err = open_or_make(&place, entry, directory, &existed, &fd);
 	if (err)
 		return err;
 	/* The plan allowed this destination by its name; a symlink of the image may have led it into procfs still. */
@@ -136,6 +131,8 @@ struct rt_error *rt_rootfs_attach_entry(struct rt_rootfs *rootfs, struct rt_root
 
 	if (!err)
 		err = settle_propagation(rootfs, entry, tree_fd);
+	if (!err)
+		err = rt_rootfs_remember_view(rootfs, entry, tree_fd);
 	if (err || !entry->late_readonly)
 		return err;
 	entry->mounted_fd = fcntl(tree_fd, F_DUPFD_CLOEXEC, 3);
@@ -265,6 +262,8 @@ static struct rt_error *mount_the_old_way(struct rt_rootfs *rootfs, struct rt_ro
 	_cleanup_close_ int mount_fd = -1;
 	struct rt_error *err = rt_sys_mount_filesystem(filesystem, target_fd);
 
+	if (!err)
+		err = rt_rootfs_remember_view(rootfs, entry, -1);
 	/* The descriptor still refers to what is now hidden. */
 	if (!err && (entry->late_readonly || entry->options.propagation_count > 0))
 		err = rt_open_in_root(rootfs->root_fd, entry->destination, O_PATH | O_DIRECTORY, 0, &mount_fd);
@@ -321,8 +320,9 @@ static struct rt_error *remount(struct rt_rootfs *rootfs, struct rt_rootfs_entry
 	const struct rt_mount_options *options = &entry->options;
 	const struct rt_mount_attributes all = { .set = options->recursive_set, .clear = options->recursive_clear };
 	const struct rt_mount_attributes own = { .set = options->set, .clear = options->clear };
+	const struct rt_rootfs_place place = rt_rootfs_find_place(rootfs, entry->destination);
 	_cleanup_close_ int fd = -1;
-	struct rt_error *err = rt_open_in_root(rootfs->root_fd, entry->destination, O_PATH, 0, &fd);
+	struct rt_error *err = rt_open_in_root(place.fd, place.path, O_PATH, 0, &fd);
 
 	if (!err && !options->bind && options->data_count > 0)
 		err = rt_sys_reconfigure(fd, &(struct rt_filesystem){ .type = entry->type ? entry->type : "mounted there",

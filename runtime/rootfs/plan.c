@@ -280,6 +280,8 @@ struct rt_error *rt_rootfs_plan(const struct rt_rootfs_request *request, struct 
 	rootfs->arena = RT_ARENA_NULL;
 	rootfs->container_map_fd = request->user_namespace_fd;
 	rootfs->root_fd = rootfs->null_fd = -1;
+	for (size_t i = 0; i < RT_VIEW_COUNT; i++)
+		rootfs->view_fds[i] = -1;
 	err = fill(rootfs);
 	if (err) {
 		rt_rootfs_free(rootfs);
@@ -301,6 +303,8 @@ void rt_rootfs_free(struct rt_rootfs *rootfs)
 		rt_closep(&rootfs->container_map_fd);
 	rt_closep(&rootfs->root_fd);
 	rt_closep(&rootfs->null_fd);
+	for (size_t i = 0; i < RT_VIEW_COUNT; i++)
+		rt_closep(&rootfs->view_fds[i]);
 	rt_arena_deinit(&rootfs->arena);
 	free(rootfs->path);
 	free(rootfs);

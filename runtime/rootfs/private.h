@@ -27,6 +27,13 @@ struct rt_rootfs_entry {
 	int mounted_fd; /* late_readonly: the mount; else -1 */
 };
 
+/* Mounts that show the kernel's own and have things to hide. */
+enum rt_rootfs_view {
+	RT_VIEW_PROC, /* on /proc */
+	RT_VIEW_SYS, /* on /sys */
+	RT_VIEW_COUNT,
+};
+
 /* How the root and what comes from the host take part in propagation. */
 struct rt_propagation {
 	uint64_t type; /* MS_*; 0: none given */
@@ -48,6 +55,7 @@ struct rt_rootfs {
 	/* of the child */
 	int root_fd; /* of the container; the mount itself once isolated */
 	int null_fd; /* mount of the host's /dev/null, for masks; -1: none needed */
+	int view_fds[RT_VIEW_COUNT]; /* the topmost mount there, where it is such a view; else -1 */
 };
 
 /* plan.c: pure. */
@@ -76,12 +84,35 @@ struct rt_error *rt_rootfs_apply_options(const struct rt_rootfs *rootfs, const s
 /* Child: a detached copy of something of the host's that isn't a volume, with these MOUNT_ATTR_* added. */
 struct rt_error *rt_rootfs_clone_from_host(const char *path, unsigned flags, uint64_t attributes, int *ret) _must_check_;
 
+/* views.c
+ *
+ * Whoever else can write to the root filesystem may put a link in the place of /proc once it is mounted; the mount moves away
+ * with the directory it is on. A path that was resolved from the root would then name another file or none, and the mask
+ * for it be put there or left out (CVE-2023-27561). So views are remembered by descriptor, and what is below their mount
+ * point is resolved from there: no name inside them is the image's. */
+
+/* A new procfs or sysfs, wherever it goes. */
+bool rt_rootfs_is_view(const struct rt_rootfs_entry *entry);
+/* To be called for everything mounted; -1: a mount there is no descriptor of. */
+struct rt_error *rt_rootfs_remember_view(struct rt_rootfs *rootfs, const struct rt_rootfs_entry *entry,
+					 int mount_fd) _must_check_;
+
+/* Where a path of the container, clean, is to be resolved. Borrowed. */
+struct rt_rootfs_place {
+	int fd;
+	const char *path; /* from there */
+	int *view_fd; /* the view, where the path is its mount point: what is put on top of it takes its place; else NULL */
+};
+struct rt_rootfs_place rt_rootfs_find_place(struct rt_rootfs *rootfs, const char *path);
+/* The view is `mount_fd` from now on (it stays the caller's), or with -1 unknown. */
+struct rt_error *rt_rootfs_set_view(int *view_fd, int mount_fd) _must_check_;
+
 /* mounts.c */
 
 /* Resolves and, where missing, makes the place of a mount. *ret_existed may be NULL. */
-struct rt_error *rt_rootfs_open_target(const struct rt_rootfs *rootfs, const struct rt_rootfs_entry *entry, bool directory,
+struct rt_error *rt_rootfs_open_target(struct rt_rootfs *rootfs, const struct rt_rootfs_entry *entry, bool directory,
 				       bool *ret_existed, int *ret) _must_check_;
-/* Attaches a detached mount; takes care of late_readonly and of propagation that only counts once attached. */
+/* Attaches a detached mount; takes care of late_readonly, of views, and of propagation that only counts once attached. */
 struct rt_error *rt_rootfs_attach_entry(struct rt_rootfs *rootfs, struct rt_rootfs_entry *entry, int tree_fd,
 					int target_fd) _must_check_;
 /* A tree of this path of the host, in the child, with the mount's options; for file systems that cannot be mounted anew. */

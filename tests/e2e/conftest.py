@@ -14,6 +14,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from lib import container as containers  # noqa: E402
 from lib import host, ns, proc  # noqa: E402
+from lib import inside as insides  # noqa: E402
 
 SANDBOX = os.path.normpath(os.path.join(os.path.dirname(__file__), "../setup/sandbox"))
 WORK = "/run/tests"  # on the sandbox's tmpfs; short, as socket paths must be
@@ -102,6 +103,18 @@ def running(container):
     def make(*args, **how):
         c = container(*args, **how)
         c.run_detached()
+        return c
+    return make
+
+
+@pytest.fixture
+def inside(container):
+    """Like `running`, but the container's process does what the test tells it: c.do("x = 1")."""
+    def make(*, started=True, **how):
+        c = container(kind="python", **how)
+        c.do = lambda text, **more: insides.do(c, text, **more)
+        if started:
+            c.run_detached()
         return c
     return make
 

@@ -8,6 +8,8 @@
   rootfs.py     root filesystems: busybox, nginx, redis (from the host's packages)
   config.py     a complete config.json, and how a test changes it
   container.py  one container: its bundle, its verbs, its end
+  frozen.py     checkpoint and restore around a test
+  inside.py     containers whose process does what a test tells it (agent.py is that process)
   console.py    terminals: --console-socket's receiver, and a program on a pty
   ns.py         mount and network namespaces to run things in
   cgroup.py     the cgroups of a container, whatever the version

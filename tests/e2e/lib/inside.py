@@ -1,0 +1,61 @@
+"""Containers whose process does what a test tells it: the way to make a process hold something, and
+to ask it after a restore whether it still does.
+
+    def test_a_variable(inside):
+        c = inside()                        # the fixture; changes={...} and the like as for `container`
+        c.do("x = 42")
+        frozen.around(c)
+        assert c.do("x") == 42
+"""
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+
+from . import agent, proc, rootfs
+
+PYTHON = "/usr/bin/python3"
+COMMAND = [PYTHON, "-I", "-S", "/agent/agent.py"]
+
+
+def build(root):
+    """busybox, the host's Python, and of its library what the agent uses."""
+    rootfs.busybox(root)
+    rootfs.add_binary(root, PYTHON)
+    script = (f"import json, sys, encodings.ascii, encodings.latin_1, {', '.join(agent.MODULES)}, ast, traceback\n"
+              "print(json.dumps([m.__file__ for m in list(sys.modules.values()) if getattr(m, '__file__', None)]))")
+    found = subprocess.run([PYTHON, "-I", "-S", "-c", script], capture_output=True, check=True, text=True).stdout
+    for path in json.loads(found):
+        rootfs.add_binary(root, path)
+    os.makedirs(root + agent.DIRECTORY)
+    shutil.copy(agent.__file__, root + agent.DIRECTORY)
+
+
+rootfs.BUILDERS["python"] = build
+rootfs.COMMANDS["python"] = COMMAND
+
+
+def tell(c, text):
+    """Hands over a request and does not wait."""
+    path = c.host_path(agent.DIRECTORY)
+    with open(f"{path}/request.new", "w") as f:
+        f.write(text)
+    os.rename(f"{path}/request.new", f"{path}/request")
+
+
+def answer(c, timeout=20):
+    path = c.host_path(agent.DIRECTORY) + "/answer"
+    proc.eventually(lambda: os.path.exists(path), timeout=timeout, what=f"an answer from inside; it printed {c.output!r}")
+    with open(path) as f:
+        fine, value = ast.literal_eval(f.read())
+    os.unlink(path)
+    assert fine, value
+    return value
+
+
+def do(c, text, timeout=20):
+    """Statements of Python, executed inside; the value of the last one, if it is an expression of plain values."""
+    tell(c, text)
+    return answer(c, timeout)
