@@ -16,10 +16,7 @@ def checkpoint(c, *flags, name="images", **how):
 def restore(c, images, *flags, **how):
     """Detached, from the container's own bundle; stdout goes to c.stdout unless how says else."""
     words = ["restore", "--detach", "--bundle", c.dir, "--pid-file", c.pid_file, "--image-path", images, *flags, c.id]
-    if "stdout" in how:
-        return c.rt(*words, **how)
-    with open(c.stdout, "ab") as f:
-        return c.rt(*words, stdout=f.fileno(), **how)
+    return c.to_file(*words, **how)
 
 
 def around(c, *flags, restore_flags=None, name="images", **how):
