@@ -10,6 +10,7 @@
 #include <libgen.h>
 #include <limits.h>
 #include <nettle/sha2.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -142,19 +143,56 @@ static struct rt_error *put_optional(struct exporter *to, int dir_fd, const char
 	return err ? err : put_descriptor(to, name, fd, size, NULL);
 }
 
+static const char *annotation(const json_t *config, const char *const keys[])
+{
+	const json_t *annotations = json_object_get(config, "annotations");
+
+	for (; *keys; keys++) {
+		const char *value = json_string_value(json_object_get(annotations, *keys));
+
+		if (value && *value)
+			return value;
+	}
+	return NULL;
+}
+
+/* Who imports the archive lays the changes over the image again. A runtime knows the image only from what engines, or
+ * people, noted in annotations. podman wants the id along with the name: 64 hex digits, where CRI-O may have a digest. */
+static struct rt_error *name_image(json_t *dump, const json_t *config)
+{
+	static const char *const names[] = { "io.kubernetes.cri-o.ImageName", "io.kubernetes.cri.image-name",
+					     "org.opencontainers.image.ref.name", NULL };
+	static const char *const ids[] = { "io.kubernetes.cri-o.ImageRef", NULL };
+	const char *name = annotation(config, names), *id = annotation(config, ids);
+
+	if (id && rt_str_starts(id, "sha256:"))
+		id += strlen("sha256:");
+	if (id && strspn(id, "0123456789abcdef") == 64 && !id[64] &&
+	    json_object_set_new(dump, "rootfsImageID", json_string(id)) < 0)
+		return rt_error_oom();
+	return json_object_set_new(dump, "rootfsImageName", json_string(name ? name : "")) < 0 ? rt_error_oom() : NULL;
+}
+
+/* The field names are podman's; its stop signal and timeout (s) are those it gives to a container by default. */
 static struct rt_error *put_config(struct exporter *to, const Rt__Manifest *manifest)
 {
 	const Rt__Container *container = manifest->container;
 	_cleanup_free_ char *text = NULL;
-	_cleanup_json_ json_t *config = NULL;
+	_cleanup_json_ json_t *dump = NULL, *config = NULL;
 	struct rt_error *err;
 
-	config = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s}", "id", container->id, "name", container->id, "rootfsImageName",
-			   "", "runtime", "rt", "createdTime", container->created, "checkpointedTime",
-			   manifest->created);
-	text = config ? json_dumps(config, JSON_INDENT(2)) : NULL;
-	if (!text)
+	config = json_loadb((const char *)container->config.data, container->config.len, 0, NULL);
+	dump = json_pack("{s:s,s:s,s:s,s:s,s:s,s:i,s:i}", "id", container->id, "name", container->id, "runtime", "rt",
+			 "createdTime", container->created, "checkpointedTime", manifest->created, "stopSignal",
+			 SIGTERM, "stopTimeout", 10);
+	if (!config || !dump)
 		return rt_fail(RT_CONFIG, "the manifest names the container in no readable way");
+	err = name_image(dump, config);
+	if (err)
+		return err;
+	text = json_dumps(dump, JSON_INDENT(2));
+	if (!text)
+		return rt_error_oom();
 	err = put_bytes(to, RT_ARCHIVE_CONFIG, text, strlen(text));
 	if (!err)
 		err = put_bytes(to, RT_ARCHIVE_SPEC, container->config.data, container->config.len);

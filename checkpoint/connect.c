@@ -51,14 +51,20 @@ static struct rt_error *declare_namespace(struct rt_criu_opts *options, const Rt
 	return err ? err : rt_criu_opts_add_external(options, text);
 }
 
-/* Pipes and sockets need no declaration, a restore inherits them by their number. */
+/* Pipes need no declaration: a restore inherits them by their number. Of a socket's other end CRIU must be told that it is outside. */
 static struct rt_error *declare_stream(struct rt_criu_opts *options, const Rt__Stream *stream)
 {
+	_cleanup_free_ char *text = NULL;
+	struct rt_error *err;
+
 	if (!has_key(stream->key) || stream->same_as >= 0)
 		return NULL;
-	if (!rt_str_starts(stream->key, "file[") && !rt_str_starts(stream->key, "tty["))
+	if (rt_str_starts(stream->key, "file[") || rt_str_starts(stream->key, "tty["))
+		return rt_criu_opts_add_external(options, stream->key);
+	if (stream->kind != RT__STREAM_KIND__STREAM_SOCKET)
 		return NULL;
-	return rt_criu_opts_add_external(options, stream->key);
+	err = rt_format(&text, "unix[%llu]", (unsigned long long)stream->inode);
+	return err ? err : rt_criu_opts_add_external(options, text);
 }
 
 struct rt_error *rt_connect_for_dump(struct rt_criu_opts *options, const Rt__Container *container)

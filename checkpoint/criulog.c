@@ -62,6 +62,7 @@ static const struct known known[] = {
 	{ { "Can't dump corked dgram" }, "a UDP socket holds corked data, which CRIU cannot checkpoint" },
 	{ { "socket from an external network namespace" }, "a socket belongs to a network namespace outside the container" },
 	{ { "Unsupported proto" }, "a socket of a protocol CRIU cannot checkpoint is open" },
+	{ { "Unknown socket collected" }, "a socket of a family CRIU cannot checkpoint is open" },
 	{ { "Unknown pair family" }, "a socket of a family CRIU cannot checkpoint is open" },
 	{ { "Can't bind inet socket", "Address already in use" }, "a port the container listened on is taken on this host" },
 	{ { "Can't bind inet socket", "Cannot assign requested address" },

@@ -13,6 +13,8 @@
 #define UNIX98_PTY_FIRST 136
 #define UNIX98_PTY_LAST 143
 
+#define SOCKET_TABLE_LIMIT (64u << 20)
+
 struct fdinfo {
 	unsigned long long position;
 	unsigned flags;
@@ -95,6 +97,42 @@ static void note_sharing(const Rt__Container *container, Rt__Stream *stream)
 	}
 }
 
+static bool has_word(const char *text, const char *word)
+{
+	size_t length = strlen(word);
+
+	for (const char *at = strstr(text, word); at; at = strstr(at + 1, word))
+		if (at > text && at[-1] == ' ' && (at[length] == ' ' || at[length] == '\n'))
+			return true;
+	return false;
+}
+
+/* CRIU finds sockets in the network namespaces of the tree and nowhere else. */
+static struct rt_error *check_socket(pid_t pid, const Rt__Stream *stream)
+{
+	static const char *const tables[] = { "unix", "tcp", "tcp6", "udp", "udp6" };
+	char path[64], inode[32];
+
+	snprintf(inode, sizeof(inode), "%llu", (unsigned long long)stream->inode);
+	for (size_t i = 0; i < RT_ARRAY_SIZE(tables); i++) {
+		_cleanup_free_ char *text = NULL;
+		struct rt_error *err;
+
+		snprintf(path, sizeof(path), "/proc/%d/net/%s", pid, tables[i]);
+		err = rt_read_file_at(AT_FDCWD, path, SOCKET_TABLE_LIMIT, &text, NULL);
+		if (err && err->errnum == ENOENT) {
+			rt_error_free(err); /* no IPv6 */
+			continue;
+		}
+		if (err)
+			return err;
+		if (has_word(text, inode))
+			return NULL;
+	}
+	return rt_fail(RT_CRIU, "standard stream %u is a socket of another network namespace than the container's, which CRIU can't "
+				"checkpoint (a pipe, a file or a terminal it can)", stream->fd);
+}
+
 static struct rt_error *describe_stream(pid_t pid, unsigned fd, const struct rt_mountinfo *theirs, Rt__Container *into)
 {
 	char path[64], link[PATH_MAX];
@@ -126,6 +164,8 @@ static struct rt_error *describe_stream(pid_t pid, unsigned fd, const struct rt_
 	stream->inode = st.st_ino;
 	note_sharing(into, stream);
 	err = rt_manifest_set(&stream->path, link);
+	if (!err && stream->kind == RT__STREAM_KIND__STREAM_SOCKET && stream->same_as < 0)
+		err = check_socket(pid, stream);
 	return err ? err : name_key(stream, link, &st, &info, rt_mountinfo_by_id(theirs, info.mount) != NULL);
 }
 

@@ -4,20 +4,26 @@
 #include "checkpoint/criulog.h"
 #include "checkpoint/describe.h"
 #include "checkpoint/exchange.h"
+#include "checkpoint/handover.h"
 #include "checkpoint/manifest.h"
+#include "checkpoint/rescue.h"
 #include "checkpoint/rpc.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/io.h"
 #include "runtime/base/log.h"
+#include "runtime/base/proc.h"
 #include "runtime/base/str.h"
 #include "runtime/container/private.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <sys/statvfs.h>
 #include <time.h>
 
 #define LOG_FILE "dump.log"
 #define CONFIG_LIMIT (16u << 20)
+/* Bytes: less room than this a failed dump leaves only where it was the reason. */
+#define DISK_FULL (64u << 10)
 
 struct dump {
 	const struct rt_criu_settings *settings;
@@ -30,6 +36,8 @@ struct dump {
 	int image_fd, work_fd;
 	struct rt_criu_opts options;
 	struct rt_criu *criu;
+	struct rt_rescue rescue;
+	bool images_complete; /* CRIU has written them all */
 	Rt__Manifest *manifest;
 	uint64_t began; /* us */
 };
@@ -37,6 +45,7 @@ struct dump {
 static void dump_deinit(struct dump *dump)
 {
 	rt_criu_close(dump->criu);
+	rt_rescue_deinit(&dump->rescue);
 	rt_criu_opts_deinit(&dump->options);
 	rt_manifest_free(dump->manifest);
 	free(dump->config);
@@ -70,31 +79,64 @@ static struct rt_error *open_container(struct dump *dump, const struct rt_contex
 	return err;
 }
 
-/* A restore into a user namespace opens images when it is root only of that namespace. Images hold the secrets of the
- * process, so that root gets the directory, and nobody else. */
-static struct rt_error *hand_directory_over(const struct dump *dump)
+/* By a signal, frozen on top of it or not: the state of a task does not tell any more once the freezer has it. */
+static struct rt_error *is_stopped(pid_t pid, bool *ret)
 {
-	const struct rt_id_maps *uids = &dump->spec->uid_mappings, *gids = &dump->spec->gid_mappings;
+	_cleanup_free_ char *place = NULL;
+	struct rt_proc_stat stat;
+	struct rt_error *err;
+	char path[32];
+	bool found;
 
-	for (size_t i = 0; i < uids->count; i++) {
-		if (uids->entries[i].container_id != 0 || i >= gids->count)
-			continue;
-		if (fchown(dump->image_fd, uids->entries[i].host_id, gids->entries[i].host_id) < 0)
-			return rt_fail_errno("cannot give the image directory to the container's root");
-	}
+	*ret = false;
+	err = rt_proc_stat(pid, &stat, &found);
+	if (err || !found)
+		return err;
+	snprintf(path, sizeof(path), "/proc/%d/wchan", pid);
+	rt_error_free(rt_read_file_at(AT_FDCWD, path, 256, &place, NULL)); /* it may have ended meanwhile */
+	*ret = stat.state == 'T' || (place && rt_str_equal(place, "do_signal_stop"));
 	return NULL;
+}
+
+/* A stopped task can't be seized while the freezer of v1 holds it: ptrace waits for ever for it to move. CRIU has to do without the
+ * freezer then, and seize one after the other. */
+static struct rt_error *look_for_stopped(const struct dump *dump, bool *ret)
+{
+	_cleanup_free_ pid_t *pids = NULL;
+	size_t count = 0;
+	struct rt_error *err;
+	bool frozen;
+
+	*ret = false;
+	err = rt_cgroup_pids(dump->container.cgroup, &pids, &count);
+	for (size_t i = 0; i < count && !err && !*ret; i++)
+		err = is_stopped(pids[i], ret);
+	if (err || !*ret)
+		return err;
+	err = rt_cgroup_is_frozen(dump->container.cgroup, &frozen);
+	if (!err && frozen)
+		err = rt_fail(RT_CRIU, "the container is paused and one of its processes is stopped by a signal, which CRIU can't cope with "
+				       "in cgroup v1: resume it first");
+	return err;
 }
 
 static struct rt_error *set_freezer(struct dump *dump)
 {
 	const struct rt_cgroup *cgroup = dump->container.cgroup;
 	const char *directory;
+	struct rt_error *err;
+	bool stopped;
 
 	if (!cgroup)
 		return NULL;
 	directory = rt_cgroup_directory(cgroup, "freezer");
-	if (!directory)
+	if (directory) {
+		err = look_for_stopped(dump, &stopped);
+		if (err || stopped)
+			return err;
+	} else {
 		directory = rt_cgroup_directory(cgroup, "");
+	}
 	if (!directory)
 		return NULL;
 	dump->options.opts.freeze_cgroup = rt_arena_printf(&dump->options.arena, "%s", directory);
@@ -192,6 +234,8 @@ static struct rt_error *start_criu(struct dump *dump)
 		.flags = dump->settings->shell_job ? RT_CRIU_SHELL_JOB : RT_CRIU_QUIET,
 	}, &dump->criu);
 	if (!err)
+		err = rt_rescue_watch(&dump->rescue, rt_criu_pid(dump->criu));
+	if (!err)
 		err = rt_criu_require_version(dump->criu, &version);
 	if (!err)
 		err = rt_manifest_new(version, &dump->manifest);
@@ -209,18 +253,61 @@ static struct rt_error *look_for_obstacles(struct dump *dump)
 	return err ? err : rt_preflight_verdict(&report);
 }
 
+/* Between the rounds of --pre-dump, and while it writes what it took, the container is to run: there CRIU freezes by itself. */
+static struct rt_error *notify(void *userdata, struct rt_criu_notification *notification)
+{
+	struct dump *dump = userdata;
+
+	if (rt_str_equal(notification->script, "pre-dump") && !dump->settings->pre_dump && dump->options.opts.freeze_cgroup)
+		return rt_rescue_freeze(&dump->rescue);
+	if (rt_str_equal(notification->script, "post-dump"))
+		dump->images_complete = true;
+	return NULL;
+}
+
+/* CRIU takes init's life first. Where that was the last it did, the images are whole and the only copy there is. */
+static struct rt_error *look_after(struct dump *dump, const struct rt_criu_failure *failure, struct rt_error *err)
+{
+	const struct rt_criu_settings *settings = dump->settings;
+
+	rt_criu_close(dump->criu); /* whatever it undoes is undone before we look */
+	dump->criu = NULL;
+	if (!rt_rescue_is_alive(&dump->rescue)) {
+		if (failure->died && dump->images_complete && !settings->leave_running) {
+			rt_warn_ignored(err);
+			return NULL;
+		}
+		return rt_while(err, "the container's process has ended");
+	}
+	rt_rescue_revive(&dump->rescue);
+	return err;
+}
+
+/* Programs that CRIU has write for it (tar) keep the reason to themselves. */
+static struct rt_error *blame_disk(const struct dump *dump, struct rt_error *err)
+{
+	struct statvfs fs;
+
+	if (fstatvfs(dump->image_fd, &fs) < 0 || fs.f_bavail * fs.f_frsize > DISK_FULL)
+		return err;
+	return rt_while(err, "the disk is full");
+}
+
 static struct rt_error *ask_for_dump(struct dump *dump)
 {
+	const struct rt_criu_handler handler = { .notify = notify, .userdata = dump };
 	Criu__Request request = CRIU__REQUEST__INIT;
 	struct rt_criu_failure failure;
 	struct rt_error *err;
 
 	request.type = dump->settings->pre_dump ? CRIU__REQUEST_KIND__SINGLE_PRE_DUMP : CRIU__REQUEST_KIND__DUMP;
 	request.opts = &dump->options.opts;
-	err = rt_criu_request(dump->criu, &request, NULL, NULL, &failure);
-	if (err && !failure.refused)
-		err = rt_criulog_explain(err, dump->work_fd, LOG_FILE);
-	return err;
+	err = rt_criu_request(dump->criu, &request, &handler, NULL, &failure);
+	if (!err)
+		return dump->settings->leave_running ? rt_rescue_thaw(&dump->rescue) : NULL;
+	if (!failure.refused && !failure.died)
+		err = blame_disk(dump, rt_criulog_explain(err, dump->work_fd, LOG_FILE));
+	return look_after(dump, &failure, err);
 }
 
 /* The manifest comes last: a directory that has one is a finished checkpoint. */
@@ -236,7 +323,17 @@ static struct rt_error *write_manifest(struct dump *dump, uint64_t dumped)
 		return err;
 	timings->finish = now_us() - dumped;
 	timings->total = now_us() - dump->began;
-	return rt_manifest_store(dump->image_fd, dump->manifest);
+	err = rt_manifest_store(dump->image_fd, dump->manifest);
+	return err ? err : rt_images_hand_over(dump->image_fd, dump->spec);
+}
+
+/* Rules that a rescue may take for CRIU's: those in a namespace that is nobody else's. */
+static bool locks_with_iptables(const struct dump *dump)
+{
+	const struct rt_spec_namespace *network = &dump->spec->namespaces[RT_NS_NETWORK];
+
+	return network->wanted && !network->path && dump->settings->network_lock &&
+	       rt_str_equal(dump->settings->network_lock, "iptables");
 }
 
 static struct rt_error *run(struct dump *dump)
@@ -246,11 +343,11 @@ static struct rt_error *run(struct dump *dump)
 	err = rt_exchange_prepare(&dump->exchange, &dump->own_settings);
 	if (!err)
 		err = rt_criu_open_directories(dump->settings, true, &dump->image_fd, &dump->work_fd);
-	if (!err)
-		err = hand_directory_over(dump);
 	/* An old one must not vouch for the images of a dump that fails half way. */
 	if (!err && unlinkat(dump->image_fd, RT_MANIFEST_NAME, 0) < 0 && errno != ENOENT)
 		err = rt_fail_errno("cannot remove the old manifest");
+	if (!err)
+		err = rt_rescue_arm(&dump->rescue, &dump->container, dump->work_fd, LOG_FILE, locks_with_iptables(dump));
 	if (!err)
 		err = start_criu(dump);
 	if (!err)
@@ -275,7 +372,7 @@ struct rt_error *rt_container_check(const struct rt_context *context, const char
 				    struct rt_preflight *report)
 {
 	_cleanup_(dump_deinit) struct dump dump = {
-		.settings = settings, .container = RT_CONTAINER_NULL, .image_fd = -1, .work_fd = -1,
+		.settings = settings, .container = RT_CONTAINER_NULL, .image_fd = -1, .work_fd = -1, .rescue = RT_RESCUE_NULL,
 	};
 	struct rt_error *err;
 
@@ -291,7 +388,8 @@ struct rt_error *rt_container_check(const struct rt_context *context, const char
 struct rt_error *rt_container_checkpoint(const struct rt_context *context, const char *id, const struct rt_criu_settings *settings)
 {
 	_cleanup_(dump_deinit) struct dump dump = {
-		.own_settings = *settings, .container = RT_CONTAINER_NULL, .image_fd = -1, .work_fd = -1, .began = now_us(),
+		.own_settings = *settings, .container = RT_CONTAINER_NULL, .image_fd = -1, .work_fd = -1, .rescue = RT_RESCUE_NULL,
+		.began = now_us(),
 	};
 	struct rt_error *err;
 

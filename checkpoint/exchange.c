@@ -6,6 +6,7 @@
 #include "runtime/base/str.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 void rt_exchange_deinit(struct rt_exchange *exchange)
 {
@@ -29,12 +30,33 @@ static struct rt_error *make_directory(struct rt_exchange *exchange)
 	return err;
 }
 
+/* What would make the export fail is best known before the container is gone. */
+static struct rt_error *check_target(const char *file)
+{
+	const char *slash = strrchr(file, '/');
+	_cleanup_free_ char *directory = NULL;
+	struct rt_error *err;
+	struct stat st;
+
+	err = rt_format(&directory, "%.*s", slash == file ? 1 : slash ? (int)(slash - file) : 1, slash ? file : ".");
+	if (err)
+		return err;
+	if (stat(file, &st) == 0 && S_ISDIR(st.st_mode))
+		return rt_fail(RT_USAGE, "cannot export to '%s': it is a directory", file);
+	if (access(directory, W_OK | X_OK) < 0)
+		return rt_fail_errno("cannot export to '%s': directory '%s'", file, directory);
+	return NULL;
+}
+
 struct rt_error *rt_exchange_prepare(struct rt_exchange *exchange, struct rt_criu_settings *settings)
 {
 	struct rt_error *err;
 
-	if (!settings->export_file || settings->image_path)
+	if (!settings->export_file)
 		return NULL;
+	err = check_target(settings->export_file);
+	if (err || settings->image_path)
+		return err;
 	err = make_directory(exchange);
 	if (!err)
 		err = rt_format(&exchange->images, "%s", exchange->directory);

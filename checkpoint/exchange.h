@@ -12,7 +12,8 @@ struct rt_exchange {
 #define RT_EXCHANGE_NULL ((struct rt_exchange){ .directory = NULL })
 void rt_exchange_deinit(struct rt_exchange *exchange);
 
-/* Before a dump: where settings->export_file is given without an image path, sets the latter to a fresh directory. */
+/* Before a dump: refuses an export_file that could not be written; where it is given without an image path, sets the latter to a fresh
+ * directory. */
 struct rt_error *rt_exchange_prepare(struct rt_exchange *exchange, struct rt_criu_settings *settings) _must_check_;
 
 /* After it: writes the archive. Nothing happens without settings->export_file. When it fails the images stay, as the error says where. */

@@ -5,6 +5,7 @@
 #include "runtime/container/private.h"
 #include "runtime/sys/cred.h"
 
+#include <limits.h>
 #include <linux/capability.h>
 #include <stdarg.h>
 #include <sys/statvfs.h>
@@ -150,15 +151,36 @@ static struct rt_error *check_mounts(pid_t init, struct rt_preflight *report)
 	return err;
 }
 
+/* Of the directory, or of where it will be made. */
+static bool find_room(const char *path, struct statvfs *ret)
+{
+	char at[PATH_MAX];
+	char *slash;
+
+	if (snprintf(at, sizeof(at), "%s", path) >= (int)sizeof(at)) {
+		errno = ENAMETOOLONG;
+		return false;
+	}
+	while (statvfs(at, ret) < 0) {
+		if (errno != ENOENT)
+			return false;
+		slash = strrchr(at, '/');
+		if (!slash)
+			return statvfs(".", ret) == 0;
+		slash[slash == at] = '\0';
+	}
+	return true;
+}
+
 static struct rt_error *check_room(int image_fd, uint64_t memory, const struct rt_criu_settings *settings,
 				   struct rt_preflight *report)
 {
 	struct statvfs fs;
 	uint64_t room;
 
-	if (image_fd < 0 || settings->page_server || settings->lazy_pages)
+	if ((image_fd < 0 && !settings->image_path) || settings->page_server || settings->lazy_pages)
 		return NULL;
-	if (fstatvfs(image_fd, &fs) < 0)
+	if (image_fd < 0 ? !find_room(settings->image_path, &fs) : fstatvfs(image_fd, &fs) < 0)
 		return rt_fail_errno("cannot ask for the room in the image directory");
 	room = (uint64_t)fs.f_bavail * fs.f_frsize;
 	if (room >= memory)

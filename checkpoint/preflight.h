@@ -18,7 +18,7 @@ void rt_preflight_deinit(struct rt_preflight *report);
 struct rt_error *rt_preflight_add(struct rt_preflight *report, const char *format, ...) _must_check_ __attribute__((format(printf, 2, 3)));
 
 /* Everything below, in the order a person would ask. `criu` NULL: it is started and asked for its version here. `image_fd` -1: the
- * room there isn't looked at. */
+ * directory may not be there yet; the room is that where settings->image_path says. */
 struct rt_error *rt_preflight_dump(const struct rt_container *container, const struct rt_spec *spec,
 				   const struct rt_criu_settings *settings, struct rt_criu *criu, int image_fd,
 				   struct rt_preflight *report) _must_check_;

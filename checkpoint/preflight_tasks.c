@@ -222,6 +222,8 @@ static struct rt_error *check_descriptor(struct task *task, int dir_fd, const ch
 	link[length] = '\0';
 	if (rt_str_starts(link, "anon_inode:"))
 		return check_anonymous(task, fd, link + strlen("anon_inode:"));
+	if (rt_str_starts(link, "/secretmem")) /* a file system of its own, mounted nowhere */
+		return check_anonymous(task, fd, "[secretmem]");
 	if (rt_str_starts(link, "socket:"))
 		return check_connection(task, fd, link);
 	err = check_device(task, fd, link, &st);

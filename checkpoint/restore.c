@@ -3,8 +3,10 @@
 #include "checkpoint/connect.h"
 #include "checkpoint/criulog.h"
 #include "checkpoint/exchange.h"
+#include "checkpoint/handover.h"
 #include "checkpoint/images.h"
 #include "checkpoint/manifest.h"
+#include "checkpoint/rescue.h"
 #include "checkpoint/rpc.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/log.h"
@@ -33,6 +35,7 @@ struct restore {
 	struct rt_criu_opts criu_options;
 	struct rt_connection connection;
 	struct rt_criu *criu;
+	struct rt_restore_rescue rescue;
 	struct rt_init_process process;
 	int master;
 };
@@ -40,6 +43,7 @@ struct restore {
 static void restore_deinit(struct restore *restore)
 {
 	rt_criu_close(restore->criu);
+	rt_restore_rescue_deinit(&restore->rescue);
 	rt_criu_opts_deinit(&restore->criu_options);
 	rt_connection_deinit(&restore->connection);
 	rt_manifest_free(restore->manifest);
@@ -275,7 +279,7 @@ static struct rt_error *ask_for_restore(struct restore *restore)
 	request.type = CRIU__REQUEST_KIND__RESTORE;
 	request.opts = &restore->criu_options.opts;
 	err = rt_criu_request(restore->criu, &request, &handler, NULL, &failure);
-	if (err && !failure.refused)
+	if (err && !failure.refused && !failure.died)
 		err = rt_criulog_explain(err, restore->work_fd, LOG_FILE);
 	return err;
 }
@@ -301,12 +305,28 @@ static struct rt_error *bring_back(struct restore *restore, const struct rt_cont
 	if (!err)
 		err = set_options(restore);
 	if (!err)
+		err = rt_restore_rescue_arm(&restore->rescue, restore->birth.container.spec, restore->image_fd);
+	/* The id maps may be others than at the dump, and an import has made the files anew. */
+	if (!err)
+		err = rt_images_hand_over(restore->image_fd, restore->birth.container.spec);
+	if (!err)
 		err = start_criu(restore);
 	if (!err)
 		err = rt_criu_require_version(restore->criu, NULL);
 	if (!err)
 		err = ask_for_restore(restore);
 	return err ? err : rt_birth_run_poststart(&restore->birth.container);
+}
+
+/* CRIU first: until it has ended it undoes things itself, and goes on making others where it was not told to stop. */
+static void undo(struct restore *restore)
+{
+	bool began = restore->criu != NULL;
+
+	rt_criu_close(restore->criu);
+	restore->criu = NULL;
+	if (began)
+		rt_restore_rescue_clean(&restore->rescue);
 }
 
 struct rt_error *rt_container_restore(const struct rt_context *context, const char *id, const struct rt_restore_options *options,
@@ -320,6 +340,7 @@ struct rt_error *rt_container_restore(const struct rt_context *context, const ch
 		.work_fd = -1,
 		.rootfs_fd = -1,
 		.connection = RT_CONNECTION_NULL,
+		.rescue = RT_RESTORE_RESCUE_NULL,
 		.process = RT_INIT_PROCESS_NULL,
 		.master = -1,
 	};
@@ -329,8 +350,10 @@ struct rt_error *rt_container_restore(const struct rt_context *context, const ch
 	if (!options->create.detach && !options->create.no_subreaper && prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
 		return rt_fail_errno("cannot become a subreaper");
 	err = bring_back(&restore, context, id);
-	if (err)
+	if (err) {
+		undo(&restore);
 		return rt_while(rt_birth_undo(&restore.birth, err), "cannot restore '%s'", id);
+	}
 	*ret_status = 0;
 	if (options->create.detach)
 		return NULL;

@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -25,6 +26,7 @@ struct rt_criu {
 	pid_t pid;
 	int pidfd;
 	int socket;
+	bool own_group; /* its helpers are in a process group with it, and nobody else is */
 };
 
 /* ---- finding and starting ---- */
@@ -186,6 +188,7 @@ static struct rt_error *spawn(const struct rt_criu_options *options, const char 
 		criu->pid = 0;
 		return rt_fail_errno("cannot fork");
 	}
+	criu->own_group = !(options->flags & RT_CRIU_SHELL_JOB);
 	if (criu->pid == 0)
 		exec_criu(options, path, environment, socket, report);
 	rt_closep(&report);
@@ -228,6 +231,21 @@ pid_t rt_criu_pid(const struct rt_criu *criu)
 	return criu->pid;
 }
 
+/* A CRIU that was killed leaves helpers that wait for it forever. Before it is reaped nobody else can have its number. */
+static void reap(const struct rt_criu *criu)
+{
+	siginfo_t info = { 0 };
+	int got;
+
+	do {
+		got = waitid(P_PID, (id_t)criu->pid, &info, WEXITED | WNOWAIT);
+	} while (got < 0 && errno == EINTR);
+	if (got == 0 && criu->own_group && info.si_code != CLD_EXITED)
+		kill(-criu->pid, SIGKILL);
+	while (waitpid(criu->pid, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
 void rt_criu_close(struct rt_criu *criu)
 {
 	_cleanup_error_ struct rt_error *err = NULL;
@@ -244,8 +262,7 @@ void rt_criu_close(struct rt_criu *criu)
 			rt_warn("criu (process %d) does not end, killing it", criu->pid);
 			kill(criu->pid, SIGKILL);
 		}
-		while (waitpid(criu->pid, NULL, 0) < 0 && errno == EINTR)
-			;
+		reap(criu);
 	}
 	rt_closep(&criu->pidfd);
 	free(criu);
@@ -287,13 +304,33 @@ static struct rt_error *send_request(int socket, const Criu__Request *request)
 	return send_packet(socket, bytes, size);
 }
 
-/* Waits for the next packet and tells its size; 0 is the end of the conversation. */
-static struct rt_error *next_size(int socket, size_t *ret)
+/* The end of the socket alone would not do: helpers that CRIU forked hold it too, and may wait for a dead CRIU forever. */
+static struct rt_error *wait_for_packet(const struct rt_criu *criu, bool *ret_ended)
 {
+	struct pollfd waits[] = { { .fd = criu->socket, .events = POLLIN }, { .fd = criu->pidfd, .events = POLLIN } };
+
+	while (poll(waits, RT_ARRAY_SIZE(waits), -1) < 0)
+		if (errno != EINTR)
+			return rt_fail_errno("cannot wait for criu");
+	*ret_ended = !waits[0].revents;
+	/* It may have answered between the two looks. */
+	if (*ret_ended && poll(waits, 1, 0) > 0)
+		*ret_ended = false;
+	return NULL;
+}
+
+/* Waits for the next packet and tells its size; 0 is the end of the conversation. */
+static struct rt_error *next_size(const struct rt_criu *criu, size_t *ret)
+{
+	bool ended = false;
+	struct rt_error *err = wait_for_packet(criu, &ended);
 	ssize_t size;
 
+	*ret = 0;
+	if (err || ended)
+		return err;
 	do {
-		size = recv(socket, NULL, 0, MSG_PEEK | MSG_TRUNC);
+		size = recv(criu->socket, NULL, 0, MSG_PEEK | MSG_TRUNC);
 	} while (size < 0 && errno == EINTR);
 	if (size < 0 && errno != ECONNRESET)
 		return rt_fail_errno("cannot hear from criu");
@@ -311,7 +348,7 @@ static struct rt_error *receive_response(struct rt_criu *criu, Criu__Response **
 	struct rt_error *err;
 
 	*ret = NULL;
-	err = next_size(criu->socket, &size);
+	err = next_size(criu, &size);
 	if (err || size == 0)
 		return err;
 	if (size > RT_CRIU_MESSAGE_MAX)

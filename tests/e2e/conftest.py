@@ -33,7 +33,7 @@ def pytest_cmdline_main(config):
         return None
     if os.geteuid() != 0:
         raise pytest.UsageError("the end-to-end tests must run as root")
-    os.execv(SANDBOX, [SANDBOX, sys.executable, "-m", "pytest", "-p", "no:cacheprovider",
+    os.execv(SANDBOX, [SANDBOX, sys.executable, "-m", "pytest",
                        *config.invocation_params.args])
 
 

@@ -47,15 +47,19 @@ static int take_threads(void)
 	return 0;
 }
 
-/* Each thread must have turned since the last look, and none have begun afresh. */
+/* Each thread must turn again within two seconds: a restore may cut our own sleep short. */
 static int have_threads(void)
 {
 	for (int i = 0; i < THREADS; i++) {
-		unsigned now = atomic_load(&turns[i]);
+		unsigned before = seen[i];
 
-		if (now <= seen[i])
+		for (int n = 0; n < 200 && seen[i] <= before; n++) {
+			seen[i] = atomic_load(&turns[i]);
+			if (seen[i] <= before)
+				usleep(10000);
+		}
+		if (seen[i] <= before)
 			return 0;
-		seen[i] = now;
 	}
 	return 1;
 }

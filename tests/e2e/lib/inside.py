@@ -24,7 +24,7 @@ def build(root):
     """busybox, the host's Python, and of its library what the agent uses."""
     rootfs.busybox(root)
     rootfs.add_binary(root, PYTHON)
-    script = (f"import json, sys, encodings.ascii, encodings.latin_1, {', '.join(agent.MODULES)}, ast, traceback\n"
+    script = (f"import json, sys, encodings.ascii, encodings.idna, encodings.latin_1, {', '.join(agent.MODULES)}, ast, traceback\n"
               "print(json.dumps([m.__file__ for m in list(sys.modules.values()) if getattr(m, '__file__', None)]))")
     found = subprocess.run([PYTHON, "-I", "-S", "-c", script], capture_output=True, check=True, text=True).stdout
     for path in json.loads(found):

@@ -166,7 +166,7 @@ static void what_is_no_archive_is_one_error(void **state)
 
 /* ---- round trip ---- */
 
-static void export(const struct made *made)
+static void export_of(const struct made *made, const char *config)
 {
 	_cleanup_manifest_ Rt__Manifest *manifest = NULL;
 	struct made images = { .fd = made->fd };
@@ -178,10 +178,15 @@ static void export(const struct made *made)
 	write_file(&images, "core-1.img", "core", 4);
 	assert_null(rt_manifest_new(40101, &manifest));
 	assert_null(rt_manifest_set(&manifest->container->id, "web"));
-	assert_null(rt_manifest_set_bytes(&manifest->container->config, "{}", 2));
+	assert_null(rt_manifest_set_bytes(&manifest->container->config, config, strlen(config)));
 	assert_null(rt_manifest_digest(made->fd, manifest, 0));
 	assert_null(rt_manifest_store(made->fd, manifest));
 	assert_null(rt_archive_do_export(&options));
+}
+
+static void export(const struct made *made)
+{
+	export_of(made, "{}");
 }
 
 static void what_is_exported_comes_in_again(void **state)
@@ -200,6 +205,45 @@ static void what_is_exported_comes_in_again(void **state)
 	assert_string_equal(core, "core");
 	remove_directory(&made);
 	remove_directory(&out);
+}
+
+#define IMAGE_ID "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+
+/* podman takes an archive only with both, and CRI-O may give a reference for the id, which podman could not find. */
+static void the_image_is_named_by_annotations(void **state)
+{
+	static const struct {
+		const char *annotations, *name, *id;
+	} cases[] = {
+		{ "", "", NULL },
+		{ "\"io.kubernetes.cri.image-name\": \"web:1\"", "web:1", NULL },
+		{ "\"io.kubernetes.cri-o.ImageName\": \"web:1\", \"io.kubernetes.cri-o.ImageRef\": \"" IMAGE_ID "\"", "web:1", IMAGE_ID },
+		{ "\"io.kubernetes.cri-o.ImageRef\": \"sha256:" IMAGE_ID "\"", "", IMAGE_ID },
+		{ "\"io.kubernetes.cri-o.ImageRef\": \"web@sha256:" IMAGE_ID "\"", "", NULL },
+	};
+
+	for (size_t i = 0; i < RT_ARRAY_SIZE(cases); i++) {
+		struct made made = make_directory(), out = make_directory();
+		_cleanup_free_ char *text = NULL;
+		_cleanup_json_ json_t *dump = NULL;
+		char file[64], config[512];
+		const struct rt_archive_import options = { .file = file, .directory = out.path };
+
+		snprintf(config, sizeof(config), "{\"annotations\": {%s}}", cases[i].annotations);
+		export_of(&made, config);
+		snprintf(file, sizeof(file), "%s/a.tar.gz", made.path);
+		assert_null(rt_archive_do_import(&options));
+		assert_null(rt_read_file_at(out.fd, "config.dump", 4096, &text, NULL));
+		dump = json_loads(text, 0, NULL);
+		assert_non_null(dump);
+		assert_string_equal(json_string_value(json_object_get(dump, "rootfsImageName")), cases[i].name);
+		if (cases[i].id)
+			assert_string_equal(json_string_value(json_object_get(dump, "rootfsImageID")), cases[i].id);
+		else
+			assert_null(json_object_get(dump, "rootfsImageID"));
+		remove_directory(&made);
+		remove_directory(&out);
+	}
 }
 
 static void a_wrong_digest_is_found_on_the_way_in(void **state)
@@ -331,6 +375,7 @@ int main(void)
 		cmocka_unit_test(more_than_is_allowed_is_not_unpacked),
 		cmocka_unit_test(what_is_no_archive_is_one_error),
 		cmocka_unit_test(what_is_exported_comes_in_again),
+		cmocka_unit_test(the_image_is_named_by_annotations),
 		cmocka_unit_test(a_wrong_digest_is_found_on_the_way_in),
 		cmocka_unit_test(changes_are_applied_and_deletions_done),
 		cmocka_unit_test(changes_do_not_leave_the_root),

@@ -1,0 +1,262 @@
+#include "checkpoint/netlock.h"
+
+#include "runtime/base/io.h"
+#include "runtime/base/proc.h"
+#include "runtime/base/str.h"
+#include "runtime/sys/ns.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netlink.h>
+#include <sched.h>
+#include <sys/socket.h>
+
+#define TABLE_PREFIX "CRIU-"
+/* Less of a run id would not tell two CRIUs apart. */
+#define RUN_ID_LEAST 8
+#define RUN_ID_MAX 63
+#define LOG_HEAD (64u << 10)
+#define MOST_TABLES 32
+#define ANSWER_ROOM (32u << 10)
+
+struct tables {
+	char names[MOST_TABLES][NFT_NAME_MAXLEN];
+	size_t count;
+};
+
+struct message {
+	struct nlmsghdr header;
+	struct nfgenmsg family;
+	char attributes[NFT_NAME_MAXLEN + NLA_HDRLEN];
+};
+
+/* The log of a huge dump is read as far as its head. */
+static struct rt_error *read_head(int work_dir_fd, const char *name, char **ret)
+{
+	_cleanup_close_ int fd = openat(work_dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	_cleanup_free_ char *text = malloc(LOG_HEAD + 1);
+	ssize_t got;
+
+	if (!text)
+		return rt_error_oom();
+	text[0] = '\0';
+	if (fd < 0 && errno != ENOENT)
+		return rt_fail_errno("cannot open criu's log '%s'", name);
+	got = fd < 0 ? 0 : pread(fd, text, LOG_HEAD, 0);
+	if (got < 0)
+		return rt_fail_errno("cannot read criu's log '%s'", name);
+	text[got] = '\0';
+	*ret = rt_take_ptr(text);
+	return NULL;
+}
+
+struct rt_error *rt_netlock_run_ids(int work_dir_fd, const char *log_name, char **ret)
+{
+	static const char mark[] = "CRIU run id = ";
+	_cleanup_free_ char *text = NULL;
+	struct rt_error *err = read_head(work_dir_fd, log_name, &text);
+	char *ids;
+	size_t used = 0;
+
+	if (err)
+		return err;
+	ids = calloc(1, strlen(text) + 1);
+	if (!ids)
+		return rt_error_oom();
+	for (const char *at = text; (at = strstr(at, mark)); at++) {
+		const char *id = at + strlen(mark);
+		size_t length = strcspn(id, " \n");
+
+		if (length < RUN_ID_LEAST || length > RUN_ID_MAX)
+			continue;
+		memcpy(ids + used, id, length);
+		used += length;
+		ids[used++] = ' ';
+	}
+	*ret = ids;
+	return NULL;
+}
+
+bool rt_netlock_is_of(const char *name, const char *run_ids)
+{
+	const char *id = run_ids;
+	size_t length;
+
+	if (!rt_str_starts(name, TABLE_PREFIX))
+		return false;
+	name += strlen(TABLE_PREFIX);
+	length = strlen(name);
+	while (length >= RUN_ID_LEAST && *id) {
+		size_t whole = strcspn(id, " ");
+
+		if (length <= whole && memcmp(id, name, length) == 0)
+			return true;
+		id += whole + strspn(id + whole, " ");
+	}
+	return false;
+}
+
+static void fill(struct message *message, uint16_t type, uint16_t flags, uint8_t family, uint16_t resource)
+{
+	*message = (struct message){
+		.header = { .nlmsg_len = NLMSG_LENGTH(sizeof(message->family)), .nlmsg_type = type, .nlmsg_flags = NLM_F_REQUEST | flags },
+		.family = { .nfgen_family = family, .version = NFNETLINK_V0, .res_id = htons(resource) },
+	};
+}
+
+static struct rt_error *open_nfnetlink(int namespace_fd, int *ret)
+{
+	return rt_sys_socket_in(namespace_fd, AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER, ret);
+}
+
+static void take_table(const struct nlmsghdr *answer, const char *run_ids, struct tables *tables)
+{
+	const struct nlattr *attribute = (const void *)((const char *)NLMSG_DATA(answer) + NLMSG_ALIGN(sizeof(struct nfgenmsg)));
+	size_t left = NLMSG_PAYLOAD(answer, NLMSG_ALIGN(sizeof(struct nfgenmsg)));
+
+	while (left >= NLA_HDRLEN && attribute->nla_len >= NLA_HDRLEN && attribute->nla_len <= left) {
+		const char *name = (const char *)attribute + NLA_HDRLEN;
+		size_t size = attribute->nla_len - NLA_HDRLEN, step = NLA_ALIGN(attribute->nla_len);
+
+		if ((attribute->nla_type & NLA_TYPE_MASK) == NFTA_TABLE_NAME && size > 0 && size <= NFT_NAME_MAXLEN &&
+		    name[size - 1] == '\0' && tables->count < MOST_TABLES && rt_netlock_is_of(name, run_ids))
+			memcpy(tables->names[tables->count++], name, size);
+		if (step >= left)
+			break;
+		left -= step;
+		attribute = (const void *)((const char *)attribute + step);
+	}
+}
+
+/* A kernel without nf_tables has no tables. */
+static bool means_none(int error)
+{
+	return error == EINVAL || error == EOPNOTSUPP || error == ENOENT || error == EPROTONOSUPPORT;
+}
+
+static struct rt_error *list_tables(int socket, const char *run_ids, struct tables *tables)
+{
+	_cleanup_free_ char *room = malloc(ANSWER_ROOM);
+	struct message message;
+
+	if (!room)
+		return rt_error_oom();
+	fill(&message, (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_GETTABLE, NLM_F_DUMP, NFPROTO_INET, 0);
+	if (send(socket, &message, message.header.nlmsg_len, 0) < 0)
+		return rt_fail_errno("cannot ask for tables");
+	for (;;) {
+		ssize_t got = recv(socket, room, ANSWER_ROOM, 0);
+		int left = (int)got;
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return rt_fail_errno("cannot hear the kernel");
+		for (const struct nlmsghdr *at = (void *)room; NLMSG_OK(at, (unsigned)left); at = NLMSG_NEXT(at, left)) {
+			if (at->nlmsg_type == NLMSG_DONE)
+				return NULL;
+			if (at->nlmsg_type == NLMSG_ERROR) {
+				int error = -((const struct nlmsgerr *)NLMSG_DATA(at))->error;
+
+				return error == 0 || means_none(error) ? NULL : rt_fail_with(error, "cannot list tables");
+			}
+			take_table(at, run_ids, tables);
+		}
+	}
+}
+
+/* nf_tables takes changes as batches only. */
+static struct rt_error *delete_table(int socket, const char *name)
+{
+	struct message parts[3];
+	struct iovec vector[3];
+	struct msghdr batch = { .msg_iov = vector, .msg_iovlen = 3 };
+	struct nlattr attribute = { .nla_type = NFTA_TABLE_NAME, .nla_len = (uint16_t)(NLA_HDRLEN + strlen(name) + 1) };
+	char answer[1024];
+	ssize_t got;
+
+	fill(&parts[0], NFNL_MSG_BATCH_BEGIN, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES);
+	fill(&parts[1], (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_DELTABLE, NLM_F_ACK, NFPROTO_INET, 0);
+	fill(&parts[2], NFNL_MSG_BATCH_END, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES);
+	memcpy(parts[1].attributes, &attribute, sizeof(attribute));
+	memcpy(parts[1].attributes + NLA_HDRLEN, name, strlen(name) + 1);
+	parts[1].header.nlmsg_len += NLA_ALIGN(attribute.nla_len);
+	for (size_t i = 0; i < RT_ARRAY_SIZE(parts); i++)
+		vector[i] = (struct iovec){ &parts[i], NLMSG_ALIGN(parts[i].header.nlmsg_len) };
+	if (sendmsg(socket, &batch, 0) < 0)
+		return rt_fail_errno("cannot ask for the removal of table '%s'", name);
+	do {
+		got = recv(socket, answer, sizeof(answer), 0);
+	} while (got < 0 && errno == EINTR);
+	if (got < (ssize_t)NLMSG_LENGTH(sizeof(struct nlmsgerr)))
+		return rt_fail_errno("cannot hear the kernel");
+	if (((struct nlmsghdr *)answer)->nlmsg_type == NLMSG_ERROR) {
+		int error = -((struct nlmsgerr *)NLMSG_DATA((struct nlmsghdr *)answer))->error;
+
+		if (error && error != ENOENT)
+			return rt_fail_with(error, "cannot remove table '%s'", name);
+	}
+	return NULL;
+}
+
+struct rt_error *rt_netlock_is_there(int namespace_fd, const char *run_ids, bool *ret)
+{
+	struct tables tables = { .count = 0 };
+	_cleanup_close_ int socket = -1;
+	struct rt_error *err = open_nfnetlink(namespace_fd, &socket);
+
+	if (!err)
+		err = list_tables(socket, run_ids, &tables);
+	*ret = tables.count > 0;
+	return err;
+}
+
+struct rt_error *rt_netlock_remove(int namespace_fd, const char *run_ids)
+{
+	struct tables tables = { .count = 0 };
+	_cleanup_close_ int socket = -1;
+	struct rt_error *err;
+
+	if (!*run_ids)
+		return NULL;
+	err = open_nfnetlink(namespace_fd, &socket);
+	if (!err)
+		err = list_tables(socket, run_ids, &tables);
+	for (size_t i = 0; i < tables.count && !err; i++)
+		err = delete_table(socket, tables.names[i]);
+	return err ? rt_while(err, "unlocking the network") : NULL;
+}
+
+static int enter_network(void *userdata)
+{
+	struct rt_error *err = rt_sys_setns(*(const int *)userdata, CLONE_NEWNET);
+
+	rt_error_free(err);
+	return err != NULL;
+}
+
+struct rt_error *rt_netlock_remove_iptables(int namespace_fd)
+{
+	/* Each of its own: the chain may be there without its jumps, if CRIU died between the two. */
+	static const char *const scripts[] = {
+		"*filter\n-D INPUT -j CRIU\nCOMMIT\n", "*filter\n-D OUTPUT -j CRIU\nCOMMIT\n", "*filter\n-F CRIU\n-X CRIU\nCOMMIT\n",
+	};
+	static const char *const programs[] = { "iptables-restore", "ip6tables-restore" };
+	static const char *const environment[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL };
+
+	for (size_t program = 0; program < RT_ARRAY_SIZE(programs); program++) {
+		for (size_t i = 0; i < RT_ARRAY_SIZE(scripts); i++) {
+			const char *const argv[] = { programs[program], "-w", "--noflush", NULL };
+
+			/* What is not there cannot be deleted, which is no failure here. */
+			rt_error_free(rt_run_program(&(struct rt_run_options){
+				.path = programs[program], .argv = argv, .envp = environment, .input = scripts[i],
+				.input_size = strlen(scripts[i]), .timeout_ms = 5000, .before_exec = enter_network, .userdata = &namespace_fd,
+			}));
+		}
+	}
+	return NULL;
+}

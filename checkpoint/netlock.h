@@ -1,0 +1,25 @@
+/* CRIU's lock of a network, seen from outside: how it is found and taken away where a CRIU that died left it.
+ *
+ * With nftables it is a table of family inet named "CRIU-" and as much of CRIU's run id as found room in CRIU's buffer (21 characters in 4.2); the
+ * run id stands in CRIU's log. CRIU before 4.0 put a pid there. With iptables it is a chain "CRIU" that INPUT and OUTPUT
+ * jump to. */
+#pragma once
+
+#include "runtime/base/error.h"
+
+/* Of CRIU's log in this directory; *ret is "" where there is none, and the caller's to free. A worker that answered questions first
+ * has had several, separated by blanks: the last is that of its dump. */
+struct rt_error *rt_netlock_run_ids(int work_dir_fd, const char *log_name, char **ret) _must_check_;
+
+/* Whether the table of one of these run ids is in this network namespace. */
+struct rt_error *rt_netlock_is_there(int namespace_fd, const char *run_ids, bool *ret) _must_check_;
+
+/* Takes away the tables of these run ids. None: fine. */
+struct rt_error *rt_netlock_remove(int namespace_fd, const char *run_ids) _must_check_;
+
+/* Takes away the chains of iptables and ip6tables, if there are any. Only for namespaces that are the container's own: the chains
+ * bear no name of who made them. */
+struct rt_error *rt_netlock_remove_iptables(int namespace_fd) _must_check_;
+
+/* Pure: whether the table `name` is that of one of the run ids. */
+bool rt_netlock_is_of(const char *name, const char *run_ids);

@@ -1,0 +1,242 @@
+#include "checkpoint/rescue.h"
+
+#include "checkpoint/netlock.h"
+#include "runtime/base/io.h"
+#include "runtime/base/log.h"
+#include "runtime/base/proc.h"
+#include "runtime/base/str.h"
+#include "runtime/sys/ns.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+/* How long the guard waits for a CRIU that rolls back. */
+#define CRIU_PATIENCE_MS 60000
+
+/* ---- what CRIU leaves in a container ---- */
+
+/* A socket in repair mode neither sends nor says good-bye. Nobody but CRIU puts one of a container there. */
+static void end_repair(int process, const char *number)
+{
+	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_getfd, process, atoi(number), 0U);
+	int protocol = 0, on = 0, off = 0;
+	socklen_t size = sizeof(protocol), room = sizeof(on);
+
+	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size) < 0 || protocol != IPPROTO_TCP)
+		return;
+	if (getsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, &room) == 0 && on && setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &off, sizeof(off)) < 0)
+		rt_warn_ignored(rt_fail_errno("cannot let a connection of the container go on"));
+}
+
+static void end_repairs_of(pid_t pid)
+{
+	_cleanup_closedir_ DIR *dir = NULL;
+	_cleanup_close_ int process = -1;
+	struct dirent *entry;
+	char path[64], link[32];
+
+	rt_error_free(rt_pidfd_open(pid, &process));
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	dir = process < 0 ? NULL : opendir(path);
+	while (dir && (entry = readdir(dir))) {
+		ssize_t length = readlinkat(dirfd(dir), entry->d_name, link, sizeof(link) - 1);
+
+		link[length > 0 ? length : 0] = '\0';
+		if (rt_str_starts(link, "socket:"))
+			end_repair(process, entry->d_name);
+	}
+}
+
+static struct rt_error *end_repairs(const struct rt_rescue *rescue)
+{
+	_cleanup_free_ pid_t *pids = NULL;
+	struct rt_error *err = NULL;
+	size_t count = 0;
+
+	if (rescue->container->cgroup)
+		err = rt_cgroup_pids(rescue->container->cgroup, &pids, &count);
+	if (!err && count == 0)
+		end_repairs_of(rescue->container->state.pid);
+	for (size_t i = 0; i < count && !err; i++)
+		end_repairs_of(pids[i]);
+	return err;
+}
+
+static struct rt_error *unlock_network(const struct rt_rescue *rescue)
+{
+	_cleanup_free_ char *ids = NULL;
+	struct rt_error *err;
+
+	if (rescue->network_fd < 0)
+		return NULL;
+	err = rt_netlock_run_ids(rescue->work_fd, rescue->log_name, &ids);
+	if (!err)
+		err = rt_netlock_remove(rescue->network_fd, ids);
+	if (!err && rescue->iptables)
+		err = rt_netlock_remove_iptables(rescue->network_fd);
+	return err;
+}
+
+struct rt_error *rt_rescue_thaw(struct rt_rescue *rescue)
+{
+	struct rt_cgroup *cgroup = rescue->container->cgroup;
+	struct rt_error *err;
+	bool frozen;
+
+	if (!cgroup)
+		return NULL;
+	err = rt_cgroup_is_frozen(cgroup, &frozen);
+	if (err || frozen == rescue->was_frozen)
+		return err;
+	return rt_cgroup_freeze(cgroup, rescue->was_frozen);
+}
+
+bool rt_rescue_is_alive(const struct rt_rescue *rescue)
+{
+	bool ended = true;
+
+	if (rescue->init_fd >= 0)
+		rt_error_free(rt_pidfd_wait(rescue->init_fd, 0, &ended));
+	return !ended;
+}
+
+/* The freezer last: what runs should find its connections in order. */
+void rt_rescue_revive(struct rt_rescue *rescue)
+{
+	if (!rt_rescue_is_alive(rescue))
+		return;
+	rt_warn_ignored(end_repairs(rescue));
+	rt_warn_ignored(unlock_network(rescue));
+	rt_warn_ignored(rt_rescue_thaw(rescue));
+}
+
+/* ---- before ---- */
+
+struct rt_error *rt_rescue_freeze(struct rt_rescue *rescue)
+{
+	struct rt_cgroup *cgroup = rescue->container->cgroup;
+
+	if (!cgroup || rescue->was_frozen || (!rt_cgroup_directory(cgroup, "freezer") && !rt_cgroup_directory(cgroup, "")))
+		return NULL;
+	return rt_cgroup_freeze(cgroup, true);
+}
+
+/* ---- the guard ---- */
+
+static ssize_t hear(int fd, void *bytes, size_t size)
+{
+	ssize_t got;
+
+	do {
+		got = read(fd, bytes, size);
+	} while (got < 0 && errno == EINTR);
+	return got;
+}
+
+/* A CRIU that rolls back must have done so: it would stop halfway in a container that is thawed under its hands. */
+static void wait_for(pid_t criu)
+{
+	_cleanup_close_ int fd = -1;
+	bool ended;
+
+	rt_error_free(rt_pidfd_open(criu, &fd));
+	if (fd >= 0)
+		rt_error_free(rt_pidfd_wait(fd, CRIU_PATIENCE_MS, &ended));
+}
+
+/* Whoever waits for the end of our output must not wait for the guard; and what is sent to our process group is not for it. */
+static void stand_apart(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	setsid();
+	prctl(PR_SET_NAME, "rt-guard");
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO && null >= 0; fd++)
+		dup2(null, fd);
+}
+
+/* The pipe tells: first CRIU's pid, then a byte where all went well. Its end alone means that nobody is left but us. */
+static void guard(struct rt_rescue *rescue, int pipe_fd)
+{
+	pid_t criu;
+	char word;
+
+	stand_apart();
+	if (hear(pipe_fd, &criu, sizeof(criu)) != sizeof(criu) || hear(pipe_fd, &word, sizeof(word)) == sizeof(word))
+		_exit(0);
+	wait_for(criu);
+	rt_rescue_revive(rescue);
+	_exit(0);
+}
+
+static struct rt_error *start_guard(struct rt_rescue *rescue)
+{
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return rt_fail_errno("cannot make a pipe");
+	rescue->guard = fork();
+	if (rescue->guard == 0) {
+		close(ends[1]);
+		guard(rescue, ends[0]);
+	}
+	close(ends[0]);
+	rescue->guard_fd = ends[1];
+	if (rescue->guard < 0) {
+		rescue->guard = 0;
+		return rt_fail_errno("cannot fork");
+	}
+	return NULL;
+}
+
+struct rt_error *rt_rescue_arm(struct rt_rescue *rescue, const struct rt_container *container, int work_fd, const char *log_name,
+			       bool iptables)
+{
+	struct rt_error *err;
+	char path[32];
+
+	rescue->container = container;
+	rescue->work_fd = work_fd;
+	rescue->log_name = log_name;
+	rescue->iptables = iptables;
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", container->state.pid);
+	err = rt_sys_open_namespace(path, RT_NS_NETWORK, &rescue->network_fd);
+	if (!err)
+		err = rt_container_pidfd(container, &rescue->init_fd);
+	if (!err && container->cgroup)
+		err = rt_cgroup_is_frozen(container->cgroup, &rescue->was_frozen);
+	return err ? err : start_guard(rescue);
+}
+
+struct rt_error *rt_rescue_watch(struct rt_rescue *rescue, pid_t criu)
+{
+	struct rt_error *err = rt_write_all(rescue->guard_fd, &criu, sizeof(criu));
+
+	return err ? rt_while(err, "telling the guard about criu") : NULL;
+}
+
+void rt_rescue_deinit(struct rt_rescue *rescue)
+{
+	struct sigaction ignore = { .sa_handler = SIG_IGN }, kept;
+
+	if (rescue->guard_fd >= 0) {
+		/* Somebody may have killed it. */
+		sigaction(SIGPIPE, &ignore, &kept);
+		rt_error_free(rt_write_all(rescue->guard_fd, "", 1));
+		sigaction(SIGPIPE, &kept, NULL);
+		rt_closep(&rescue->guard_fd);
+	}
+	while (rescue->guard > 0 && waitpid(rescue->guard, NULL, 0) < 0 && errno == EINTR)
+		;
+	rt_closep(&rescue->init_fd);
+	rt_closep(&rescue->network_fd);
+	*rescue = RT_RESCUE_NULL;
+}
