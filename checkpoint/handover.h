@@ -4,6 +4,7 @@
 #include "runtime/base/error.h"
 #include "runtime/spec/spec.h"
 
-/* Gives the directory and the regular files in it to the container's root, and to nobody else: images hold the secrets of its
- * processes. The host's root reads them all the same. Without a user namespace of its own nothing happens. */
+/* Lets the container's root, as a group, read the directory and the regular files in it, and nobody else: images hold the secrets of
+ * its processes. They stay the property of the host's root, as who is born into a new user namespace is that until its ids
+ * are mapped, and reads an image by then. Without a user namespace of its own nothing happens. */
 struct rt_error *rt_images_hand_over(int image_fd, const struct rt_spec *spec) _must_check_;

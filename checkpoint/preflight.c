@@ -4,10 +4,12 @@
 #include "runtime/base/str.h"
 #include "runtime/container/private.h"
 #include "runtime/sys/cred.h"
+#include "runtime/sys/ns.h"
 
 #include <limits.h>
 #include <linux/capability.h>
 #include <stdarg.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 
 void rt_preflight_deinit(struct rt_preflight *report)
@@ -172,6 +174,58 @@ static bool find_room(const char *path, struct statvfs *ret)
 	return true;
 }
 
+/* CRIU makes these anew and can't be told to join them: a mount namespace belongs to a user namespace, whose tasks CRIU itself
+ * is none of. */
+static struct rt_error *check_namespaces(const struct rt_spec *spec, struct rt_preflight *report)
+{
+	static const struct {
+		enum rt_namespace_kind kind;
+		const char *name;
+	} kinds[] = { { RT_NS_USER, "user" }, { RT_NS_MOUNT, "mount" }, { RT_NS_CGROUP, "cgroup" } };
+	struct rt_error *err = NULL;
+
+	for (size_t i = 0; i < RT_ARRAY_SIZE(kinds) && !err; i++) {
+		const char *path = spec->namespaces[kinds[i].kind].path;
+		struct stat own, joined;
+		char name[32];
+
+		if (!path)
+			continue;
+		snprintf(name, sizeof(name), "/proc/self/ns/%s", rt_namespace_file(kinds[i].kind));
+		if (stat(name, &own) == 0 && stat(path, &joined) == 0 && own.st_ino == joined.st_ino)
+			continue;
+		err = rt_preflight_add(report, "the container joined the %s namespace '%s', which CRIU can't join at a restore", kinds[i].name,
+				       path);
+	}
+	return err;
+}
+
+/* Before it has taken an id of its namespace, CRIU's newborn asks for its cgroup under the id it seems to have, the kernel's for
+ * everybody who is not mapped. */
+#define OVERFLOW_ID 65534
+
+static bool has_overflow_id(const struct rt_id_maps *maps)
+{
+	for (size_t i = 0; i < maps->count; i++) {
+		const struct rt_id_map *map = &maps->entries[i];
+
+		if (map->container_id <= OVERFLOW_ID && OVERFLOW_ID - map->container_id < map->size)
+			return true;
+	}
+	return false;
+}
+
+static struct rt_error *check_maps(const struct rt_spec *spec, struct rt_preflight *report)
+{
+	const struct rt_spec_namespace *user = &spec->namespaces[RT_NS_USER], *cgroup = &spec->namespaces[RT_NS_CGROUP];
+
+	if (!user->wanted || user->path || !cgroup->wanted || cgroup->path ||
+	    (has_overflow_id(&spec->uid_mappings) && has_overflow_id(&spec->gid_mappings)))
+		return NULL;
+	return rt_preflight_add(report, "a container with a user and a cgroup namespace of its own comes back only where its maps have the id "
+					"%d, which 'linux.uidMappings' or 'linux.gidMappings' lacks", OVERFLOW_ID);
+}
+
 static struct rt_error *check_room(int image_fd, uint64_t memory, const struct rt_criu_settings *settings,
 				   struct rt_preflight *report)
 {
@@ -221,6 +275,10 @@ struct rt_error *rt_preflight_dump(const struct rt_container *container, const s
 
 	if (!err)
 		err = check_network_lock(settings, spec, report);
+	if (!err)
+		err = check_namespaces(spec, report);
+	if (!err)
+		err = check_maps(spec, report);
 	if (!err)
 		err = check_mounts(container->state.pid, report);
 	if (!err)

@@ -13,6 +13,7 @@
 #include "runtime/base/proc.h"
 #include "runtime/base/str.h"
 #include "runtime/container/birth.h"
+#include "runtime/rootfs/rootfs.h"
 #include "runtime/sys/mount.h"
 #include "runtime/sys/ns.h"
 #include "runtime/tty/tty.h"
@@ -215,14 +216,40 @@ static bool has_own_network(const struct rt_spec *spec)
 	return spec->namespaces[RT_NS_NETWORK].wanted && !spec->namespaces[RT_NS_NETWORK].path;
 }
 
+/* An empty network namespace lacks what a start would have done to it. */
+static struct rt_error *prepare_network(const struct rt_spec *spec, pid_t pid)
+{
+	_cleanup_close_ int own = -1, made = -1;
+	struct rt_error *err, *second;
+	char path[32];
+
+	err = rt_sys_loopback_up_of(pid);
+	if (err || spec->sysctl_count == 0)
+		return err;
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
+	err = rt_sys_open_namespace(path, RT_NS_NETWORK, &made);
+	if (!err)
+		err = rt_sys_open_namespace("/proc/self/ns/net", RT_NS_NETWORK, &own);
+	if (!err)
+		err = rt_sys_setns(made, CLONE_NEWNET);
+	if (err)
+		return err;
+	err = rt_rootfs_sysctl_network(spec);
+	second = rt_sys_setns(own, CLONE_NEWNET);
+	if (err)
+		rt_error_free(second);
+	return err ? err : second;
+}
+
 /* Namespaces exist, nothing lives in them yet: the loopback first, as connections over it are restored later on, then whoever makes
  * the network and else. */
 static struct rt_error *namespaces_stand(struct restore *restore, pid_t pid)
 {
+	const struct rt_spec *spec = restore->birth.container.spec;
 	struct rt_error *err = NULL;
 
-	if (has_own_network(restore->birth.container.spec))
-		err = rt_sys_loopback_up_of(pid);
+	if (has_own_network(spec))
+		err = prepare_network(spec, pid);
 	return err ? err : rt_birth_run_hooks(&restore->birth, pid);
 }
 

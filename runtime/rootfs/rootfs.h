@@ -54,6 +54,8 @@ struct rt_error *rt_rootfs_seal(struct rt_rootfs *rootfs) _must_check_;
 
 /* Writes linux.sysctl (only namespaced ones, checked by validate.c) through a procfs that is known to be one. */
 struct rt_error *rt_rootfs_sysctl(const struct rt_spec *spec) _must_check_;
+/* Of these the ones of the network, for a namespace of it that was made without them; the caller is in it. */
+struct rt_error *rt_rootfs_sysctl_network(const struct rt_spec *spec) _must_check_;
 
 /* List of the mounts for the manifest of a checkpoint: destination inside the container (clean, its symlinks not resolved),
  * source on the host, whether it is a bind mount that comes from outside. Borrowed from the plan. */

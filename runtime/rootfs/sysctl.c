@@ -77,15 +77,27 @@ static struct rt_error *write_sysctl(const struct rt_spec_key_value *sysctl, int
 	return NULL;
 }
 
-struct rt_error *rt_rootfs_sysctl(const struct rt_spec *spec)
+static struct rt_error *write_sysctls(const struct rt_spec *spec, const char *beginning)
 {
 	_cleanup_close_ int detached_fd = -1;
 
 	for (size_t i = 0; i < spec->sysctl_count; i++) {
-		struct rt_error *err = write_sysctl(&spec->sysctl[i], &detached_fd);
+		struct rt_error *err = NULL;
 
+		if (rt_str_starts(spec->sysctl[i].key, beginning))
+			err = write_sysctl(&spec->sysctl[i], &detached_fd);
 		if (err)
 			return rt_while(err, "setting sysctl '%s'", spec->sysctl[i].key);
 	}
 	return NULL;
+}
+
+struct rt_error *rt_rootfs_sysctl(const struct rt_spec *spec)
+{
+	return write_sysctls(spec, "");
+}
+
+struct rt_error *rt_rootfs_sysctl_network(const struct rt_spec *spec)
+{
+	return write_sysctls(spec, "net");
 }
