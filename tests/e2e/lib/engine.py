@@ -183,7 +183,8 @@ address = "{self.socket}"
 path = "{HOME}/opt"
 """)
         engine_host.run(["sh", "-c", f"""
-			containerd --config {HOME}/containerd.toml >{HOME}/log 2>&1 </dev/null &"""])
+			mkdir -p {HOME}/tmp; TMPDIR={HOME}/tmp \
+				containerd --config {HOME}/containerd.toml >{HOME}/log 2>&1 </dev/null &"""])
         proc.eventually(lambda: self("version", ok=None).code == 0, timeout=30,
                         what="containerd to answer")
         with open(image_archive(templates), "rb") as f:
@@ -224,7 +225,8 @@ class Docker:
         self.socket = f"unix://{HOME}/docker.sock"
         runtime = container.runtime()
         engine_host.run(["sh", "-c", f"""
-			/usr/sbin/dockerd --host {self.socket} --data-root {HOME}/data \
+			mkdir -p {HOME}/tmp; TMPDIR={HOME}/tmp \
+				/usr/sbin/dockerd --host {self.socket} --data-root {HOME}/data \
 				--exec-root {HOME}/exec --pidfile {HOME}/pid --storage-driver overlay2 \
 				--add-runtime tested={runtime} --default-runtime tested --experimental \
 				>{HOME}/log 2>&1 </dev/null &"""])
