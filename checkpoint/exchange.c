@@ -103,6 +103,20 @@ struct rt_error *rt_exchange_import(struct rt_exchange *exchange, struct rt_criu
 	return err;
 }
 
+/* In an archive the times stand beside the images, in a directory among them. */
+static struct rt_error *bring_times(const struct rt_exchange *exchange)
+{
+	_cleanup_free_ char *from = NULL, *to = NULL;
+	struct rt_error *err;
+
+	err = rt_format(&from, "%s/stats-dump", exchange->directory);
+	if (!err)
+		err = rt_format(&to, "%s/stats-dump", exchange->images);
+	if (!err && renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) < 0 && errno != ENOENT && errno != EEXIST)
+		err = rt_fail_errno("cannot move '%s'", from);
+	return err;
+}
+
 struct rt_error *rt_exchange_look_into(struct rt_exchange *exchange, const char *file)
 {
 	struct rt_error *err = make_directory(exchange);
@@ -113,5 +127,5 @@ struct rt_error *rt_exchange_look_into(struct rt_exchange *exchange, const char 
 		err = rt_archive_import(&(struct rt_archive_import){
 			.file = file, .directory = exchange->directory, .metadata_only = true,
 		});
-	return err;
+	return err ? err : bring_times(exchange);
 }
