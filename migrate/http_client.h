@@ -1,0 +1,63 @@
+/* HTTP/1.1 to the other host, over libcurl: messages, and bodies that are streamed. Knows nothing of what they mean.
+ *
+ * One `struct rt_http_client` per peer, made once; one `struct rt_http_connection` per thread, each with a connection that is kept between
+ * requests. libcurl can only be told to stop: the reason a callback gave is kept and reported first, then curl's own words. Every failure is an RT_PEER error that names
+ * the host, and for an answer other than 2xx quotes the one sentence in its body. */
+#pragma once
+
+#include "runtime/base/error.h"
+
+#include <stdint.h>
+
+struct rt_http_client_options {
+	const char *url; /* "https://hostb:7443"; a path is refused */
+	const char *ca_file; /* NULL: the system's */
+	const char *cert_file, *key_file; /* a client certificate; NULL: none */
+	const char *token_file; /* one line, sent as "Authorization: Bearer"; must not be readable for others */
+	bool insecure; /* plain http to another host than this one is allowed */
+	unsigned connect_timeout_ms; /* 0: 5000 */
+	unsigned stall_timeout_ms; /* a request with no byte in either direction for so long has failed; 0: 30000 */
+	uint64_t bandwidth; /* bytes per second over all connections; 0: no limit */
+};
+
+struct rt_http_client;
+/* RT_USAGE: a bad URL; plain http without being allowed to; a file that can't be read. Connects to nobody. */
+struct rt_error *rt_http_client_new(const struct rt_http_client_options *options, struct rt_http_client **ret) _must_check_;
+void rt_http_client_free(struct rt_http_client *client);
+
+struct rt_http_connection;
+struct rt_error *rt_http_connect(struct rt_http_client *client, struct rt_http_connection **ret) _must_check_;
+void rt_http_disconnect(struct rt_http_connection *connection);
+
+/* Produces the next bytes of a body: at most `room`. 0 bytes: the end. May block. An error ends the request with it. */
+typedef struct rt_error *(*rt_http_pull_fn)(void *userdata, void *buffer, size_t room, size_t *ret_size);
+/* Takes bytes of an answer. An error ends the request with it; *ret_enough ends it with success. */
+typedef struct rt_error *(*rt_http_push_fn)(void *userdata, const void *bytes, size_t size, bool *ret_enough);
+
+struct rt_http_request {
+	const char *method; /* "GET", "POST" */
+	const char *path; /* "/v1/migrations" */
+	const void *body; /* or NULL */
+	size_t body_size;
+	rt_http_pull_fn pull; /* in place of body: chunked */
+	void *pull_userdata;
+	rt_http_push_fn push; /* NULL: the answer is collected in rt_http_answer */
+	void *push_userdata;
+	unsigned timeout_ms; /* for the whole request; 0: none but stall_timeout_ms */
+	bool may_stall; /* a long poll: stall_timeout_ms doesn't count, TCP keep-alive finds a dead peer */
+};
+
+/* Collected answers are at most RT_HTTP_ANSWER_MAX. */
+#define RT_HTTP_ANSWER_MAX (16u << 20)
+struct rt_http_answer {
+	unsigned status;
+	char *body; /* malloc()ed, with a 0 behind it; the caller's */
+	size_t size;
+};
+
+/* `ret` may be NULL. Where the peer answered other than 2xx this fails, unless `accept` is that status. */
+struct rt_error *rt_http_ask(struct rt_http_connection *connection, const struct rt_http_request *request, unsigned accept,
+			     struct rt_http_answer *ret) _must_check_;
+
+/* From another thread: the request at hand on this connection, and all later ones, end at once. */
+void rt_http_cancel(struct rt_http_connection *connection);
