@@ -3,6 +3,7 @@
 #include "checkpoint/connect.h"
 #include "checkpoint/criulog.h"
 #include "checkpoint/describe.h"
+#include "checkpoint/descriptors.h"
 #include "checkpoint/exchange.h"
 #include "checkpoint/handover.h"
 #include "checkpoint/manifest.h"
@@ -317,6 +318,8 @@ static struct rt_error *write_manifest(struct dump *dump, uint64_t dumped)
 	struct rt_error *err;
 
 	err = note_options(dump, dump->manifest->options);
+	if (!err)
+		err = rt_descriptors_store(dump->image_fd, dump->manifest->container);
 	if (!err)
 		err = rt_manifest_digest(dump->image_fd, dump->manifest, 0);
 	if (err)

@@ -2,6 +2,7 @@
 
 #include "checkpoint/connect.h"
 #include "checkpoint/criulog.h"
+#include "checkpoint/descriptors.h"
 #include "checkpoint/exchange.h"
 #include "checkpoint/handover.h"
 #include "checkpoint/images.h"
@@ -106,13 +107,16 @@ static struct rt_error *open_rootfs(struct restore *restore)
 
 static struct rt_error *assume(struct restore *restore)
 {
+	struct rt_error *err;
+
 	if (restore->manifest)
 		return NULL;
 	restore->assumed = calloc(1, sizeof(*restore->assumed));
 	if (!restore->assumed)
 		return rt_error_oom();
 	rt__container__init(restore->assumed);
-	return rt_connect_assume(restore->birth.container.spec, restore->rootfs_fd, restore->assumed);
+	err = rt_connect_assume(restore->birth.container.spec, restore->assumed);
+	return err ? err : rt_descriptors_load(restore->image_fd, restore->assumed);
 }
 
 static struct rt_error *set_options(struct restore *restore)
