@@ -6,6 +6,7 @@
 #include "checkpoint/exchange.h"
 #include "checkpoint/handover.h"
 #include "checkpoint/images.h"
+#include "checkpoint/limits.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/rescue.h"
 #include "checkpoint/rpc.h"
@@ -329,6 +330,8 @@ static struct rt_error *bring_back(struct restore *restore, const struct rt_cont
 		err = load_images(restore);
 	if (!err)
 		err = assume(restore);
+	if (!err)
+		err = rt_limits_for_restore(described(restore), &restore->birth);
 	if (!err)
 		err = rt_birth_register(&restore->birth);
 	if (!err)

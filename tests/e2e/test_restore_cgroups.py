@@ -79,20 +79,56 @@ def test_limits_are_those_of_the_config(inside):
     assert limits(c.pid) == before
 
 
-def test_limits_may_change_with_the_configuration(inside):
-    """Whoever restores says them, as at a start; what `update` changed meanwhile is in no configuration."""
+def test_limits_are_those_in_force(inside):
+    """Not those it was created with: `update` was there in between, and is not forgotten the next time either."""
+    for controller in ("memory", "pids", "cpu"):
+        needs.controller(controller)
+    c = inside(changes={"linux": {"resources": LIMITS}})
+    c.update(None, "--pids-limit", "44", "--memory", str(100 * MIB))
+    c.update({"cpu": {"shares": 2048}})
+    before = limits(c.pid)
+    assert before["pids.max"] == "44"
+    for turn in range(3):
+        frozen.around(c, name=f"images{turn}")
+        assert limits(c.pid) == before
+    c.update(None, "--pids-limit", "43")
+    frozen.around(c, name="images3")
+    assert limits(c.pid) == dict(before, **{"pids.max": "43"})
+
+
+def test_limits_that_were_taken_away_stay_away(inside):
+    for controller in ("memory", "pids"):
+        needs.controller(controller)
+    c = inside(changes={"linux": {"resources": dict(LIMITS, memory={"limit": 128 * MIB, "swap": 200 * MIB})}})
+    c.update(None, "--pids-limit", "-1", "--memory", "-1")
+    before = limits(c.pid)
+    frozen.around(c)
+    assert limits(c.pid) == before and before["pids.max"] == "max"
+
+
+def test_limits_that_the_configuration_asks_for_anew(inside):
+    """Whoever restores with another limit in config.json wants that one; of what is there as it was, `update` has the last word."""
     for controller in ("memory", "pids"):
         needs.controller(controller)
     c = inside(changes={"linux": {"resources": LIMITS}})
-    c.update(None, "--pids-limit", "44")
+    c.update(None, "--pids-limit", "44", "--memory", str(100 * MIB))
     images = frozen.checkpoint(c)
     c.config["linux"]["resources"] = dict(LIMITS, memory={"limit": 90 * MIB})
     c.write_config()
     frozen.restore(c, images)
-    assert limits(c.pid)["pids.max"] == "55"
+    assert limits(c.pid)["pids.max"] == "44"
     assert list(v for k, v in limits(c.pid).items() if k.startswith("memory")) == [str(90 * MIB)]
     c.update(None, "--pids-limit", "43")
     assert limits(c.pid)["pids.max"] == "43"
+
+
+def test_limits_come_along_in_an_archive(inside, work):
+    needs.controller("pids")
+    c = inside(changes={"linux": {"resources": LIMITS}})
+    c.update(None, "--pids-limit", "44")
+    c.rt("checkpoint", "--export", f"{work}/c.tar", c.id)
+    c.to_file("restore", "--detach", "--bundle", c.dir, "--pid-file", c.pid_file, "--import", f"{work}/c.tar", c.id)
+    assert limits(c.pid)["pids.max"] == "44"
 
 
 def test_devices_are_refused_as_before(inside, enter):
