@@ -11,6 +11,7 @@
 #include "checkpoint/rescue.h"
 #include "checkpoint/rpc.h"
 #include "runtime/base/fs.h"
+#include "runtime/base/interrupt.h"
 #include "runtime/base/log.h"
 #include "runtime/base/proc.h"
 #include "runtime/base/str.h"
@@ -188,6 +189,7 @@ static struct rt_error *start_in_namespace(struct restore *restore)
 			.fds = restore->connection.fds,
 			.fd_count = restore->connection.count,
 			.flags = restore->settings.shell_job ? RT_CRIU_SHELL_JOB : 0,
+			.patience_ms = RT_CRIU_PATIENCE_MS,
 		}, &restore->criu);
 	return err;
 }
@@ -288,10 +290,14 @@ static struct rt_error *all_restored(struct restore *restore, pid_t pid)
 	return rt_birth_complete(&restore->birth, pid, restore->process.pidfd, create->pid_file, create->pidfd_socket);
 }
 
+/* Whoever asks us to stop once the restored process is ours asks that one. */
 static struct rt_error *notify(void *userdata, struct rt_criu_notification *notification)
 {
 	struct restore *restore = userdata;
+	struct rt_error *err = restore->process.pid || notification->rolling_back ? NULL : rt_interrupt_check();
 
+	if (err)
+		return err;
 	if (rt_str_equal(notification->script, "setup-namespaces"))
 		return namespaces_stand(restore, notification->pid);
 	if (rt_str_equal(notification->script, "post-restore"))
@@ -331,6 +337,8 @@ static struct rt_error *bring_back(struct restore *restore, const struct rt_cont
 	if (!err)
 		err = assume(restore);
 	if (!err)
+		err = rt_interrupt_check();
+	if (!err)
 		err = rt_limits_for_restore(described(restore), &restore->birth);
 	if (!err)
 		err = rt_birth_register(&restore->birth);
@@ -347,6 +355,8 @@ static struct rt_error *bring_back(struct restore *restore, const struct rt_cont
 		err = start_criu(restore);
 	if (!err)
 		err = rt_criu_require_version(restore->criu, NULL);
+	if (!err)
+		err = rt_interrupt_check();
 	if (!err)
 		err = ask_for_restore(restore);
 	return err ? err : rt_birth_run_poststart(&restore->birth.container);
@@ -383,7 +393,9 @@ struct rt_error *rt_container_restore(const struct rt_context *context, const ch
 	rt_criu_opts_init(&restore.criu_options);
 	if (!options->create.detach && !options->create.no_subreaper && prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
 		return rt_fail_errno("cannot become a subreaper");
-	err = bring_back(&restore, context, id);
+	err = rt_interrupt_defer();
+	if (!err)
+		err = bring_back(&restore, context, id);
 	if (err) {
 		undo(&restore);
 		return rt_while(rt_birth_undo(&restore.birth, err), "cannot restore '%s'", id);

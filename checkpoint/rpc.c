@@ -2,6 +2,7 @@
 
 #include "checkpoint/launch.h"
 #include "checkpoint/unpack.h"
+#include "runtime/base/interrupt.h"
 #include "runtime/base/io.h"
 #include "runtime/base/log.h"
 #include "runtime/base/proc.h"
@@ -18,6 +19,8 @@ struct rt_criu {
 	pid_t pid;
 	int pidfd;
 	int socket;
+	int patience_ms; /* of the options */
+	bool given_up; /* it was over */
 	bool own_group; /* its helpers are in a process group with it, and nobody else is */
 };
 
@@ -31,7 +34,9 @@ struct rt_error *rt_criu_start(const struct rt_criu_options *options, struct rt_
 
 	if (!criu)
 		return rt_error_oom();
-	*criu = (struct rt_criu){ .pidfd = -1, .socket = -1, .own_group = !(options->flags & RT_CRIU_SHELL_JOB) };
+	*criu = (struct rt_criu){
+		.pidfd = -1, .socket = -1, .patience_ms = options->patience_ms, .own_group = !(options->flags & RT_CRIU_SHELL_JOB),
+	};
 	err = rt_criu_find(options->path, &path);
 	if (err)
 		return err;
@@ -129,14 +134,29 @@ static struct rt_error *send_request(int socket, const Criu__Request *request)
 	return send_packet(socket, bytes, size);
 }
 
-/* The end of the socket alone would not do: helpers that CRIU forked hold it too, and may wait for a dead CRIU forever. */
-static struct rt_error *wait_for_packet(const struct rt_criu *criu, bool *ret_ended)
+/* The end of the socket alone would not do: helpers that CRIU forked hold it too, and may wait for a dead CRIU forever. Fails where we
+ * were asked to stop and our patience is over. */
+static struct rt_error *wait_for_packet(struct rt_criu *criu, bool *ret_ended)
 {
-	struct pollfd waits[] = { { .fd = criu->socket, .events = POLLIN }, { .fd = criu->pidfd, .events = POLLIN } };
+	struct pollfd waits[] = {
+		{ .fd = criu->socket, .events = POLLIN },
+		{ .fd = criu->pidfd, .events = POLLIN },
+		{ .fd = criu->patience_ms ? rt_interrupt_fd() : -1, .events = POLLIN },
+	};
+	int left = -1, count = 0;
 
-	while (poll(waits, RT_ARRAY_SIZE(waits), -1) < 0)
-		if (errno != EINTR)
+	while (!waits[0].revents && !waits[1].revents) {
+		count = poll(waits, RT_ARRAY_SIZE(waits), left);
+		if (count < 0 && errno != EINTR)
 			return rt_fail_errno("cannot wait for criu");
+		criu->given_up = count == 0;
+		if (criu->given_up)
+			return rt_interrupt_check();
+		if (count > 0 && waits[2].revents) {
+			left = criu->patience_ms;
+			waits[2].fd = -1;
+		}
+	}
 	*ret_ended = !waits[0].revents;
 	/* It may have answered between the two looks. */
 	if (*ret_ended && poll(waits, 1, 0) > 0)
@@ -145,7 +165,7 @@ static struct rt_error *wait_for_packet(const struct rt_criu *criu, bool *ret_en
 }
 
 /* Waits for the next packet and tells its size; 0 is the end of the conversation. */
-static struct rt_error *next_size(const struct rt_criu *criu, size_t *ret)
+static struct rt_error *next_size(struct rt_criu *criu, size_t *ret)
 {
 	bool ended = false;
 	struct rt_error *err = wait_for_packet(criu, &ended);
@@ -302,6 +322,7 @@ static struct rt_error *converse(struct rt_criu *criu, const Criu__Request *requ
 		_cleanup_close_ int fd = -1;
 
 		err = receive_response(criu, &response, &fd);
+		failure->refused = criu->given_up;
 		if (err)
 			return err;
 		if (!response) {

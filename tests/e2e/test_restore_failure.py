@@ -1,9 +1,11 @@
 """A restore that fails leaves nothing: no process, cgroup, mount, rule, descriptor, nor state. The fixture
 `nothing_left_behind` looks at all of that after each test; here it is looked at before the fixtures tidy up."""
 
+import glob
 import os
 import random
 import signal
+import subprocess
 import time
 
 import pytest
@@ -167,10 +169,10 @@ def test_a_joined_network_namespace_gets_no_rule(container, network):
     assert_restorable(c)
 
 
-def restore_begun(c):
+def restore_begun(c, *flags):
     """Its standard error is a file: the container's is the same, and a pipe would not end."""
     with open(f"{c.dir}/error", "w") as f:
-        process = proc.start(c.argv("restore", "--detach", "--bundle", c.dir, "--image-path", c.images, c.id), stderr=f)
+        process = proc.start(c.argv("restore", *flags, "--bundle", c.dir, "--image-path", c.images, c.id), stderr=f)
     return process, proc.eventually(lambda: criu_of(process), what="criu to start")
 
 
@@ -204,7 +206,7 @@ def test_criu_killed_at_any_moment(dumped):
     draw = random.Random(5)
     failed = 0
     for i in range(20):
-        process, criu = restore_begun(c)
+        process, criu = restore_begun(c, "--detach")
         time.sleep((i + draw.random()) / 20 * length)
         if process.poll() is None:
             kill_quietly(criu)
@@ -226,7 +228,7 @@ def test_the_runtime_killed_at_any_moment(dumped):
     length = frozen.restore(c, c.images).seconds
     c.delete("--force")
     for i in range(12):
-        process, _ = restore_begun(c)
+        process, _ = restore_begun(c, "--detach")
         time.sleep(length * i / 12)
         process.kill()
         process.wait(30)
@@ -234,6 +236,54 @@ def test_the_runtime_killed_at_any_moment(dumped):
         c.delete("--force")
         assert_nothing_left(c)
     assert_restorable(c)
+
+
+@pytest.mark.parametrize("detach", [True, False], ids=["detached", "in the foreground"])
+def test_asked_to_stop_at_any_moment(dumped, detach):
+    """Until everything is restored it is all undone. From then on the container is one: a signal to rt in the foreground is for the
+    container, which (a shell as its init) may well ignore it."""
+    c = dumped()
+    length = frozen.restore(c, c.images).seconds
+    c.delete("--force")
+    draw = random.Random(7)
+    stopped = 0
+    for i in range(24):
+        process, _ = restore_begun(c, *(["--detach"] if detach else []))
+        time.sleep((i + draw.random()) / 24 * length)
+        which = (signal.SIGTERM, signal.SIGINT)[i % 2]
+        process.send_signal(which)
+        if not detach:
+            proc.eventually(lambda: process.poll() is not None or '"running"' in c.rt("state", c.id, ok=None).out, what="an end or a container")
+            c.rt("kill", c.id, "KILL", ok=None)
+        if process.wait(30) == 1:
+            stopped += 1
+            with open(f"{c.dir}/error") as f:
+                assert f"interrupted by {which.name}" in f.read()
+        elif detach:
+            assert process.returncode == 0 and c.status == "running"
+            c.delete("--force")
+        else:
+            assert process.returncode == 137
+        assert not c.exists()
+        assert_nothing_left(c)
+    assert stopped >= 8
+    assert_restorable(c)
+
+
+def test_asked_to_stop_while_an_archive_is_unpacked(running, work):
+    """It is larger than what is read before the signal comes."""
+    c = running(["sh", "-c", "head -c 300000000 /dev/urandom > /dev/shm/large; echo filled; while :; do sleep 1; done"])
+    c.wait_output("filled", timeout=60)
+    c.rt("checkpoint", "--export", f"{work}/c.tar", c.id, timeout=120)
+    c.before = left(c)
+    os.makedirs(f"{work}/tmp")
+    process = proc.start(c.argv("restore", "--detach", "--bundle", c.dir, "--import", f"{work}/c.tar", c.id), stderr=subprocess.PIPE,
+                         env={**os.environ, "TMPDIR": f"{work}/tmp"})
+    proc.eventually(lambda: glob.glob(f"{work}/tmp/*/checkpoint/*"), what="the first images")
+    process.terminate()
+    assert b"interrupted by SIGTERM" in process.communicate(timeout=30)[1] and process.returncode == 1
+    assert os.listdir(f"{work}/tmp") == [] and not c.exists()
+    assert_nothing_left(c)
 
 
 def test_images_stay_as_they_were(dumped):
