@@ -21,14 +21,14 @@ static void add(struct arguments *arguments, const char *name, const char *value
 	arguments->list[arguments->count++] = value;
 }
 
-static struct rt_error *run(const struct arguments *arguments)
+static struct rt_error *run(const struct arguments *arguments, bool interruptible)
 {
 	_cleanup_free_ char *path = NULL;
 	struct rt_error *err = rt_helper_find(HELPER, "checkpoint", "archives", &path);
 
 	if (err)
 		return err;
-	return rt_run_program(&(struct rt_run_options){ .path = path, .argv = arguments->list });
+	return rt_run_program(&(struct rt_run_options){ .path = path, .argv = arguments->list, .interruptible = interruptible });
 }
 
 struct rt_error *rt_archive_export(const struct rt_archive_export *options)
@@ -48,7 +48,8 @@ struct rt_error *rt_archive_export(const struct rt_archive_export *options)
 	add(&arguments, "--rootfs", options->rootfs);
 	add(&arguments, "--upper", options->upper);
 	add(&arguments, "--compression", compressions[options->compression]);
-	err = run(&arguments);
+	/* Not to be stopped half way: the container may be gone, and this be its only copy. */
+	err = run(&arguments, false);
 	return err ? rt_while(err, "exporting the checkpoint to '%s'", options->file) : NULL;
 }
 
@@ -65,6 +66,6 @@ struct rt_error *rt_archive_import(const struct rt_archive_import *options)
 	add(&arguments, "--size-limit", options->size_limit ? limit : NULL);
 	if (options->metadata_only)
 		arguments.list[arguments.count++] = "--metadata-only";
-	err = run(&arguments);
+	err = run(&arguments, true);
 	return err ? rt_while(err, "importing the checkpoint from '%s'", options->file) : NULL;
 }

@@ -1,6 +1,7 @@
 #include "checkpoint/connect.h"
 
 #include "checkpoint/manifest.h"
+#include "checkpoint/mountinfo.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/str.h"
 #include "runtime/sys/ns.h"
@@ -73,7 +74,7 @@ struct rt_error *rt_connect_for_dump(struct rt_criu_opts *options, const Rt__Con
 
 	for (size_t i = 0; i < container->n_mounts && !err; i++)
 		if (has_key(container->mounts[i]->external_key))
-			err = rt_criu_opts_add_mount(options, container->mounts[i]->external_key, container->mounts[i]->external_key);
+			err = rt_criu_opts_add_mount(options, container->mounts[i]->destination, container->mounts[i]->external_key);
 	for (size_t i = 0; i < container->n_namespaces && !err; i++)
 		err = declare_namespace(options, container->namespaces[i]);
 	for (size_t i = 0; i < container->n_streams && !err; i++)
@@ -243,12 +244,9 @@ static struct rt_error *restore_cgroups(struct rt_criu_opts *options, const stru
 	if (!container->cgroup)
 		return NULL;
 	view = rt_cgroup_view(container->cgroup);
-	for (size_t i = 0; i < view.count && !err; i++) {
-		const char *controllers = view.hierarchies[i].controllers;
-
-		/* v2 has no name in CRIU's list: without one the path counts for all that have none of their own. */
-		err = rt_criu_opts_add_cgroup_root(options, *controllers ? controllers : NULL, view.hierarchies[i].path);
-	}
+	/* "" is v2's name. Given none at all, CRIU would take the path for whatever hierarchy it finds besides ours as well. */
+	for (size_t i = 0; i < view.count && !err; i++)
+		err = rt_criu_opts_add_cgroup_root(options, view.hierarchies[i].controllers, view.hierarchies[i].path);
 	return err;
 }
 
@@ -275,7 +273,7 @@ static struct rt_error *assume_mount(Rt__Container *into, const char *destinatio
 	if (!err)
 		err = rt_manifest_set(&made->destination, destination);
 	if (!err)
-		err = rt_manifest_set(&made->external_key, destination);
+		err = rt_manifest_set(&made->external_key, masked ? "/dev/null" : destination);
 	if (!err)
 		err = rt_manifest_set(&made->source, source);
 	if (err)
@@ -302,14 +300,37 @@ static bool is_directory(const char *path)
 	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-struct rt_error *rt_connect_assume(const struct rt_spec *spec, int rootfs_fd, Rt__Container *into)
+/* A cgroup mount shows every hierarchy of v1 in a directory of its own, each of them external. */
+static struct rt_error *assume_cgroup_mounts(Rt__Container *into, const char *destination)
+{
+	_cleanup_(rt_mountinfo_deinit) struct rt_mountinfo ours = RT_MOUNTINFO_NULL;
+	struct rt_error *err = rt_mountinfo_load(0, &ours);
+
+	for (size_t i = 0; i < ours.count && !err; i++) {
+		const struct rt_mountinfo_entry *mount = &ours.entries[i];
+		_cleanup_free_ char *path = NULL;
+
+		if (!rt_str_starts(mount->type, "cgroup"))
+			continue;
+		err = rt_format(&path, "%s%s", destination, strrchr(mount->point, '/'));
+		if (!err)
+			err = assume_mount(into, path, mount->point, false, true);
+		if (!err)
+			err = rt_manifest_set(&into->mounts[into->n_mounts - 1]->type, mount->type);
+	}
+	return err;
+}
+
+struct rt_error *rt_connect_assume(const struct rt_spec *spec, Rt__Container *into)
 {
 	struct rt_error *err = NULL;
 
 	for (size_t i = 0; i < spec->mount_count && !err; i++) {
 		const struct rt_spec_mount *mount = &spec->mounts[i];
 
-		if (is_bind(mount) && mount->source)
+		if (mount->type && rt_str_starts(mount->type, "cgroup"))
+			err = assume_cgroup_mounts(into, mount->destination);
+		else if (is_bind(mount) && mount->source)
 			err = assume_mount(into, mount->destination, mount->source, false, is_directory(mount->source));
 	}
 	/* Masked directories are tmpfs of their own; only files are tied to the host. More keys than the images have do no harm. */

@@ -24,4 +24,4 @@ struct rt_error *rt_connect_for_restore(struct rt_criu_opts *options, const stru
 					struct rt_connection *connection) _must_check_;
 
 /* For images without a manifest: what runc would have declared external for this config. Fills mounts and namespaces. */
-struct rt_error *rt_connect_assume(const struct rt_spec *spec, int rootfs_fd, Rt__Container *into) _must_check_;
+struct rt_error *rt_connect_assume(const struct rt_spec *spec, Rt__Container *into) _must_check_;

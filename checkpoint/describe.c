@@ -3,6 +3,7 @@
 #include "checkpoint/manifest.h"
 #include "runtime/base/io.h"
 #include "runtime/base/str.h"
+#include "runtime/container/in_force.h"
 
 #include <sys/stat.h>
 
@@ -103,6 +104,21 @@ static Rt__CgroupLayout manifest_layout(enum rt_cgroup_layout layout)
 	return RT__CGROUP_LAYOUT__CGROUP_LAYOUT_NONE;
 }
 
+static struct rt_error *describe_limits(struct rt_container *container, Rt__Cgroup *into)
+{
+	_cleanup_json_ json_t *resources = NULL;
+	_cleanup_free_ char *text = NULL;
+	struct rt_error *err;
+
+	if (!rt_in_force_differs(container))
+		return NULL;
+	err = rt_in_force_load(container, &resources);
+	if (err)
+		return err;
+	text = json_dumps(resources, JSON_COMPACT);
+	return text ? rt_manifest_set_bytes(&into->resources, text, strlen(text)) : rt_error_oom();
+}
+
 static struct rt_error *describe_cgroup(const struct rt_container *container, Rt__Cgroup *into)
 {
 	_cleanup_free_ char *state = NULL;
@@ -180,6 +196,8 @@ struct rt_error *rt_describe_container(struct rt_container *container, const str
 		err = rt_describe_streams(pid, &mounts, into);
 	if (!err)
 		err = describe_cgroup(container, into->cgroup);
+	if (!err)
+		err = describe_limits(container, into->cgroup);
 	if (err)
 		return rt_while(err, "looking at the container");
 	return NULL;

@@ -167,12 +167,14 @@ static struct rt_error *add_mount(const struct search *search, const struct rt_m
 	if (!err)
 		err = rt_manifest_set(&made->source, source);
 	if (!err)
-		err = rt_manifest_set(&made->external_key, mount->point);
-	if (!err)
 		err = rt_manifest_set(&made->type, mount->type);
 	if (err)
 		return err;
+	/* By the names that runc gives them: all masks are one. */
 	made->masked = rt_str_equal(mount->type, "devtmpfs") && rt_str_equal(mount->root, "/null");
+	err = rt_manifest_set(&made->external_key, made->masked ? "/dev/null" : mount->point);
+	if (err)
+		return err;
 	err = rt_open_in_root(search->root_fd, mount->point, O_PATH | O_NOFOLLOW, 0, &fd);
 	if (err)
 		return err;

@@ -3,12 +3,14 @@
 #include "checkpoint/connect.h"
 #include "checkpoint/criulog.h"
 #include "checkpoint/describe.h"
+#include "checkpoint/descriptors.h"
 #include "checkpoint/exchange.h"
 #include "checkpoint/handover.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/rescue.h"
 #include "checkpoint/rpc.h"
 #include "runtime/base/fs.h"
+#include "runtime/base/interrupt.h"
 #include "runtime/base/io.h"
 #include "runtime/base/log.h"
 #include "runtime/base/proc.h"
@@ -232,6 +234,8 @@ static struct rt_error *start_criu(struct dump *dump)
 		.fds = status_fd,
 		.fd_count = dump->settings->has_status_fd,
 		.flags = dump->settings->shell_job ? RT_CRIU_SHELL_JOB : RT_CRIU_QUIET,
+		/* With --lazy-pages it waits for somebody to come for the memory, as long as it takes. */
+		.patience_ms = dump->settings->lazy_pages ? RT_CRIU_PATIENCE_MS : 0,
 	}, &dump->criu);
 	if (!err)
 		err = rt_rescue_watch(&dump->rescue, rt_criu_pid(dump->criu));
@@ -257,7 +261,10 @@ static struct rt_error *look_for_obstacles(struct dump *dump)
 static struct rt_error *notify(void *userdata, struct rt_criu_notification *notification)
 {
 	struct dump *dump = userdata;
+	struct rt_error *err = dump->images_complete || notification->rolling_back ? NULL : rt_interrupt_check();
 
+	if (err)
+		return err;
 	if (rt_str_equal(notification->script, "pre-dump") && !dump->settings->pre_dump && dump->options.opts.freeze_cgroup)
 		return rt_rescue_freeze(&dump->rescue);
 	if (rt_str_equal(notification->script, "post-dump"))
@@ -318,6 +325,8 @@ static struct rt_error *write_manifest(struct dump *dump, uint64_t dumped)
 
 	err = note_options(dump, dump->manifest->options);
 	if (!err)
+		err = rt_descriptors_store(dump->image_fd, dump->manifest->container);
+	if (!err)
 		err = rt_manifest_digest(dump->image_fd, dump->manifest, 0);
 	if (err)
 		return err;
@@ -360,6 +369,8 @@ static struct rt_error *run(struct dump *dump)
 	if (!err)
 		err = rt_connect_for_dump(&dump->options, dump->manifest->container);
 	if (!err)
+		err = rt_interrupt_check();
+	if (!err)
 		err = ask_for_dump(dump);
 	if (!err)
 		err = write_manifest(dump, now_us());
@@ -395,7 +406,9 @@ struct rt_error *rt_container_checkpoint(const struct rt_context *context, const
 
 	dump.settings = &dump.own_settings;
 	rt_criu_opts_init(&dump.options);
-	err = open_container(&dump, context, id);
+	err = rt_interrupt_defer();
+	if (!err)
+		err = open_container(&dump, context, id);
 	if (!err)
 		err = run(&dump);
 	if (!err && !settings->leave_running && !settings->pre_dump)

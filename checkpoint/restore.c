@@ -2,13 +2,16 @@
 
 #include "checkpoint/connect.h"
 #include "checkpoint/criulog.h"
+#include "checkpoint/descriptors.h"
 #include "checkpoint/exchange.h"
 #include "checkpoint/handover.h"
 #include "checkpoint/images.h"
+#include "checkpoint/limits.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/rescue.h"
 #include "checkpoint/rpc.h"
 #include "runtime/base/fs.h"
+#include "runtime/base/interrupt.h"
 #include "runtime/base/log.h"
 #include "runtime/base/proc.h"
 #include "runtime/base/str.h"
@@ -106,13 +109,16 @@ static struct rt_error *open_rootfs(struct restore *restore)
 
 static struct rt_error *assume(struct restore *restore)
 {
+	struct rt_error *err;
+
 	if (restore->manifest)
 		return NULL;
 	restore->assumed = calloc(1, sizeof(*restore->assumed));
 	if (!restore->assumed)
 		return rt_error_oom();
 	rt__container__init(restore->assumed);
-	return rt_connect_assume(restore->birth.container.spec, restore->rootfs_fd, restore->assumed);
+	err = rt_connect_assume(restore->birth.container.spec, restore->assumed);
+	return err ? err : rt_descriptors_load(restore->image_fd, restore->assumed);
 }
 
 static struct rt_error *set_options(struct restore *restore)
@@ -183,6 +189,7 @@ static struct rt_error *start_in_namespace(struct restore *restore)
 			.fds = restore->connection.fds,
 			.fd_count = restore->connection.count,
 			.flags = restore->settings.shell_job ? RT_CRIU_SHELL_JOB : 0,
+			.patience_ms = RT_CRIU_PATIENCE_MS,
 		}, &restore->criu);
 	return err;
 }
@@ -283,10 +290,14 @@ static struct rt_error *all_restored(struct restore *restore, pid_t pid)
 	return rt_birth_complete(&restore->birth, pid, restore->process.pidfd, create->pid_file, create->pidfd_socket);
 }
 
+/* Whoever asks us to stop once the restored process is ours asks that one. */
 static struct rt_error *notify(void *userdata, struct rt_criu_notification *notification)
 {
 	struct restore *restore = userdata;
+	struct rt_error *err = restore->process.pid || notification->rolling_back ? NULL : rt_interrupt_check();
 
+	if (err)
+		return err;
 	if (rt_str_equal(notification->script, "setup-namespaces"))
 		return namespaces_stand(restore, notification->pid);
 	if (rt_str_equal(notification->script, "post-restore"))
@@ -326,6 +337,10 @@ static struct rt_error *bring_back(struct restore *restore, const struct rt_cont
 	if (!err)
 		err = assume(restore);
 	if (!err)
+		err = rt_interrupt_check();
+	if (!err)
+		err = rt_limits_for_restore(described(restore), &restore->birth);
+	if (!err)
 		err = rt_birth_register(&restore->birth);
 	if (!err)
 		err = rt_birth_commit(&restore->birth);
@@ -340,6 +355,8 @@ static struct rt_error *bring_back(struct restore *restore, const struct rt_cont
 		err = start_criu(restore);
 	if (!err)
 		err = rt_criu_require_version(restore->criu, NULL);
+	if (!err)
+		err = rt_interrupt_check();
 	if (!err)
 		err = ask_for_restore(restore);
 	return err ? err : rt_birth_run_poststart(&restore->birth.container);
@@ -376,7 +393,9 @@ struct rt_error *rt_container_restore(const struct rt_context *context, const ch
 	rt_criu_opts_init(&restore.criu_options);
 	if (!options->create.detach && !options->create.no_subreaper && prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
 		return rt_fail_errno("cannot become a subreaper");
-	err = bring_back(&restore, context, id);
+	err = rt_interrupt_defer();
+	if (!err)
+		err = bring_back(&restore, context, id);
 	if (err) {
 		undo(&restore);
 		return rt_while(rt_birth_undo(&restore.birth, err), "cannot restore '%s'", id);

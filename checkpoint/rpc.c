@@ -1,200 +1,28 @@
 #include "checkpoint/rpc.h"
 
+#include "checkpoint/launch.h"
 #include "checkpoint/unpack.h"
+#include "runtime/base/interrupt.h"
 #include "runtime/base/io.h"
 #include "runtime/base/log.h"
 #include "runtime/base/proc.h"
 #include "runtime/base/str.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
-
-#ifndef CLOSE_RANGE_CLOEXEC
-#define CLOSE_RANGE_CLOEXEC 4
-#endif
-
-/* Where root's programs are when PATH, as engines often set it, leaves them out. */
-#define USUAL_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 struct rt_criu {
 	pid_t pid;
 	int pidfd;
 	int socket;
+	int patience_ms; /* of the options */
+	bool given_up; /* it was over */
 	bool own_group; /* its helpers are in a process group with it, and nobody else is */
 };
-
-/* ---- finding and starting ---- */
-
-static struct rt_error *find_in(const char *directories, char **ret)
-{
-	const char *at = directories;
-
-	while (*at) {
-		size_t length = strcspn(at, ":");
-
-		/* Relative entries depend on where we stand; a program run as root is not looked for there. */
-		if (*at == '/') {
-			_cleanup_free_ char *path = NULL;
-			struct rt_error *err = rt_format(&path, "%.*s/criu", (int)length, at);
-
-			if (err)
-				return err;
-			if (access(path, X_OK) == 0) {
-				*ret = rt_take_ptr(path);
-				return NULL;
-			}
-		}
-		at += length + (at[length] == ':');
-	}
-	return NULL;
-}
-
-struct rt_error *rt_criu_find(const char *path, char **ret)
-{
-	const char *search = getenv("PATH");
-	struct rt_error *err = NULL;
-	char *found = NULL;
-
-	if (path && strchr(path, '/')) {
-		if (access(path, X_OK) < 0)
-			return rt_error_make(__FILE__, __LINE__, RT_CRIU, errno, NULL, "cannot run criu as '%s'", path);
-		return rt_format(ret, "%s", path);
-	}
-	if (search)
-		err = find_in(search, &found);
-	if (!err && !found)
-		err = find_in(USUAL_PATH, &found);
-	if (err)
-		return err;
-	if (!found)
-		return rt_fail(RT_CRIU, "criu is not installed: there is no 'criu' in PATH nor in the usual directories");
-	*ret = found;
-	return NULL;
-}
-
-/* In the child: leaves open what CRIU is to have, nothing else. Only calls that are safe after fork(). */
-static int hand_over(const struct rt_criu_options *options, int socket)
-{
-	size_t i;
-
-	if (syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
-		return -1;
-	if (fcntl(socket, F_SETFD, 0) < 0)
-		return -1;
-	for (i = 0; i < options->fd_count; i++)
-		if (fcntl(options->fds[i], F_SETFD, 0) < 0)
-			return -1;
-	return 0;
-}
-
-/* Standard streams that are closed here must be open there: CRIU's first descriptors would take their numbers. */
-static int set_streams(unsigned flags)
-{
-	int null = open("/dev/null", O_RDWR), fd;
-
-	if (null < 0)
-		return -1;
-	for (fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-		if (((flags & RT_CRIU_QUIET) || fcntl(fd, F_GETFD) < 0) && dup2(null, fd) < 0)
-			return -1;
-	return 0;
-}
-
-static void exec_criu(const struct rt_criu_options *options, const char *path, char *const *environment, int socket,
-		      int report)
-{
-	char name[] = "criu", verb[] = "swrk", number[16];
-	sigset_t none;
-	int why;
-
-	snprintf(number, sizeof(number), "%d", socket);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	/* Ctrl-C is for us to answer: CRIU must hear of it over the socket, where it can roll back. */
-	if (!(options->flags & RT_CRIU_SHELL_JOB))
-		setpgid(0, 0);
-	if (set_streams(options->flags) == 0 && hand_over(options, socket) == 0)
-		execve(path, (char *[]){ name, verb, number, NULL }, environment);
-	why = errno;
-	while (write(report, &why, sizeof(why)) < 0 && errno == EINTR)
-		;
-	_exit(127);
-}
-
-/* The pipe closes by itself when the exec succeeds. */
-static struct rt_error *await_exec(int report, const char *path)
-{
-	ssize_t got;
-	int why;
-
-	do {
-		got = read(report, &why, sizeof(why));
-	} while (got < 0 && errno == EINTR);
-	if (got == sizeof(why))
-		return rt_error_make(__FILE__, __LINE__, RT_CRIU, why, NULL, "cannot run '%s'", path);
-	return NULL;
-}
-
-/* Our environment, with the directories of root's programs in PATH: CRIU runs iptables, ip, tar. The caller frees *ret and
- * *ret_path; the other strings are ours. */
-static struct rt_error *make_environment(char ***ret, char **ret_path)
-{
-	const char *path = getenv("PATH");
-	_cleanup_free_ char *entry = NULL;
-	struct rt_error *err;
-	size_t count = 0, kept = 0;
-	char **list;
-
-	err = rt_format(&entry, "PATH=%s%s" USUAL_PATH, path ? path : "", path && *path ? ":" : "");
-	if (err)
-		return err;
-	while (environ[count])
-		count++;
-	list = calloc(count + 2, sizeof(*list));
-	if (!list)
-		return rt_error_oom();
-	list[kept++] = entry;
-	for (size_t i = 0; i < count; i++)
-		if (!rt_str_starts(environ[i], "PATH="))
-			list[kept++] = environ[i];
-	*ret = list;
-	*ret_path = rt_take_ptr(entry);
-	return NULL;
-}
-
-static struct rt_error *spawn(const struct rt_criu_options *options, const char *path, int socket, struct rt_criu *criu)
-{
-	_cleanup_close_ int heard = -1, report = -1;
-	_cleanup_free_ char **environment = NULL;
-	_cleanup_free_ char *search = NULL;
-	struct rt_error *err;
-	int fds[2];
-
-	err = make_environment(&environment, &search);
-	if (err)
-		return err;
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return rt_fail_errno("cannot make a pipe");
-	heard = fds[0];
-	report = fds[1];
-	criu->pid = fork();
-	if (criu->pid < 0) {
-		criu->pid = 0;
-		return rt_fail_errno("cannot fork");
-	}
-	criu->own_group = !(options->flags & RT_CRIU_SHELL_JOB);
-	if (criu->pid == 0)
-		exec_criu(options, path, environment, socket, report);
-	rt_closep(&report);
-	report = -1;
-	return await_exec(heard, path);
-}
 
 struct rt_error *rt_criu_start(const struct rt_criu_options *options, struct rt_criu **ret)
 {
@@ -206,7 +34,9 @@ struct rt_error *rt_criu_start(const struct rt_criu_options *options, struct rt_
 
 	if (!criu)
 		return rt_error_oom();
-	*criu = (struct rt_criu){ .pidfd = -1, .socket = -1 };
+	*criu = (struct rt_criu){
+		.pidfd = -1, .socket = -1, .patience_ms = options->patience_ms, .own_group = !(options->flags & RT_CRIU_SHELL_JOB),
+	};
 	err = rt_criu_find(options->path, &path);
 	if (err)
 		return err;
@@ -216,7 +46,7 @@ struct rt_error *rt_criu_start(const struct rt_criu_options *options, struct rt_
 	theirs = pair[1];
 	err = rt_fd_above_stdio(&theirs);
 	if (!err)
-		err = spawn(options, path, theirs, criu);
+		err = rt_criu_launch(options, path, theirs, &criu->pid);
 	if (!err)
 		err = rt_pidfd_open(criu->pid, &criu->pidfd);
 	if (err)
@@ -304,14 +134,29 @@ static struct rt_error *send_request(int socket, const Criu__Request *request)
 	return send_packet(socket, bytes, size);
 }
 
-/* The end of the socket alone would not do: helpers that CRIU forked hold it too, and may wait for a dead CRIU forever. */
-static struct rt_error *wait_for_packet(const struct rt_criu *criu, bool *ret_ended)
+/* The end of the socket alone would not do: helpers that CRIU forked hold it too, and may wait for a dead CRIU forever. Fails where we
+ * were asked to stop and our patience is over. */
+static struct rt_error *wait_for_packet(struct rt_criu *criu, bool *ret_ended)
 {
-	struct pollfd waits[] = { { .fd = criu->socket, .events = POLLIN }, { .fd = criu->pidfd, .events = POLLIN } };
+	struct pollfd waits[] = {
+		{ .fd = criu->socket, .events = POLLIN },
+		{ .fd = criu->pidfd, .events = POLLIN },
+		{ .fd = criu->patience_ms ? rt_interrupt_fd() : -1, .events = POLLIN },
+	};
+	int left = -1, count = 0;
 
-	while (poll(waits, RT_ARRAY_SIZE(waits), -1) < 0)
-		if (errno != EINTR)
+	while (!waits[0].revents && !waits[1].revents) {
+		count = poll(waits, RT_ARRAY_SIZE(waits), left);
+		if (count < 0 && errno != EINTR)
 			return rt_fail_errno("cannot wait for criu");
+		criu->given_up = count == 0;
+		if (criu->given_up)
+			return rt_interrupt_check();
+		if (count > 0 && waits[2].revents) {
+			left = criu->patience_ms;
+			waits[2].fd = -1;
+		}
+	}
 	*ret_ended = !waits[0].revents;
 	/* It may have answered between the two looks. */
 	if (*ret_ended && poll(waits, 1, 0) > 0)
@@ -320,7 +165,7 @@ static struct rt_error *wait_for_packet(const struct rt_criu *criu, bool *ret_en
 }
 
 /* Waits for the next packet and tells its size; 0 is the end of the conversation. */
-static struct rt_error *next_size(const struct rt_criu *criu, size_t *ret)
+static struct rt_error *next_size(struct rt_criu *criu, size_t *ret)
 {
 	bool ended = false;
 	struct rt_error *err = wait_for_packet(criu, &ended);
@@ -477,6 +322,7 @@ static struct rt_error *converse(struct rt_criu *criu, const Criu__Request *requ
 		_cleanup_close_ int fd = -1;
 
 		err = receive_response(criu, &response, &fd);
+		failure->refused = criu->given_up;
 		if (err)
 			return err;
 		if (!response) {

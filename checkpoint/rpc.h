@@ -22,6 +22,8 @@
 /* The oldest release this speaks to: the options and images it relies on are those of the 4.x series (tried: 4.1.1). */
 #define RT_CRIU_VERSION_MIN 40000
 #define RT_CRIU_GRACE_MS 10000
+/* For rt_criu_options.patience_ms where nothing can be lost. */
+#define RT_CRIU_PATIENCE_MS 3000
 /* Longest answer of CRIU that is believed. */
 #define RT_CRIU_MESSAGE_MAX (2 << 20)
 
@@ -39,6 +41,9 @@ struct rt_criu_options {
 	const int *fds;
 	size_t fd_count;
 	unsigned flags;
+	/* How long a request may go on without a word from CRIU once we were asked to stop (base/interrupt.h). 0: as long as it takes, since
+	 * the next notification is where it can be refused without harm. */
+	int patience_ms;
 };
 
 /* RT_CRIU where there is no criu, or it cannot be run. */
@@ -79,7 +84,7 @@ struct rt_criu_handler {
 /* What CRIU says of its failure, beyond the error's text. */
 struct rt_criu_failure {
 	int cr_errno; /* 0: not told */
-	bool refused; /* by our handler, whose error it is */
+	bool refused; /* by our handler, whose error it is, or given up when our patience was over */
 	bool died; /* without an answer */
 };
 

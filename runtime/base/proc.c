@@ -1,5 +1,6 @@
 #include "runtime/base/proc.h"
 
+#include "runtime/base/interrupt.h"
 #include "runtime/base/io.h"
 #include "runtime/base/str.h"
 
@@ -140,6 +141,7 @@ static struct rt_error *run_converse(const struct rt_run_options *options, struc
 			{ .fd = run->pidfd, .events = POLLIN },
 			{ .fd = run->input, .events = POLLOUT },
 			{ .fd = run->output, .events = POLLIN },
+			{ .fd = options->interruptible ? rt_interrupt_fd() : -1, .events = POLLIN },
 		};
 		int64_t left = deadline ? deadline - now_ms() : -1;
 
@@ -152,6 +154,8 @@ static struct rt_error *run_converse(const struct rt_run_options *options, struc
 				continue;
 			return rt_fail_errno("cannot poll");
 		}
+		if (fds[3].revents)
+			return rt_interrupt_check();
 		if (fds[1].revents)
 			feed_input(options, run);
 		if (fds[2].revents)

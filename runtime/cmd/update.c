@@ -113,8 +113,11 @@ static struct rt_error *run_update(const struct rt_invocation *invocation, int *
 	if (err)
 		return err;
 	/* Memory without a limit and swap with one contradict each other on v1: the first means both, as in runc. */
-	if (spec->resources.memory.limit && *spec->resources.memory.limit == -1 && !spec->resources.memory.swap)
+	if (spec->resources.memory.limit && *spec->resources.memory.limit == -1 && !spec->resources.memory.swap) {
 		spec->resources.memory.swap = &unlimited;
+		if (json_object_set_new(json_object_get(spec->json, "memory"), "swap", json_integer(unlimited)) < 0)
+			return rt_error_oom();
+	}
 	return rt_container_update(invocation->context, invocation->operands[0], spec,
 				   values->l3_cache_schema, values->mem_bw_schema);
 }

@@ -6,6 +6,7 @@
 #include "runtime/base/log.h"
 #include "runtime/base/proc.h"
 #include "runtime/base/str.h"
+#include "runtime/container/in_force.h"
 #include "runtime/init/hooks.h"
 #include "runtime/sys/netdev.h"
 
@@ -17,6 +18,7 @@
 void rt_birth_deinit(struct rt_birth *birth)
 {
 	free(birth->config_text);
+	rt_spec_free(birth->limits);
 	rt_closep(&birth->root_fd);
 	rt_container_deinit(&birth->container);
 	*birth = RT_BIRTH_NULL;
@@ -81,6 +83,13 @@ struct rt_error *rt_birth_load(struct rt_birth *birth, const struct rt_context *
 	return err;
 }
 
+struct rt_error *rt_birth_set_limits(struct rt_birth *birth, const json_t *resources)
+{
+	_cleanup_free_ char *text = json_dumps(resources, JSON_COMPACT);
+
+	return text ? rt_spec_load_resources(text, strlen(text), "limits", &birth->limits) : rt_error_oom();
+}
+
 static struct rt_error *make_directory(struct rt_birth *birth)
 {
 	const char *root = birth->container.context->root;
@@ -124,8 +133,9 @@ static uid_t cgroup_owner(const struct rt_spec *spec)
 	return (uid_t)-1;
 }
 
-static struct rt_cgroup_request cgroup_request(const struct rt_container *container)
+static struct rt_cgroup_request cgroup_request(const struct rt_birth *birth)
 {
+	const struct rt_container *container = &birth->container;
 	const struct rt_spec *spec = container->spec;
 
 	return (struct rt_cgroup_request){
@@ -133,7 +143,7 @@ static struct rt_cgroup_request cgroup_request(const struct rt_container *contai
 		.path = spec->cgroups_path,
 		.manager = container->context->manager,
 		.rootless = container->context->rootless,
-		.resources = &spec->resources,
+		.resources = birth->limits ? &birth->limits->resources : &spec->resources,
 		.annotations = spec->annotations,
 		.annotation_count = spec->annotation_count,
 		.must_be_new = true,
@@ -156,9 +166,10 @@ static struct rt_error *store_cgroup(struct rt_container *container)
 	return NULL;
 }
 
-static struct rt_error *plan_cgroup(struct rt_container *container)
+static struct rt_error *plan_cgroup(struct rt_birth *birth)
 {
-	const struct rt_cgroup_request request = cgroup_request(container);
+	const struct rt_cgroup_request request = cgroup_request(birth);
+	struct rt_container *container = &birth->container;
 	struct rt_error *err;
 
 	if (container->context->manager == RT_CGROUP_DISABLED)
@@ -171,7 +182,7 @@ struct rt_error *rt_birth_register(struct rt_birth *birth)
 {
 	struct rt_error *err = make_directory(birth);
 
-	return err ? err : plan_cgroup(&birth->container);
+	return err ? err : plan_cgroup(birth);
 }
 
 /* So that the commands to come need not parse the configuration. */
@@ -188,11 +199,13 @@ static void settle(struct rt_container *container)
 struct rt_error *rt_birth_commit(struct rt_birth *birth)
 {
 	struct rt_container *container = &birth->container;
-	const struct rt_cgroup_request request = cgroup_request(container);
+	const struct rt_cgroup_request request = cgroup_request(birth);
 	struct rt_error *err;
 
 	settle(container);
 	err = rt_replace_file_at(container->dir_fd, "config.json", birth->config_text, birth->config_size, 0600);
+	if (!err && birth->limits)
+		err = rt_in_force_store(container->dir_fd, birth->limits->json);
 	if (!err)
 		err = rt_state_store(container->dir_fd, &container->state);
 	if (!err && container->cgroup)

@@ -16,6 +16,7 @@ struct rt_birth {
 	char *config_text; /* of config.json, as read */
 	size_t config_size;
 	int root_fd; /* context->root; -1 before rt_birth_register() */
+	struct rt_spec *limits; /* only its resources: in force instead of the config's; NULL: those */
 	bool registered; /* from here on a failure must undo */
 };
 
@@ -25,6 +26,9 @@ void rt_birth_deinit(struct rt_birth *birth);
 /* `config` NULL: <bundle>/config.json; `bundle` NULL: the current directory. Checks the id too. */
 struct rt_error *rt_birth_load(struct rt_birth *birth, const struct rt_context *context, const char *id, const char *bundle,
 			       const char *config) _must_check_;
+
+/* Before rt_birth_register(): the container gets these limits (a resources object), not those of its config. */
+struct rt_error *rt_birth_set_limits(struct rt_birth *birth, const json_t *resources) _must_check_;
 
 /* RT_EXISTS where the id is taken. */
 struct rt_error *rt_birth_register(struct rt_birth *birth) _must_check_;

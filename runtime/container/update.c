@@ -1,62 +1,16 @@
+#include "runtime/container/in_force.h"
 #include "runtime/container/private.h"
 
-#include "runtime/base/fs.h"
-#include "runtime/base/str.h"
-
-/* Objects are merged, everything else is replaced: what update leaves out stays as it was. */
-static struct rt_error *merge(json_t *into, json_t *from)
-{
-	const char *key;
-	json_t *value;
-
-	json_object_foreach(from, key, value) {
-		json_t *old = json_object_get(into, key);
-		struct rt_error *err = NULL;
-
-		if (json_is_object(old) && json_is_object(value))
-			err = merge(old, value);
-		else if (json_object_set(into, key, value) < 0)
-			err = rt_error_oom();
-		if (err)
-			return err;
-	}
-	return NULL;
-}
-
-static json_t *make_object(json_t *parent, const char *key)
-{
-	json_t *object = json_object_get(parent, key);
-
-	if (json_is_object(object))
-		return object;
-	object = json_object();
-	return json_object_set_new(parent, key, object) < 0 ? NULL : object;
-}
-
-/* The limits in force are part of the configuration from now on: a restore elsewhere must set these, not the old ones. */
+/* A restore elsewhere must set these limits, not the old ones. */
 static struct rt_error *store_resources(struct rt_container *container, json_t *update)
 {
-	const struct rt_spec *spec;
-	_cleanup_json_ json_t *config = NULL;
-	_cleanup_free_ char *text = NULL;
-	json_t *linux_object, *resources;
+	_cleanup_json_ json_t *resources = NULL;
 	struct rt_error *err;
 
-	err = rt_container_spec(container, &spec);
-	if (err)
-		return err;
-	config = json_deep_copy(spec->json);
-	linux_object = config ? make_object(config, "linux") : NULL;
-	resources = linux_object ? make_object(linux_object, "resources") : NULL;
-	if (!resources)
-		return rt_error_oom();
-	err = merge(resources, update);
-	if (err)
-		return err;
-	text = json_dumps(config, JSON_COMPACT);
-	if (!text)
-		return rt_error_oom();
-	return rt_replace_file_at(container->dir_fd, "config.json", text, strlen(text), 0600);
+	err = rt_in_force_load(container, &resources);
+	if (!err)
+		err = rt_in_force_merge(resources, update);
+	return err ? err : rt_in_force_store(container->dir_fd, resources);
 }
 
 static struct rt_error *update_rdt(struct rt_container *container, const char *l3_schema, const char *mem_bw_schema)

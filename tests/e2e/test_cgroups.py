@@ -172,8 +172,8 @@ def test_update_keeps_what_it_does_not_name(container):
     c.update({})
     assert now() == after
     # A later command, a restore say, goes by the limits in force.
-    with open(f"{c.root}/{c.id}/config.json") as f:
-        resources = json.load(f)["linux"]["resources"]
+    with open(f"{c.root}/{c.id}/limits.json") as f:
+        resources = json.load(f)
     assert resources["cpu"] == {"shares": 1024, "quota": 20000}
     assert resources["memory"]["limit"] == 64 * MIB
 

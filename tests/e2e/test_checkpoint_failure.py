@@ -240,13 +240,32 @@ def test_both_killed(make_busy):
         assert_untouched(c)
 
 
-def test_interrupted_by_a_person(busy):
-    process, _ = checkpoint_begun(busy, "--leave-running")
-    time.sleep(0.03)
-    with contextlib.suppress(ProcessLookupError):  # it may be done already
-        os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=30)
-    assert_untouched(busy)
+@pytest.mark.parametrize("leave", [True, False], ids=["left running", "taken out"])
+def test_asked_to_stop_at_any_moment(make_busy, leave):
+    """A person's Ctrl-C reaches the whole group, a manager's SIGTERM only rt. Until the dump is complete the container runs on as it was;
+    from then on the checkpoint is one."""
+    c = make_busy()
+    length = duration_of_a_checkpoint(c)
+    draw = random.Random(9)
+    stopped = 0
+    for i in range(20):
+        process, _ = checkpoint_begun(c, *(["--leave-running"] if leave else []))
+        time.sleep((i + draw.random()) / 20 * length)
+        which = (signal.SIGTERM, signal.SIGINT)[i % 2]
+        with contextlib.suppress(ProcessLookupError):  # it may be done already
+            os.killpg(process.pid, which)
+        error = process.communicate(timeout=30)[1]
+        if process.returncode == 1:
+            stopped += 1
+            assert f"interrupted by {which.name}" in error and not os.path.exists(f"{c.dir}/images/manifest")
+        else:
+            assert process.returncode == 0 and os.path.exists(f"{c.dir}/images/manifest")
+            if not leave:
+                assert not c.exists()
+                frozen.restore(c, f"{c.dir}/images", "--tcp-established")
+                c.pids = pids(c)
+        assert_untouched(c)
+    assert stopped >= 6
 
 
 def test_too_little_room_is_seen_before(busy, work, outlives_containers):

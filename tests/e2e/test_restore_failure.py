@@ -1,0 +1,295 @@
+"""A restore that fails leaves nothing: no process, cgroup, mount, rule, descriptor, nor state. The fixture
+`nothing_left_behind` looks at all of that after each test; here it is looked at before the fixtures tidy up."""
+
+import glob
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+
+from lib import cgroup, config, frozen, host, needs, proc
+
+SLEEP = ["sh", "-c", "sleep 1000 & sleep 1000 & while :; do sleep 1; done"]
+
+
+@pytest.fixture(autouse=True)
+def criu():
+    needs.program("criu")
+
+
+@pytest.fixture
+def dumped(container):
+    """A container that has been dumped and is no more; c.images are its images."""
+    def make(args=SLEEP, *flags, **how):
+        c = container(args, **how)
+        c.run_detached()
+        c.images = frozen.checkpoint(c, *flags)
+        c.before = left(c)
+        return c
+    return make
+
+
+def left(c):
+    """What a failed restore could leave."""
+    return {"processes": host.processes(), "cgroups": cgroup.all_cgroups(), "mounts": host.mounts(),
+            "rules": host.packet_filter(), "state": set(os.listdir(c.root))}
+
+
+def assert_nothing_left(c):
+    def more():
+        now = left(c)
+        return {part: now[part] - c.before[part] for part in now if now[part] - c.before[part]}
+    try:
+        proc.eventually(lambda: not more(), timeout=3)
+    except AssertionError:
+        raise AssertionError(f"left: {more()}") from None
+
+
+def refused(c, words, *flags, **how):
+    """The restore fails with these words and leaves nothing; and it works once what was wrong is right again."""
+    result = frozen.restore(c, c.images, *flags, ok=False, **how)
+    assert words in result.err, result.err
+    assert_nothing_left(c)
+    return result
+
+
+def assert_restorable(c):
+    frozen.restore(c, c.images)
+    assert c.status == "running"
+
+
+def test_another_root_filesystem(dumped):
+    c = dumped()
+    os.rename(c.host_path("/bin/busybox"), c.host_path("/bin/other"))
+    assert "restore.log" in refused(c, "the root filesystem is not that of the checkpoint").err
+    os.rename(c.host_path("/bin/other"), c.host_path("/bin/busybox"))
+    assert_restorable(c)
+
+
+def test_a_program_that_has_changed(dumped):
+    c = dumped()
+    with open(c.host_path("/bin/busybox"), "ab") as f:
+        f.write(b"more")
+    refused(c, "its size differs")
+
+
+def test_no_root_filesystem(dumped):
+    c = dumped()
+    os.rename(c.rootfs, c.rootfs + "-away")
+    refused(c, "root filesystem")
+    os.rename(c.rootfs + "-away", c.rootfs)
+    assert_restorable(c)
+
+
+def test_the_source_of_a_mount_is_missing(dumped, work):
+    os.makedirs(f"{work}/data")
+    c = dumped(changes={"mounts": [config.mount(*m) for m in config.MOUNTS] + [config.bind(f"{work}/data", "/mnt", "rw")]})
+    os.rmdir(f"{work}/data")
+    refused(c, f"{work}/data")
+    os.makedirs(f"{work}/data")
+    assert_restorable(c)
+
+
+def test_no_images(dumped, work):
+    c = dumped()
+    result = c.rt("restore", "--detach", "--bundle", c.dir, "--image-path", f"{work}/none", c.id, ok=False)
+    assert f"{work}/none" in result.err
+    assert_nothing_left(c)
+    assert not os.path.exists(f"{work}/none")
+
+
+@pytest.mark.parametrize("kind", ["prestart", "createRuntime", "poststart"])
+def test_a_hook_fails(dumped, kind):
+    c = dumped()
+    c.config["hooks"] = {kind: [{"path": "/bin/sh", "args": ["sh", "-c", "echo no luck >&2; exit 3"]}]}
+    c.write_config()
+    refused(c, "no luck")
+    del c.config["hooks"]
+    c.write_config()
+    assert_restorable(c)
+
+
+def test_the_id_is_taken(dumped, running):
+    c = dumped()
+    other = running()
+    c.before = left(c)
+    result = c.rt("restore", "--detach", "--bundle", c.dir, "--image-path", c.images, other.id, ok=False)
+    assert "exists" in result.err
+    assert_nothing_left(c)
+    assert other.status == "running"
+
+
+def test_nobody_at_the_console_socket(container):
+    c = container(["sh"], changes={"process": {"terminal": True}})
+    c.create()
+    c.start()
+    c.images = frozen.checkpoint(c)
+    c.terminal.close()
+    c.terminal = None
+    c.before = left(c)
+    refused(c, "nowhere.sock", "--console-socket", f"{c.dir}/nowhere.sock")
+    refused(c, "console socket")
+
+
+def test_the_pid_file_cannot_be_written(dumped, work):
+    c = dumped()
+    result = c.rt("restore", "--detach", "--bundle", c.dir, "--image-path", c.images, "--pid-file", f"{work}/none/pid", c.id,
+                  ok=False)
+    assert f"{work}/none" in result.err
+    assert_nothing_left(c)
+    assert_restorable(c)
+
+
+def test_connections_that_are_neither_kept_nor_closed(inside):
+    """In a joined network namespace, where CRIU's rules would stay: those of the dump are the dump's, none is added."""
+    c = inside()
+    c.do("s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen(); a = socket.socket(); a.connect(s.getsockname());"
+         "b = s.accept()[0]")
+    c.images = frozen.checkpoint(c, "--tcp-established")
+    c.before = left(c)
+    refused(c, "restore it with --tcp-established, or cut them with --tcp-close")
+    frozen.restore(c, c.images, "--tcp-established")
+    assert c.status == "running"
+
+
+def test_a_joined_network_namespace_gets_no_rule(container, network):
+    c = container(SLEEP)
+    config.set_namespace(c.config, "network", network.path("net"))
+    c.run_detached()
+    c.images = frozen.checkpoint(c)
+    network.run(["nft", "flush", "ruleset"])
+    os.rename(c.host_path("/bin/busybox"), c.host_path("/bin/other"))
+    c.before = left(c)
+    refused(c, "root filesystem")
+    assert frozen.nft_rules(network.enter) == ""
+    os.rename(c.host_path("/bin/other"), c.host_path("/bin/busybox"))
+    assert_restorable(c)
+
+
+def restore_begun(c, *flags):
+    """Its standard error is a file: the container's is the same, and a pipe would not end."""
+    with open(f"{c.dir}/error", "w") as f:
+        process = proc.start(c.argv("restore", *flags, "--bundle", c.dir, "--image-path", c.images, c.id), stderr=f)
+    return process, proc.eventually(lambda: criu_of(process), what="criu to start")
+
+
+def criu_of(process):
+    """None: not yet; -1: it has been."""
+    if process.poll() is not None:
+        return -1
+    try:
+        with open(f"/proc/{process.pid}/task/{process.pid}/children") as f:
+            for child in f.read().split():
+                with open(f"/proc/{child}/cmdline") as g:
+                    if "swrk" in g.read():
+                        return int(child)
+    except OSError:
+        pass
+    return None
+
+
+def kill_quietly(pid):
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def test_criu_killed_at_any_moment(dumped):
+    """Until it has let the tasks go; a restore that was over by then is one."""
+    c = dumped()
+    length = frozen.restore(c, c.images).seconds
+    c.delete("--force")
+    draw = random.Random(5)
+    failed = 0
+    for i in range(20):
+        process, criu = restore_begun(c, "--detach")
+        time.sleep((i + draw.random()) / 20 * length)
+        if process.poll() is None:
+            kill_quietly(criu)
+        if process.wait(30):
+            failed += 1
+            with open(f"{c.dir}/error") as f:
+                assert "criu died of signal 9" in f.read()
+        else:
+            assert c.status in ("running", "stopped")
+            c.delete("--force")
+        assert_nothing_left(c)
+    assert failed >= 8
+    assert_restorable(c)
+
+
+def test_the_runtime_killed_at_any_moment(dumped):
+    """CRIU kills what it has restored; `delete --force` takes away the rest."""
+    c = dumped()
+    length = frozen.restore(c, c.images).seconds
+    c.delete("--force")
+    for i in range(12):
+        process, _ = restore_begun(c, "--detach")
+        time.sleep(length * i / 12)
+        process.kill()
+        process.wait(30)
+        proc.eventually(lambda: not [p for p in host.processes() if p[1] == "(criu)"], what="criu to end")
+        c.delete("--force")
+        assert_nothing_left(c)
+    assert_restorable(c)
+
+
+@pytest.mark.parametrize("detach", [True, False], ids=["detached", "in the foreground"])
+def test_asked_to_stop_at_any_moment(dumped, detach):
+    """Until everything is restored it is all undone. From then on the container is one: a signal to rt in the foreground is for the
+    container, which (a shell as its init) may well ignore it."""
+    c = dumped()
+    length = frozen.restore(c, c.images).seconds
+    c.delete("--force")
+    draw = random.Random(7)
+    stopped = 0
+    for i in range(24):
+        process, _ = restore_begun(c, *(["--detach"] if detach else []))
+        time.sleep((i + draw.random()) / 24 * length)
+        which = (signal.SIGTERM, signal.SIGINT)[i % 2]
+        process.send_signal(which)
+        if not detach:
+            proc.eventually(lambda: process.poll() is not None or '"running"' in c.rt("state", c.id, ok=None).out, what="an end or a container")
+            c.rt("kill", c.id, "KILL", ok=None)
+        if process.wait(30) == 1:
+            stopped += 1
+            with open(f"{c.dir}/error") as f:
+                assert f"interrupted by {which.name}" in f.read()
+        elif detach:
+            assert process.returncode == 0 and c.status == "running"
+            c.delete("--force")
+        else:
+            assert process.returncode == 137
+        assert not c.exists()
+        assert_nothing_left(c)
+    assert stopped >= 8
+    assert_restorable(c)
+
+
+def test_asked_to_stop_while_an_archive_is_unpacked(running, work):
+    """It is larger than what is read before the signal comes."""
+    c = running(["sh", "-c", "head -c 300000000 /dev/urandom > /dev/shm/large; echo filled; while :; do sleep 1; done"])
+    c.wait_output("filled", timeout=60)
+    c.rt("checkpoint", "--export", f"{work}/c.tar", c.id, timeout=120)
+    c.before = left(c)
+    os.makedirs(f"{work}/tmp")
+    process = proc.start(c.argv("restore", "--detach", "--bundle", c.dir, "--import", f"{work}/c.tar", c.id), stderr=subprocess.PIPE,
+                         env={**os.environ, "TMPDIR": f"{work}/tmp"})
+    proc.eventually(lambda: glob.glob(f"{work}/tmp/*/checkpoint/*"), what="the first images")
+    process.terminate()
+    assert b"interrupted by SIGTERM" in process.communicate(timeout=30)[1] and process.returncode == 1
+    assert os.listdir(f"{work}/tmp") == [] and not c.exists()
+    assert_nothing_left(c)
+
+
+def test_images_stay_as_they_were(dumped):
+    """A failed restore takes nothing from what it could not use."""
+    c = dumped()
+    before = {name: os.path.getsize(f"{c.images}/{name}") for name in os.listdir(c.images) if name.endswith(".img")}
+    os.rename(c.host_path("/bin/busybox"), c.host_path("/bin/other"))
+    refused(c, "root filesystem")
+    assert {name: os.path.getsize(f"{c.images}/{name}") for name in os.listdir(c.images) if name.endswith(".img")} == before

@@ -1,0 +1,84 @@
+#include "checkpoint/netlock.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define FIRST "e9aa40c1-0705-4090-b952-a6a13950a370"
+#define LAST "db4509c8-856d-4558-9d42-6b8f0858790e"
+
+static void a_table_with_the_head_of_a_run_id_is_its_own(void **state)
+{
+	(void)state;
+	assert_true(rt_netlock_is_of("CRIU-db4509c8-856d-4558-9d", FIRST " " LAST " "));
+	assert_true(rt_netlock_is_of("CRIU-e9aa40c1-0705-4090-b9", FIRST " " LAST " "));
+	assert_true(rt_netlock_is_of("CRIU-" LAST, LAST));
+}
+
+static void a_table_of_somebody_else_is_not(void **state)
+{
+	(void)state;
+	assert_false(rt_netlock_is_of("CRIU-db4509c8-856d-4558-9e", FIRST " " LAST " "));
+	assert_false(rt_netlock_is_of("CRIU-" LAST "0", LAST));
+	assert_false(rt_netlock_is_of("filter", FIRST));
+	assert_false(rt_netlock_is_of("db4509c8-856d", LAST));
+	assert_false(rt_netlock_is_of("CRIU-db4509c8-856d-4558-9d", ""));
+}
+
+static void too_little_of_a_run_id_says_nothing(void **state)
+{
+	(void)state;
+	assert_false(rt_netlock_is_of("CRIU-", LAST));
+	assert_false(rt_netlock_is_of("CRIU-db4509", LAST));
+}
+
+static void assert_run_ids(const char *log, const char *expected)
+{
+	char directory[] = "/tmp/netlock-XXXXXX", path[64];
+	char *ids = NULL;
+	int dir_fd, fd;
+
+	assert_non_null(mkdtemp(directory));
+	dir_fd = open(directory, O_RDONLY | O_DIRECTORY);
+	snprintf(path, sizeof(path), "%s/dump.log", directory);
+	if (log) {
+		fd = open(path, O_WRONLY | O_CREAT, 0600);
+		assert_int_equal(write(fd, log, strlen(log)), strlen(log));
+		close(fd);
+	}
+	assert_null(rt_netlock_run_ids(dir_fd, "dump.log", &ids));
+	assert_string_equal(ids, expected);
+	free(ids);
+	close(dir_fd);
+	unlink(path);
+	rmdir(directory);
+}
+
+static void run_ids_are_read_from_the_log(void **state)
+{
+	(void)state;
+	assert_run_ids("(00.000000) CRIU run id = " FIRST "\n(00.000000) CRIU run id = " LAST "\nmore\n", FIRST " " LAST " ");
+	assert_run_ids("(00.000000) CRIU run id = " LAST, LAST " ");
+	assert_run_ids("CRIU run id = short\nCRIU run id = ", "");
+	assert_run_ids("nothing\n", "");
+	assert_run_ids("", "");
+	assert_run_ids(NULL, "");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_table_with_the_head_of_a_run_id_is_its_own),
+		cmocka_unit_test(a_table_of_somebody_else_is_not),
+		cmocka_unit_test(too_little_of_a_run_id_says_nothing),
+		cmocka_unit_test(run_ids_are_read_from_the_log),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
