@@ -379,6 +379,7 @@ static long vfork_and_write(struct board *board, int command)
 	if (command == 1) {
 		pid = vfork();
 		if (pid == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
 			((char *)board->memory)[2 * 4096]++;
 			board->result = getpid();
 			atomic_store(&board->done, 2);

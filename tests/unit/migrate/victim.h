@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Shared between a test and its child: the child does what `command` counts up to, and says so in `done`. */
+/* Shared between a test and its child: the child does what `command` says when that is raised, and then sets `done` to one more. */
 struct board {
 	atomic_int command;
 	atomic_int done;
@@ -70,8 +70,8 @@ static inline struct victim victim_start(size_t pages, victim_step step)
 			_exit(2);
 		for (size_t i = 0; i < pages; i++)
 			((uint64_t *)board->memory)[i * 512] = i + 1;
-		for (int command = 0;; command++) {
-			await(&board->command, command);
+		for (int command = 0;; await(&board->command, command + 1)) {
+			command = atomic_load(&board->command);
 			atomic_store(&board->result, step ? step(board, command) : 0);
 			atomic_store(&board->done, command + 1);
 		}
