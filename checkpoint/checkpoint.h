@@ -11,11 +11,43 @@
 struct rt_error *rt_container_checkpoint(const struct rt_context *context, const char *id,
 					 const struct rt_criu_settings *settings) _must_check_;
 
+/* For a dump whose outcome is decided elsewhere (migration). Both are called while CRIU waits; an error makes the dump fail with it, and the container
+ * runs on. */
+struct rt_dump; /* a dump at hand */
+struct rt_dump_hooks {
+	struct rt_error *(*frozen)(void *userdata); /* no task runs any more; CRIU has not looked at them yet */
+	/* Images and manifest are complete, the tree is frozen, its network locked. After success CRIU takes its life. */
+	struct rt_error *(*complete)(void *userdata, struct rt_dump *dump, int image_fd);
+	void *userdata;
+};
+
+/* In complete(): from here on our death leaves the container frozen, as another host may have it running. */
+struct rt_error *rt_dump_hold(struct rt_dump *dump) _must_check_;
+
+/* The same with hooks, and flags. MEMORY_ELSEWHERE: pages that can be restored lazily are not in the images, and CRIU serves them to nobody: whoever asked for this
+ * has them. KEEP: the container stays, stopped. */
+enum {
+	RT_DUMP_MEMORY_ELSEWHERE = 1 << 0,
+	RT_DUMP_KEEP = 1 << 1,
+};
+struct rt_error *rt_container_dump(const struct rt_context *context, const char *id, const struct rt_criu_settings *settings, unsigned flags,
+				   const struct rt_dump_hooks *hooks) _must_check_;
+
 /* Without touching it: every reason for which such a checkpoint would fail, in `report`. */
 struct rt_error *rt_container_check(const struct rt_context *context, const char *id, const struct rt_criu_settings *settings,
 				    struct rt_preflight *report) _must_check_;
 
+/* For a restore whose outcome is decided elsewhere. An error makes the restore fail with it, and nothing is left. */
+struct rt_restore_hooks {
+	struct rt_error *(*await_images)(void *userdata); /* all that needs no images is done; returns when they are there */
+	/* CRIU is about to be asked; the directories as in rt_criu_settings. */
+	struct rt_error *(*begin)(void *userdata, int image_fd, int work_fd);
+	struct rt_error *(*restored)(void *userdata); /* everything stands, network locked, no task runs: after success they do */
+	void *userdata;
+};
+
 struct rt_restore_options {
+	const struct rt_restore_hooks *hooks; /* NULL: none */
 	struct rt_criu_settings criu;
 	struct rt_create_options create; /* bundle, console_socket, pid_file, detach, ... as in create */
 };

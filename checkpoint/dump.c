@@ -19,6 +19,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/statvfs.h>
 #include <time.h>
 
@@ -27,8 +28,11 @@
 /* Bytes: less room than this a failed dump leaves only where it was the reason. */
 #define DISK_FULL (64u << 10)
 
-struct dump {
+struct rt_dump {
 	const struct rt_criu_settings *settings;
+	const struct rt_dump_hooks *hooks; /* NULL: none */
+	unsigned flags; /* RT_DUMP_* */
+	int nobody_fd; /* where CRIU listens for requests for memory that nobody makes; -1: not used */
 	struct rt_criu_settings own_settings; /* with what was derived */
 	struct rt_exchange exchange;
 	struct rt_container container;
@@ -44,13 +48,14 @@ struct dump {
 	uint64_t began; /* us */
 };
 
-static void dump_deinit(struct dump *dump)
+static void dump_deinit(struct rt_dump *dump)
 {
 	rt_criu_close(dump->criu);
 	rt_rescue_deinit(&dump->rescue);
 	rt_criu_opts_deinit(&dump->options);
 	rt_manifest_free(dump->manifest);
 	free(dump->config);
+	rt_closep(&dump->nobody_fd);
 	rt_closep(&dump->work_fd);
 	rt_closep(&dump->image_fd);
 	rt_container_deinit(&dump->container);
@@ -65,7 +70,7 @@ static uint64_t now_us(void)
 	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-static struct rt_error *open_container(struct dump *dump, const struct rt_context *context, const char *id)
+static struct rt_error *open_container(struct rt_dump *dump, const struct rt_context *context, const char *id)
 {
 	enum rt_status status;
 	struct rt_error *err;
@@ -102,7 +107,7 @@ static struct rt_error *is_stopped(pid_t pid, bool *ret)
 
 /* A stopped task can't be seized while the freezer of v1 holds it: ptrace waits for ever for it to move. CRIU has to do without the
  * freezer then, and seize one after the other. */
-static struct rt_error *look_for_stopped(const struct dump *dump, bool *ret)
+static struct rt_error *look_for_stopped(const struct rt_dump *dump, bool *ret)
 {
 	_cleanup_free_ pid_t *pids = NULL;
 	size_t count = 0;
@@ -122,7 +127,7 @@ static struct rt_error *look_for_stopped(const struct dump *dump, bool *ret)
 	return err;
 }
 
-static struct rt_error *set_freezer(struct dump *dump)
+static struct rt_error *set_freezer(struct rt_dump *dump)
 {
 	const struct rt_cgroup *cgroup = dump->container.cgroup;
 	const char *directory;
@@ -145,7 +150,7 @@ static struct rt_error *set_freezer(struct dump *dump)
 	return dump->options.opts.freeze_cgroup ? NULL : rt_error_oom();
 }
 
-static struct rt_error *set_page_server(struct dump *dump)
+static struct rt_error *set_page_server(struct rt_dump *dump)
 {
 	const char *text = dump->settings->page_server;
 	const char *colon = text ? strrchr(text, ':') : NULL;
@@ -167,7 +172,19 @@ static struct rt_error *set_page_server(struct dump *dump)
 	return server->address ? NULL : rt_error_oom();
 }
 
-static struct rt_error *set_options(struct dump *dump)
+/* After a lazy dump CRIU serves pages until its peer hangs up, which this one has done. There is no field for such a socket in the request, only an option. */
+static struct rt_error *set_nobody(struct rt_dump *dump)
+{
+	_cleanup_free_ char *text = NULL;
+	struct rt_error *err;
+
+	if (dump->nobody_fd < 0)
+		return NULL;
+	err = rt_format(&text, "ps-socket %d\n", dump->nobody_fd);
+	return err ? err : rt_criu_opts_add_config(&dump->options, text);
+}
+
+static struct rt_error *set_options(struct rt_dump *dump)
 {
 	const struct rt_criu_settings *settings = dump->settings;
 	Criu__Opts *opts = &dump->options.opts;
@@ -178,6 +195,8 @@ static struct rt_error *set_options(struct dump *dump)
 		err = set_freezer(dump);
 	if (!err)
 		err = set_page_server(dump);
+	if (!err)
+		err = set_nobody(dump);
 	if (err)
 		return err;
 	opts->has_pid = 1;
@@ -199,7 +218,7 @@ static struct rt_error *set_options(struct dump *dump)
 	return NULL;
 }
 
-static struct rt_error *note_options(const struct dump *dump, Rt__Options *into)
+static struct rt_error *note_options(const struct rt_dump *dump, Rt__Options *into)
 {
 	const struct rt_criu_settings *settings = dump->settings;
 	struct rt_error *err;
@@ -224,18 +243,38 @@ static struct rt_error *note_options(const struct dump *dump, Rt__Options *into)
 	return err ? err : rt_manifest_set(&into->parent_path, settings->parent_path);
 }
 
-static struct rt_error *start_criu(struct dump *dump)
+static struct rt_error *open_nobody(struct rt_dump *dump)
 {
-	const int status_fd[] = { (int)dump->settings->status_fd };
-	uint32_t version;
-	struct rt_error *err;
+	int ends[2];
 
+	if (!(dump->flags & RT_DUMP_MEMORY_ELSEWHERE))
+		return NULL;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+		return rt_fail_errno("cannot make a pair of sockets");
+	dump->nobody_fd = ends[0];
+	close(ends[1]);
+	return NULL;
+}
+
+static struct rt_error *start_criu(struct rt_dump *dump)
+{
+	int fds[2];
+	size_t count = 0;
+	uint32_t version;
+	struct rt_error *err = open_nobody(dump);
+
+	if (dump->settings->has_status_fd)
+		fds[count++] = (int)dump->settings->status_fd;
+	if (dump->nobody_fd >= 0)
+		fds[count++] = dump->nobody_fd;
+	if (err)
+		return err;
 	err = rt_criu_start(&(struct rt_criu_options){
-		.fds = status_fd,
-		.fd_count = dump->settings->has_status_fd,
+		.fds = fds,
+		.fd_count = count,
 		.flags = dump->settings->shell_job ? RT_CRIU_SHELL_JOB : RT_CRIU_QUIET,
 		/* With --lazy-pages it waits for somebody to come for the memory, as long as it takes. */
-		.patience_ms = dump->settings->lazy_pages ? RT_CRIU_PATIENCE_MS : 0,
+		.patience_ms = dump->settings->lazy_pages && dump->nobody_fd < 0 ? RT_CRIU_PATIENCE_MS : 0,
 	}, &dump->criu);
 	if (!err)
 		err = rt_rescue_watch(&dump->rescue, rt_criu_pid(dump->criu));
@@ -246,7 +285,7 @@ static struct rt_error *start_criu(struct dump *dump)
 	return err;
 }
 
-static struct rt_error *look_for_obstacles(struct dump *dump)
+static struct rt_error *look_for_obstacles(struct rt_dump *dump)
 {
 	_cleanup_(rt_preflight_deinit) struct rt_preflight report = RT_PREFLIGHT_NULL;
 	uint64_t began = now_us();
@@ -257,68 +296,8 @@ static struct rt_error *look_for_obstacles(struct dump *dump)
 	return err ? err : rt_preflight_verdict(&report);
 }
 
-/* Between the rounds of --pre-dump, and while it writes what it took, the container is to run: there CRIU freezes by itself. */
-static struct rt_error *notify(void *userdata, struct rt_criu_notification *notification)
-{
-	struct dump *dump = userdata;
-	struct rt_error *err = dump->images_complete || notification->rolling_back ? NULL : rt_interrupt_check();
-
-	if (err)
-		return err;
-	if (rt_str_equal(notification->script, "pre-dump") && !dump->settings->pre_dump && dump->options.opts.freeze_cgroup)
-		return rt_rescue_freeze(&dump->rescue);
-	if (rt_str_equal(notification->script, "post-dump"))
-		dump->images_complete = true;
-	return NULL;
-}
-
-/* CRIU takes init's life first. Where that was the last it did, the images are whole and the only copy there is. */
-static struct rt_error *look_after(struct dump *dump, const struct rt_criu_failure *failure, struct rt_error *err)
-{
-	const struct rt_criu_settings *settings = dump->settings;
-
-	rt_criu_close(dump->criu); /* whatever it undoes is undone before we look */
-	dump->criu = NULL;
-	if (!rt_rescue_is_alive(&dump->rescue)) {
-		if (failure->died && dump->images_complete && !settings->leave_running) {
-			rt_warn_ignored(err);
-			return NULL;
-		}
-		return rt_while(err, "the container's process has ended");
-	}
-	rt_rescue_revive(&dump->rescue);
-	return err;
-}
-
-/* Programs that CRIU has write for it (tar) keep the reason to themselves. */
-static struct rt_error *blame_disk(const struct dump *dump, struct rt_error *err)
-{
-	struct statvfs fs;
-
-	if (fstatvfs(dump->image_fd, &fs) < 0 || fs.f_bavail * fs.f_frsize > DISK_FULL)
-		return err;
-	return rt_while(err, "the disk is full");
-}
-
-static struct rt_error *ask_for_dump(struct dump *dump)
-{
-	const struct rt_criu_handler handler = { .notify = notify, .userdata = dump };
-	Criu__Request request = CRIU__REQUEST__INIT;
-	struct rt_criu_failure failure;
-	struct rt_error *err;
-
-	request.type = dump->settings->pre_dump ? CRIU__REQUEST_KIND__SINGLE_PRE_DUMP : CRIU__REQUEST_KIND__DUMP;
-	request.opts = &dump->options.opts;
-	err = rt_criu_request(dump->criu, &request, &handler, NULL, &failure);
-	if (!err)
-		return dump->settings->leave_running ? rt_rescue_thaw(&dump->rescue) : NULL;
-	if (!failure.refused && !failure.died)
-		err = blame_disk(dump, rt_criulog_explain(err, dump->work_fd, LOG_FILE));
-	return look_after(dump, &failure, err);
-}
-
 /* The manifest comes last: a directory that has one is a finished checkpoint. */
-static struct rt_error *write_manifest(struct dump *dump, uint64_t dumped)
+static struct rt_error *write_manifest(struct rt_dump *dump, uint64_t dumped)
 {
 	Rt__Timings *timings = dump->manifest->timings;
 	struct rt_error *err;
@@ -336,8 +315,99 @@ static struct rt_error *write_manifest(struct dump *dump, uint64_t dumped)
 	return err ? err : rt_images_hand_over(dump->image_fd, dump->spec);
 }
 
+static struct rt_error *freeze(struct rt_dump *dump)
+{
+	struct rt_error *err = NULL;
+
+	if (dump->settings->pre_dump)
+		return NULL;
+	if (dump->options.opts.freeze_cgroup)
+		err = rt_rescue_freeze(&dump->rescue);
+	else if (dump->hooks)
+		err = rt_fail(RT_CRIU, "the container can't be frozen as a whole: it has no cgroup with a freezer, or one of its processes is stopped by a signal");
+	if (!err && dump->hooks)
+		err = dump->hooks->frozen(dump->hooks->userdata);
+	return err;
+}
+
+static struct rt_error *complete(struct rt_dump *dump)
+{
+	struct rt_error *err;
+
+	dump->images_complete = true;
+	if (!dump->hooks)
+		return NULL;
+	err = write_manifest(dump, now_us());
+	return err ? err : dump->hooks->complete(dump->hooks->userdata, dump, dump->image_fd);
+}
+
+struct rt_error *rt_dump_hold(struct rt_dump *dump)
+{
+	return rt_rescue_hold(&dump->rescue);
+}
+
+/* Between the rounds of --pre-dump, and while it writes what it took, the container is to run: there CRIU freezes by itself. */
+static struct rt_error *notify(void *userdata, struct rt_criu_notification *notification)
+{
+	struct rt_dump *dump = userdata;
+	struct rt_error *err = dump->images_complete || notification->rolling_back ? NULL : rt_interrupt_check();
+
+	if (err)
+		return err;
+	if (rt_str_equal(notification->script, "pre-dump"))
+		return freeze(dump);
+	if (rt_str_equal(notification->script, "post-dump"))
+		return complete(dump);
+	return NULL;
+}
+
+/* CRIU takes init's life first. Where that was the last it did, the images are whole and the only copy there is. */
+static struct rt_error *look_after(struct rt_dump *dump, const struct rt_criu_failure *failure, struct rt_error *err)
+{
+	const struct rt_criu_settings *settings = dump->settings;
+
+	rt_criu_close(dump->criu); /* whatever it undoes is undone before we look */
+	dump->criu = NULL;
+	if (!rt_rescue_is_alive(&dump->rescue)) {
+		if (failure->died && dump->images_complete && !settings->leave_running) {
+			rt_warn_ignored(err);
+			return NULL;
+		}
+		return rt_while(err, "the container's process has ended");
+	}
+	rt_rescue_revive(&dump->rescue);
+	return err;
+}
+
+/* Programs that CRIU has write for it (tar) keep the reason to themselves. */
+static struct rt_error *blame_disk(const struct rt_dump *dump, struct rt_error *err)
+{
+	struct statvfs fs;
+
+	if (fstatvfs(dump->image_fd, &fs) < 0 || fs.f_bavail * fs.f_frsize > DISK_FULL)
+		return err;
+	return rt_while(err, "the disk is full");
+}
+
+static struct rt_error *ask_for_dump(struct rt_dump *dump)
+{
+	const struct rt_criu_handler handler = { .notify = notify, .userdata = dump };
+	Criu__Request request = CRIU__REQUEST__INIT;
+	struct rt_criu_failure failure;
+	struct rt_error *err;
+
+	request.type = dump->settings->pre_dump ? CRIU__REQUEST_KIND__SINGLE_PRE_DUMP : CRIU__REQUEST_KIND__DUMP;
+	request.opts = &dump->options.opts;
+	err = rt_criu_request(dump->criu, &request, &handler, NULL, &failure);
+	if (!err)
+		return dump->settings->leave_running ? rt_rescue_thaw(&dump->rescue) : NULL;
+	if (!failure.refused && !failure.died)
+		err = blame_disk(dump, rt_criulog_explain(err, dump->work_fd, LOG_FILE));
+	return look_after(dump, &failure, err);
+}
+
 /* Rules that a rescue may take for CRIU's: those in a namespace that is nobody else's. */
-static bool locks_with_iptables(const struct dump *dump)
+static bool locks_with_iptables(const struct rt_dump *dump)
 {
 	const struct rt_spec_namespace *network = &dump->spec->namespaces[RT_NS_NETWORK];
 
@@ -345,7 +415,7 @@ static bool locks_with_iptables(const struct dump *dump)
 	       rt_str_equal(dump->settings->network_lock, "iptables");
 }
 
-static struct rt_error *run(struct dump *dump)
+static struct rt_error *run(struct rt_dump *dump)
 {
 	struct rt_error *err;
 
@@ -372,7 +442,7 @@ static struct rt_error *run(struct dump *dump)
 		err = rt_interrupt_check();
 	if (!err)
 		err = ask_for_dump(dump);
-	if (!err)
+	if (!err && !dump->hooks)
 		err = write_manifest(dump, now_us());
 	if (!err)
 		err = rt_exchange_export(&dump->exchange, dump->settings, dump->container.state.rootfs);
@@ -382,8 +452,8 @@ static struct rt_error *run(struct dump *dump)
 struct rt_error *rt_container_check(const struct rt_context *context, const char *id, const struct rt_criu_settings *settings,
 				    struct rt_preflight *report)
 {
-	_cleanup_(dump_deinit) struct dump dump = {
-		.settings = settings, .container = RT_CONTAINER_NULL, .image_fd = -1, .work_fd = -1, .rescue = RT_RESCUE_NULL,
+	_cleanup_(dump_deinit) struct rt_dump dump = {
+		.settings = settings, .container = RT_CONTAINER_NULL, .image_fd = -1, .work_fd = -1, .nobody_fd = -1, .rescue = RT_RESCUE_NULL,
 	};
 	struct rt_error *err;
 
@@ -396,11 +466,12 @@ struct rt_error *rt_container_check(const struct rt_context *context, const char
 	return NULL;
 }
 
-struct rt_error *rt_container_checkpoint(const struct rt_context *context, const char *id, const struct rt_criu_settings *settings)
+struct rt_error *rt_container_dump(const struct rt_context *context, const char *id, const struct rt_criu_settings *settings, unsigned flags,
+				   const struct rt_dump_hooks *hooks)
 {
-	_cleanup_(dump_deinit) struct dump dump = {
-		.own_settings = *settings, .container = RT_CONTAINER_NULL, .image_fd = -1, .work_fd = -1, .rescue = RT_RESCUE_NULL,
-		.began = now_us(),
+	_cleanup_(dump_deinit) struct rt_dump dump = {
+		.own_settings = *settings, .hooks = hooks, .flags = flags, .container = RT_CONTAINER_NULL, .image_fd = -1, .work_fd = -1,
+		.nobody_fd = -1, .rescue = RT_RESCUE_NULL, .began = now_us(),
 	};
 	struct rt_error *err;
 
@@ -411,9 +482,14 @@ struct rt_error *rt_container_checkpoint(const struct rt_context *context, const
 		err = open_container(&dump, context, id);
 	if (!err)
 		err = run(&dump);
-	if (!err && !settings->leave_running && !settings->pre_dump)
+	if (!err && !settings->leave_running && !settings->pre_dump && !(flags & RT_DUMP_KEEP))
 		err = rt_container_destroy(&dump.container);
 	if (err)
 		return rt_while(err, "cannot checkpoint '%s'", id);
 	return NULL;
+}
+
+struct rt_error *rt_container_checkpoint(const struct rt_context *context, const char *id, const struct rt_criu_settings *settings)
+{
+	return rt_container_dump(context, id, settings, 0, NULL);
 }

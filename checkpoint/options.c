@@ -1,13 +1,16 @@
 #include "checkpoint/options.h"
 
 #include "runtime/base/fs.h"
+#include "runtime/base/io.h"
 #include "runtime/base/str.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/mman.h>
 
 #define CONFIG_ANNOTATION "org.criu.config"
+#define CONFIG_LIMIT (1u << 20)
 #define RUNC_CONFIG "/etc/criu/runc.conf"
 
 /* criu/include/cpu.h numbers them in bits. */
@@ -19,12 +22,13 @@
 
 void rt_criu_opts_init(struct rt_criu_opts *options)
 {
-	*options = (struct rt_criu_opts){ .arena = RT_ARENA_NULL };
+	*options = (struct rt_criu_opts){ .arena = RT_ARENA_NULL, .config_fd = -1 };
 	criu__opts__init(&options->opts);
 }
 
 void rt_criu_opts_deinit(struct rt_criu_opts *options)
 {
+	rt_closep(&options->config_fd);
 	rt_arena_deinit(&options->arena);
 }
 
@@ -237,6 +241,31 @@ static struct rt_error *fill_config_file(struct rt_criu_opts *options, const str
 	if (!path)
 		path = access(RUNC_CONFIG, F_OK) == 0 ? RUNC_CONFIG : "";
 	options->opts.config_file = keep(options, path);
+	return options->opts.config_file ? NULL : rt_error_oom();
+}
+
+struct rt_error *rt_criu_opts_add_config(struct rt_criu_opts *options, const char *lines)
+{
+	_cleanup_close_ int fd = memfd_create("criu.conf", MFD_CLOEXEC);
+	_cleanup_free_ char *text = NULL;
+	struct rt_error *err = NULL;
+	size_t size = 0;
+
+	if (fd < 0)
+		return rt_fail_errno("cannot make a file in memory");
+	if (*options->opts.config_file)
+		err = rt_read_file_at(AT_FDCWD, options->opts.config_file, CONFIG_LIMIT, &text, &size);
+	if (!err && size > 0)
+		err = rt_write_all(fd, text, size);
+	if (!err && size > 0)
+		err = rt_write_all(fd, "\n", 1);
+	if (!err)
+		err = rt_write_all(fd, lines, strlen(lines));
+	if (err)
+		return rt_while(err, "making a configuration file for criu");
+	rt_closep(&options->config_fd);
+	options->config_fd = rt_take_fd(fd);
+	options->opts.config_file = rt_arena_printf(&options->arena, "/proc/%d/fd/%d", getpid(), options->config_fd);
 	return options->opts.config_file ? NULL : rt_error_oom();
 }
 

@@ -33,6 +33,7 @@ struct rt_criu_settings {
 struct rt_criu_opts {
 	Criu__Opts opts;
 	struct rt_arena arena;
+	int config_fd; /* of rt_criu_opts_add_config(); -1: none */
 };
 void rt_criu_opts_init(struct rt_criu_opts *options);
 void rt_criu_opts_deinit(struct rt_criu_opts *options);
@@ -41,6 +42,9 @@ void rt_criu_opts_deinit(struct rt_criu_opts *options);
  * /etc/criu/runc.conf where there is one, as in runc. `image_fd` and `work_fd` must stay open during the request. RT_USAGE names the option. */
 struct rt_error *rt_criu_opts_fill(struct rt_criu_opts *options, const struct rt_criu_settings *settings, const struct rt_spec *spec,
 				   int image_fd, int work_fd, const char *log_file) _must_check_;
+
+/* Lines of CRIU's configuration file, for what its request has no field for: they are added to the file that rt_criu_opts_fill() chose. */
+struct rt_error *rt_criu_opts_add_config(struct rt_criu_opts *options, const char *lines) _must_check_;
 
 struct rt_error *rt_criu_opts_add_mount(struct rt_criu_opts *options, const char *key, const char *value) _must_check_;
 struct rt_error *rt_criu_opts_add_external(struct rt_criu_opts *options, const char *text) _must_check_;

@@ -223,6 +223,13 @@ struct rt_error *rt_rescue_watch(struct rt_rescue *rescue, pid_t criu)
 	return err ? rt_while(err, "telling the guard about criu") : NULL;
 }
 
+struct rt_error *rt_rescue_hold(struct rt_rescue *rescue)
+{
+	struct rt_error *err = rt_write_all(rescue->guard_fd, "", 1);
+
+	return err ? rt_while(err, "dismissing the guard") : NULL;
+}
+
 void rt_rescue_deinit(struct rt_rescue *rescue)
 {
 	struct sigaction ignore = { .sa_handler = SIG_IGN }, kept;

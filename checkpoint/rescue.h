@@ -43,6 +43,9 @@ void rt_rescue_revive(struct rt_rescue *rescue);
 /* Only the freezer, for where all went well and the container stays. */
 struct rt_error *rt_rescue_thaw(struct rt_rescue *rescue) _must_check_;
 
+/* Dismisses the guard early: our death leaves the container frozen from here on. rt_rescue_revive() and rt_rescue_thaw() still work. */
+struct rt_error *rt_rescue_hold(struct rt_rescue *rescue) _must_check_;
+
 /* Dismisses the guard. */
 void rt_rescue_deinit(struct rt_rescue *rescue);
 

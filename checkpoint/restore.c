@@ -287,7 +287,10 @@ static struct rt_error *all_restored(struct restore *restore, pid_t pid)
 		return err;
 	restore->process.pid = pid;
 	restore->birth.container.state.restored = true;
-	return rt_birth_complete(&restore->birth, pid, restore->process.pidfd, create->pid_file, create->pidfd_socket);
+	err = rt_birth_complete(&restore->birth, pid, restore->process.pidfd, create->pid_file, create->pidfd_socket);
+	if (!err && restore->options->hooks)
+		err = restore->options->hooks->restored(restore->options->hooks->userdata);
+	return err;
 }
 
 /* Whoever asks us to stop once the restored process is ours asks that one. */
@@ -324,6 +327,7 @@ static struct rt_error *ask_for_restore(struct restore *restore)
 
 static struct rt_error *bring_back(struct restore *restore, const struct rt_context *context, const char *id)
 {
+	const struct rt_restore_hooks *hooks = restore->options->hooks;
 	const struct rt_create_options *create = &restore->options->create;
 	struct rt_error *err;
 
@@ -332,6 +336,8 @@ static struct rt_error *bring_back(struct restore *restore, const struct rt_cont
 		err = rt_check_terminal(restore->birth.container.spec->process.terminal, create->detach, create->console_socket);
 	if (!err)
 		err = open_rootfs(restore);
+	if (!err && hooks)
+		err = hooks->await_images(hooks->userdata);
 	if (!err)
 		err = load_images(restore);
 	if (!err)
@@ -357,6 +363,8 @@ static struct rt_error *bring_back(struct restore *restore, const struct rt_cont
 		err = rt_criu_require_version(restore->criu, NULL);
 	if (!err)
 		err = rt_interrupt_check();
+	if (!err && hooks)
+		err = hooks->begin(hooks->userdata, restore->image_fd, restore->work_fd);
 	if (!err)
 		err = ask_for_restore(restore);
 	return err ? err : rt_birth_run_poststart(&restore->birth.container);
