@@ -44,6 +44,7 @@ enum {
 };
 
 struct rt_invocation;
+typedef struct rt_error *(*rt_command_run)(const struct rt_invocation *invocation, int *ret_status);
 
 struct rt_command {
 	const char *name; /* "kill", or of a sub-command "spec validate" */
@@ -57,7 +58,7 @@ struct rt_command {
 	unsigned flags; /* RT_CMD_* */
 	int failure_status; /* exit status of a failure; 0: 1, as of nearly all */
 	/* NULL: only its sub-commands do anything */
-	struct rt_error *(*run)(const struct rt_invocation *invocation, int *ret_status);
+	rt_command_run run;
 };
 
 #define RT_OPERANDS_ANY SIZE_MAX
@@ -67,6 +68,7 @@ struct rt_command {
 struct rt_invocation {
 	const struct rt_context *context;
 	const struct rt_command *command;
+	char **argv; /* of the whole program */
 	const void *values; /* the command's own struct, zeroed before its options were stored */
 	const char *const *operands; /* NULL-terminated */
 	size_t operand_count;

@@ -1,0 +1,218 @@
+#include "migrate/dumper.h"
+
+#include "migrate/link.h"
+#include "runtime/base/fs.h"
+#include "runtime/base/log.h"
+#include "runtime/base/str.h"
+#include "runtime/container/private.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#define KEEPER_SOCKET "migration.sock"
+
+struct dumping {
+	const struct rt_dumper_options *options;
+	int fd;
+	bool held;
+};
+
+/* ---- the socket of one whose tool has died ---- */
+
+static struct rt_error *keeper_address(int dir_fd, struct sockaddr_un *ret)
+{
+	int length = snprintf(ret->sun_path, sizeof(ret->sun_path), "%s/" KEEPER_SOCKET, rt_fd_path(dir_fd).text);
+
+	ret->sun_family = AF_UNIX;
+	return length < (int)sizeof(ret->sun_path) ? NULL : rt_fail(RT_SYSTEM, "the name of a socket is too long");
+}
+
+static struct rt_error *listen_as_keeper(const struct dumping *dumping, int *ret)
+{
+	struct sockaddr_un address = { 0 };
+	_cleanup_close_ int dir_fd = -1, fd = -1;
+	struct rt_error *err = rt_container_open_dir(dumping->options->context, dumping->options->id, &dir_fd);
+
+	if (!err)
+		err = keeper_address(dir_fd, &address);
+	if (err)
+		return err;
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return rt_fail_errno("cannot make a socket");
+	unlinkat(dir_fd, KEEPER_SOCKET, 0);
+	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 4) < 0)
+		return rt_fail_errno("cannot listen on '" KEEPER_SOCKET "'");
+	*ret = rt_take_fd(fd);
+	return NULL;
+}
+
+/* Only root can connect: the container's directory is its own. Waits for a decision, however long that takes. */
+static struct rt_error *wait_as_keeper(struct dumping *dumping, bool *ret_commit)
+{
+	struct rt_link_message message;
+	_cleanup_close_ int listener = -1;
+	struct rt_error *err = listen_as_keeper(dumping, &listener);
+	bool there;
+
+	while (!err) {
+		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+
+		if (fd < 0 && errno != EINTR)
+			return rt_fail_errno("cannot accept");
+		if (fd < 0)
+			continue;
+		err = rt_link_receive(fd, -1, &message, &there);
+		if (!err && (message.word == RT_LINK_COMMIT || message.word == RT_LINK_ABORT)) {
+			*ret_commit = message.word == RT_LINK_COMMIT;
+			rt_closep(&dumping->fd);
+			dumping->fd = fd; /* who decides is told how it ends */
+			return NULL;
+		}
+		close(fd);
+	}
+	return err;
+}
+
+/* ---- the hooks ---- */
+
+static struct rt_error *frozen(void *userdata)
+{
+	struct dumping *dumping = userdata;
+	struct rt_error *err = rt_link_say(dumping->fd, RT_LINK_FROZEN);
+
+	return err ? err : rt_link_expect(dumping->fd, RT_LINK_PROCEED, "tool");
+}
+
+static struct rt_error *hold(struct dumping *dumping, struct rt_dump *dump)
+{
+	struct rt_error *err = rt_dump_hold(dump);
+
+	if (err)
+		return err;
+	dumping->held = true;
+	return rt_link_say(dumping->fd, RT_LINK_HELD);
+}
+
+static struct rt_error *complete(void *userdata, struct rt_dump *dump, int image_fd)
+{
+	struct dumping *dumping = userdata;
+	struct rt_link_message message;
+	struct rt_error *err = rt_link_say(dumping->fd, RT_LINK_COMPLETE);
+	bool commit = false, there;
+
+	if (err)
+		return err;
+	for (;;) {
+		err = rt_link_receive(dumping->fd, -1, &message, &there);
+		if (!err && message.word == RT_LINK_COMMIT)
+			return NULL;
+		if (!err && message.word == RT_LINK_HOLD) {
+			err = hold(dumping, dump);
+			if (!err)
+				continue;
+		}
+		if (!err && message.word == RT_LINK_ABORT)
+			return rt_fail(RT_PEER, "%s", *message.text ? message.text : "the migration was given up");
+		if (!dumping->held)
+			return err ? err : rt_fail(RT_SYSTEM, "the migration's tool has ended");
+		rt_error_free(err);
+		err = wait_as_keeper(dumping, &commit);
+		if (err || commit)
+			return err;
+		return rt_fail(RT_PEER, "the migration was undone");
+	}
+}
+
+/* ---- the process ---- */
+
+static void run(struct dumping *dumping)
+{
+	const struct rt_dump_hooks hooks = { .frozen = frozen, .complete = complete, .userdata = dumping };
+	const struct rt_dumper_options *options = dumping->options;
+	struct rt_link_message message;
+	struct rt_error *err;
+	bool there;
+
+	/* Ctrl-C is for the tool, which tells us. */
+	setsid();
+	prctl(PR_SET_NAME, "rt-dumper");
+	err = rt_link_receive(dumping->fd, -1, &message, &there);
+	if (err || message.word != RT_LINK_GO) {
+		rt_error_free(err);
+		_exit(0);
+	}
+	err = rt_container_dump(options->context, options->id, options->settings, options->flags, &hooks);
+	if (err)
+		rt_link_send_failure(dumping->fd, err);
+	else
+		rt_error_free(rt_link_say(dumping->fd, RT_LINK_DONE));
+	_exit(err ? 1 : 0);
+}
+
+struct rt_error *rt_dumper_start(const struct rt_dumper_options *options, struct rt_dumper *ret)
+{
+	struct dumping dumping = { .options = options };
+	struct rt_error *err;
+	int ends[2];
+
+	err = rt_link_pair(ends);
+	if (err)
+		return err;
+	ret->pid = fork();
+	if (ret->pid == 0) {
+		close(ends[0]);
+		dumping.fd = ends[1];
+		run(&dumping);
+	}
+	close(ends[1]);
+	if (ret->pid < 0) {
+		ret->pid = 0;
+		close(ends[0]);
+		return rt_fail_errno("cannot fork");
+	}
+	ret->fd = ends[0];
+	return NULL;
+}
+
+void rt_dumper_deinit(struct rt_dumper *dumper)
+{
+	rt_closep(&dumper->fd);
+	while (dumper->pid > 0 && waitpid(dumper->pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	*dumper = RT_DUMPER_NULL;
+}
+
+struct rt_error *rt_dumper_decide(const struct rt_context *context, const char *id, bool commit, bool *ret_there)
+{
+	struct sockaddr_un address = { 0 };
+	_cleanup_close_ int dir_fd = -1, fd = -1;
+	struct rt_link_message message;
+	struct rt_error *err = rt_container_open_dir(context, id, &dir_fd);
+	bool there;
+
+	*ret_there = false;
+	if (!err)
+		err = keeper_address(dir_fd, &address);
+	if (err)
+		return err;
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return rt_fail_errno("cannot make a socket");
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		return errno == ENOENT || errno == ECONNREFUSED ? NULL : rt_fail_errno("cannot reach the process that keeps '%s' frozen", id);
+	*ret_there = true;
+	err = rt_link_say(fd, commit ? RT_LINK_COMMIT : RT_LINK_ABORT);
+	if (!err)
+		err = rt_link_receive(fd, -1, &message, &there);
+	if (err)
+		return err;
+	/* An abort ends with the failure of the dump: that is what it is. */
+	if (message.word == RT_LINK_DONE || !commit)
+		return NULL;
+	return rt_fail(RT_SYSTEM, "%s", message.word == RT_LINK_FAILED ? message.text : "the process that kept the container frozen has ended");
+}

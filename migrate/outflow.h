@@ -1,0 +1,40 @@
+/* Memory on its way out: reads ranges of pages from the container's processes and sends them over several connections at once, as frames.
+ *
+ * Drops what is zero, compresses if asked to. Knows neither why these pages nor when; that is source.c's. */
+#pragma once
+
+#include "migrate/codec.h"
+#include "migrate/http_client.h"
+#include "migrate/tracker.h"
+
+/* Which address space of the images a process is. */
+struct rt_outflow_space {
+	pid_t pid; /* here */
+	uint64_t space; /* in the images: its pid inside the container */
+};
+
+struct rt_outflow_options {
+	struct rt_http_client *client; /* borrowed */
+	const char *path; /* of the requests, borrowed */
+	unsigned parallel;
+	enum rt_frame_codec codec;
+	struct rt_tracker *tracker; /* told of all that is sent (hash); NULL: nobody is */
+};
+
+struct rt_outflow;
+struct rt_error *rt_outflow_new(const struct rt_outflow_options *options, struct rt_outflow **ret) _must_check_;
+void rt_outflow_free(struct rt_outflow *outflow);
+
+struct rt_outflow_totals {
+	uint64_t pages, zero, gone; /* pages sent; of these as nothing but a note; vanished before they could be read */
+	uint64_t wire; /* bytes */
+};
+
+/* Starts sending. `ranges` and `spaces` must stay until rt_outflow_finish(). */
+struct rt_error *rt_outflow_begin(struct rt_outflow *outflow, const struct rt_page_ranges *ranges, const struct rt_outflow_space *spaces, size_t space_count) _must_check_;
+/* Returns when the other side has stored all of it. Totals are of this call. */
+struct rt_error *rt_outflow_finish(struct rt_outflow *outflow, struct rt_outflow_totals *ret) _must_check_;
+/* Pages done so far, for a progress bar; any time. */
+uint64_t rt_outflow_done(const struct rt_outflow *outflow);
+/* Makes what is at hand fail soon; from any thread. */
+void rt_outflow_cancel(struct rt_outflow *outflow);
