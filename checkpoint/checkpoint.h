@@ -11,10 +11,11 @@
 struct rt_error *rt_container_checkpoint(const struct rt_context *context, const char *id,
 					 const struct rt_criu_settings *settings) _must_check_;
 
-/* For a dump whose outcome is decided elsewhere (migration). Both are called while CRIU waits; an error makes the dump fail with it, and the container
+/* For a dump whose outcome is decided elsewhere (migration). All are called while CRIU waits; an error makes the dump fail with it, and the container
  * runs on. */
 struct rt_dump; /* a dump at hand */
 struct rt_dump_hooks {
+	struct rt_error *(*prepared)(void *userdata); /* all is ready, the container runs: it is frozen as soon as this returns */
 	struct rt_error *(*frozen)(void *userdata); /* no task runs any more; CRIU has not looked at them yet */
 	/* Images and manifest are complete, the tree is frozen, its network locked. After success CRIU takes its life. */
 	struct rt_error *(*complete)(void *userdata, struct rt_dump *dump, int image_fd);

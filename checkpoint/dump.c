@@ -440,6 +440,8 @@ static struct rt_error *run(struct rt_dump *dump)
 		err = rt_connect_for_dump(&dump->options, dump->manifest->container);
 	if (!err)
 		err = rt_interrupt_check();
+	if (!err && dump->hooks)
+		err = dump->hooks->prepared(dump->hooks->userdata);
 	if (!err)
 		err = ask_for_dump(dump);
 	if (!err && !dump->hooks)

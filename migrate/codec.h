@@ -15,7 +15,7 @@ static inline void rt_codec_freep(struct rt_codec **codec)
 	rt_codec_free(*codec);
 }
 
-/* Sets codec, stored and payload of the frame from `size` bytes of raw data (at most RT_FRAME_MAX). The payload is `data` itself or a buffer of the
+/* Sets codec, size, stored and payload of the frame from `size` bytes of raw data (at most RT_FRAME_MAX). The payload is `data` itself or a buffer of the
  * codec's, valid until the next call. */
 void rt_codec_pack(struct rt_codec *codec, const void *data, uint32_t size, struct rt_frame *frame);
 

@@ -80,12 +80,22 @@ static struct rt_error *wait_as_keeper(struct dumping *dumping, bool *ret_commit
 
 /* ---- the hooks ---- */
 
+/* Says where it is, and waits to be told to go on. */
+static struct rt_error *wait_at(struct dumping *dumping, enum rt_link_word where)
+{
+	struct rt_error *err = rt_link_say(dumping->fd, where);
+
+	return err ? err : rt_link_expect(dumping->fd, RT_LINK_PROCEED, "migration's tool");
+}
+
+static struct rt_error *prepared(void *userdata)
+{
+	return wait_at(userdata, RT_LINK_PREPARED);
+}
+
 static struct rt_error *frozen(void *userdata)
 {
-	struct dumping *dumping = userdata;
-	struct rt_error *err = rt_link_say(dumping->fd, RT_LINK_FROZEN);
-
-	return err ? err : rt_link_expect(dumping->fd, RT_LINK_PROCEED, "tool");
+	return wait_at(userdata, RT_LINK_FROZEN);
 }
 
 static struct rt_error *hold(struct dumping *dumping, struct rt_dump *dump)
@@ -132,7 +142,7 @@ static struct rt_error *complete(void *userdata, struct rt_dump *dump, int image
 
 static void run(struct dumping *dumping)
 {
-	const struct rt_dump_hooks hooks = { .frozen = frozen, .complete = complete, .userdata = dumping };
+	const struct rt_dump_hooks hooks = { .prepared = prepared, .frozen = frozen, .complete = complete, .userdata = dumping };
 	const struct rt_dumper_options *options = dumping->options;
 	struct rt_link_message message;
 	struct rt_error *err;

@@ -5,7 +5,9 @@
  * running: then it waits for rt_dumper_decide(), that is `rt migrate --recover`.
  *
  *	tool		dumper
- *	GO		freezes
+ *	GO		starts CRIU, looks at everything
+ *			PREPARED
+ *	PROCEED		freezes
  *			FROZEN
  *	PROCEED		CRIU dumps
  *			COMPLETE

@@ -18,18 +18,6 @@ struct rt_error *rt_migration_id(char ret[RT_MIGRATION_ID + 1])
 	return NULL;
 }
 
-struct rt_error *rt_message_pack(const ProtobufCMessage *message, void **ret, size_t *ret_size)
-{
-	size_t size = protobuf_c_message_get_packed_size(message);
-	uint8_t *bytes = malloc(size ? size : 1);
-
-	if (!bytes)
-		return rt_error_oom();
-	*ret_size = protobuf_c_message_pack(message, bytes);
-	*ret = bytes;
-	return NULL;
-}
-
 static bool is_migration_id(const char *text)
 {
 	return strlen(text) == RT_MIGRATION_ID && strspn(text, "0123456789abcdef") == RT_MIGRATION_ID;

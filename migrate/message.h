@@ -11,9 +11,6 @@
 /* A new random id, with a 0 behind it. */
 struct rt_error *rt_migration_id(char ret[RT_MIGRATION_ID + 1]) _must_check_;
 
-/* *ret is malloc()ed. */
-struct rt_error *rt_message_pack(const ProtobufCMessage *message, void **ret, size_t *ret_size) _must_check_;
-
 /* Freed by rt_unpack_free(). RT_PEER names what is wrong: no message, another protocol, an id that is none. */
 struct rt_error *rt_message_offer(const void *bytes, size_t size, Rt__Offer **ret) _must_check_;
 struct rt_error *rt_message_answer(const void *bytes, size_t size, Rt__Answer **ret) _must_check_;
