@@ -12,7 +12,7 @@ struct rt_http_server_options {
 	const char *listen; /* "ADDRESS:PORT", "[V6]:PORT"; port 0: any */
 	const char *cert_file, *key_file; /* TLS; NULL: plain, only on loopback or with `insecure` */
 	const char *client_ca_file; /* peers must have a certificate of it */
-	const char *token_file; /* or this token (one line); with TLS one of the two is needed */
+	const char *token_file; /* peers must know this token: one line of 16 to 512 characters, mode 0600. With TLS one of the two is needed; both narrow further */
 	bool insecure;
 	unsigned max_connections; /* 0: 256 */
 	unsigned idle_timeout_s; /* 0: 60 */
@@ -22,15 +22,19 @@ struct rt_http_exchange; /* one request, valid until its `finish` has returned *
 
 /* The answer of a handler: body is copied. */
 struct rt_error *rt_http_reply(struct rt_http_exchange *exchange, unsigned status, const char *content_type, const void *body, size_t size) _must_check_;
-/* An answer that is produced as long as the peer takes it: `pull` blocks until there is something; 0 bytes: the end. `close` is called once. */
+/* An answer that is produced as long as the peer takes it: `pull` blocks until there is something; 0 bytes: the end; an error cuts the answer, which the peer
+ * sees. `close` is called once, before the route's `finish`; not where this fails. */
 struct rt_error *rt_http_reply_stream(struct rt_http_exchange *exchange, const char *content_type,
 				      struct rt_error *(*pull)(void *userdata, void *buffer, size_t room, size_t *ret_size), void (*close)(void *userdata),
 				      void *userdata) _must_check_;
 
 /* Part of the path that a '*' of the route stands for; never NULL, checked to be [A-Za-z0-9_.-]{1,128} and not to begin with '.'. */
 const char *rt_http_exchange_word(const struct rt_http_exchange *exchange);
-/* "192.0.2.1:40312", and the subject of the client's certificate or "": for logs. */
+/* "192.0.2.1:40312", with a client certificate "192.0.2.1:40312 (CN=hosta)": for logs. */
 const char *rt_http_exchange_peer(const struct rt_http_exchange *exchange);
+/* Whether the peer has closed the connection, or the server is being stopped: a handler or `pull` that waits for something else must ask now and then
+ * (every 100 ms, say), since nothing else can wake it. Any thread, until `finish` is called. */
+bool rt_http_exchange_gone(const struct rt_http_exchange *exchange);
 
 struct rt_http_route {
 	const char *method; /* "GET"; NULL ends the table */
@@ -40,11 +44,11 @@ struct rt_http_route {
 	/* When the head is there. *ret_state is handed to the others. An error is the answer: RT_USAGE, RT_CONFIG 400; RT_NOT_FOUND 404; RT_EXISTS, RT_WRONG_STATE
 	 * 409; RT_PEER 422; else 500; its text the body. */
 	struct rt_error *(*begin)(void *userdata, struct rt_http_exchange *exchange, void **ret_state);
-	/* Bytes of the body. After an error the rest is not read: the answer is sent and the connection closed. NULL: no body. */
+	/* Bytes of the body, never 0. After an error the rest is not read: the answer is sent and the connection closed. NULL: no body. */
 	struct rt_error *(*data)(void *userdata, struct rt_http_exchange *exchange, void *state, const void *bytes, size_t size);
 	/* The body is complete: must call rt_http_reply() or rt_http_reply_stream(), or fail. */
 	struct rt_error *(*end)(void *userdata, struct rt_http_exchange *exchange, void *state);
-	/* Always, last: also where the connection broke (complete = false). */
+	/* Last, and always after a `begin` that succeeded. complete: `end` was fine and the answer has been sent; not where the connection broke. */
 	void (*finish)(void *userdata, void *state, bool complete);
 };
 
@@ -54,5 +58,5 @@ struct rt_error *rt_http_server_start(const struct rt_http_server_options *optio
 				      struct rt_http_server **ret) _must_check_;
 /* "127.0.0.1:7443": with the port it got. */
 const char *rt_http_server_address(const struct rt_http_server *server);
-/* Ends the requests at hand and waits for their handlers. NULL is fine. */
+/* Ends the requests at hand and waits for their handlers: not from one of them. NULL is fine. */
 void rt_http_server_stop(struct rt_http_server *server);

@@ -1,0 +1,146 @@
+#include "migrate/network.h"
+
+#include "runtime/base/io.h"
+#include "runtime/base/proc.h"
+#include "runtime/base/str.h"
+
+#include <fcntl.h>
+#include <jansson.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#define ANNOTATION "org.rt.netns"
+#define PROGRAM "rt-netns"
+#define SAVED_MAX (64u << 10)
+
+void rt_network_deinit(struct rt_network *network)
+{
+	free(network->program);
+	free(network->state_dir);
+	free(network->saved);
+	*network = (struct rt_network){ NULL };
+}
+
+static bool is_ours(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return rt_str_equal(slash ? slash + 1 : path, PROGRAM);
+}
+
+static struct rt_error *take_hook(const struct rt_spec_hook *hook, struct rt_network *ret)
+{
+	struct rt_error *err = rt_format(&ret->program, "%s", hook->path);
+
+	for (size_t i = 0; hook->args && hook->args[i] && !err; i++) {
+		if (rt_str_starts(hook->args[i], "--state-dir="))
+			err = rt_format(&ret->state_dir, "%s", hook->args[i] + strlen("--state-dir="));
+		else if (rt_str_equal(hook->args[i], "--state-dir") && hook->args[i + 1])
+			err = rt_format(&ret->state_dir, "%s", hook->args[i + 1]);
+	}
+	return err;
+}
+
+struct rt_error *rt_network_find(const struct rt_spec *spec, struct rt_network *ret)
+{
+	static const enum rt_hook_kind kinds[] = { RT_HOOK_PRESTART, RT_HOOK_CREATE_RUNTIME };
+
+	for (size_t k = 0; k < RT_ARRAY_SIZE(kinds); k++) {
+		const struct rt_spec_hooks *hooks = &spec->hooks[kinds[k]];
+
+		for (size_t i = 0; i < hooks->count; i++)
+			if (is_ours(hooks->entries[i].path))
+				return take_hook(&hooks->entries[i], ret);
+	}
+	return NULL;
+}
+
+static struct rt_error *run(const struct rt_network *network, const char *verb, const char *id)
+{
+	const char *argv[] = { PROGRAM, verb, id, network->state_dir ? "--state-dir" : NULL, network->state_dir, NULL };
+	const char *environment[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL };
+	struct rt_error *err;
+
+	if (!network->program)
+		return NULL;
+	err = rt_run_program(&(struct rt_run_options){ .path = network->program, .argv = argv, .envp = environment, .timeout_ms = 10000 });
+	return err ? rt_while(err, "network of '%s'", id) : NULL;
+}
+
+struct rt_error *rt_network_detach(const struct rt_network *network, const char *id)
+{
+	return network->saved ? run(network, "detach", id) : NULL;
+}
+
+struct rt_error *rt_network_attach(const struct rt_network *network, const char *id)
+{
+	return network->saved ? run(network, "attach", id) : NULL;
+}
+
+struct rt_error *rt_network_release(const struct rt_network *network, const char *id)
+{
+	return run(network, "release", id);
+}
+
+/* Its standard output, where it succeeds. */
+struct rt_error *rt_network_save(struct rt_network *network, const char *id)
+{
+	char *argv[] = { (char *)PROGRAM, (char *)"save", (char *)id, (char *)(network->state_dir ? "--state-dir" : NULL), network->state_dir, NULL };
+	_cleanup_close_ int out = -1;
+	struct rt_error *err;
+	int ends[2], status;
+	pid_t pid;
+
+	if (!network->program)
+		return NULL;
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return rt_fail_errno("cannot make a pipe");
+	pid = fork();
+	if (pid == 0) {
+		rt_signals_reset();
+		dup2(ends[1], STDOUT_FILENO);
+		execv(network->program, argv);
+		_exit(127);
+	}
+	close(ends[1]);
+	out = ends[0];
+	if (pid < 0)
+		return rt_fail_errno("cannot fork");
+	err = rt_read_all(out, SAVED_MAX, &network->saved, NULL);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (!err && !(WIFEXITED(status) && WEXITSTATUS(status) == 0))
+		err = rt_fail(RT_SYSTEM, "'%s save %s' failed: its network can't move along", network->program, id);
+	return err;
+}
+
+struct rt_error *rt_network_put_into(const char *saved, char **config, size_t *size)
+{
+	_cleanup_json_ json_t *network = json_loads(saved, 0, NULL);
+	_cleanup_json_ json_t *document = json_loadb(*config, *size, 0, NULL);
+	_cleanup_free_ char *value = NULL;
+	json_t *annotations = json_object_get(document, "annotations");
+	char *text;
+
+	if (!json_is_object(network))
+		return rt_fail(RT_PEER, "the source's network is no JSON object");
+	if (!json_is_object(document))
+		return rt_fail(RT_CONFIG, "the configuration is no JSON object");
+	if (!json_is_object(annotations)) {
+		annotations = json_object();
+		if (json_object_set_new(document, "annotations", annotations) < 0)
+			return rt_error_oom();
+	}
+	if (json_object_set_new(network, "hold", json_true()) < 0)
+		return rt_error_oom();
+	value = json_dumps(network, JSON_COMPACT);
+	if (!value || json_object_set_new(annotations, ANNOTATION, json_string(value)) < 0)
+		return rt_error_oom();
+	text = json_dumps(document, JSON_INDENT(1));
+	if (!text)
+		return rt_error_oom();
+	free(*config);
+	*config = text;
+	*size = strlen(text);
+	return NULL;
+}

@@ -1,0 +1,24 @@
+/* The part of rt-netns in a migration: the address moves along. Containers whose network is nobody's or somebody else's have none of this.
+ *
+ * Found by the container's own hooks: a createRuntime or prestart hook whose program is called rt-netns. */
+#pragma once
+
+#include "runtime/spec/spec.h"
+
+struct rt_network {
+	char *program; /* NULL: not ours */
+	char *state_dir; /* NULL: the default */
+	char *saved; /* JSON of rt-netns save; NULL: there is nothing to save */
+};
+void rt_network_deinit(struct rt_network *network);
+
+struct rt_error *rt_network_find(const struct rt_spec *spec, struct rt_network *ret) _must_check_;
+
+/* Source. */
+struct rt_error *rt_network_save(struct rt_network *network, const char *id) _must_check_;
+struct rt_error *rt_network_detach(const struct rt_network *network, const char *id) _must_check_;
+struct rt_error *rt_network_attach(const struct rt_network *network, const char *id) _must_check_;
+
+/* Target: `saved` goes into the configuration, with "hold". `config` is replaced. */
+struct rt_error *rt_network_put_into(const char *saved, char **config, size_t *size) _must_check_;
+struct rt_error *rt_network_release(const struct rt_network *network, const char *id) _must_check_;

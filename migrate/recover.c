@@ -1,0 +1,145 @@
+/* What a source that was interrupted left: a journal, and a container that is frozen until it is known where it lives. */
+#include "migrate/journal.h"
+#include "migrate/source_private.h"
+
+#include "runtime/base/log.h"
+#include "runtime/base/str.h"
+#include "runtime/container/private.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+#define PATIENCE_MS 10000
+
+static json_t *or_null(const char *text)
+{
+	return text ? json_string(text) : json_null();
+}
+
+struct rt_error *rt_source_write_journal(const struct rt_source *source)
+{
+	const struct rt_migrate_values *values = source->values;
+	_cleanup_json_ json_t *journal = json_pack("{s:s, s:s, s:s, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "migration", source->migration, "url", source->url,
+						    "target", source->target_id, "keep", values->keep, "insecure", values->insecure,
+						    "cacert", or_null(values->cacert), "cert", or_null(values->cert), "key", or_null(values->key),
+						    "tokenFile", or_null(values->token_file), "network", or_null(source->network.program),
+						    "networkStateDir", or_null(source->network.state_dir));
+
+	return journal ? rt_journal_store(source->container.dir_fd, RT_JOURNAL_SOURCE, journal) : rt_error_oom();
+}
+
+static const char *text_of(const json_t *journal, const char *key)
+{
+	return json_string_value(json_object_get(journal, key));
+}
+
+/* What is said now counts more than what was said then. */
+static struct rt_error *ask(const json_t *journal, const struct rt_migrate_values *values, bool *ret_known, bool *ret_there, char **ret_reason)
+{
+	struct rt_http_connection *control = NULL;
+	struct rt_http_client *client = NULL;
+	_cleanup_free_ char *path = NULL;
+	struct rt_error *err;
+
+	if (!text_of(journal, "url") || !text_of(journal, "migration"))
+		return rt_fail(RT_SYSTEM, "the journal is incomplete");
+	err = rt_format(&path, "/v1/migrations/%s/abort", text_of(journal, "migration"));
+	if (!err)
+		err = rt_http_client_new(&(struct rt_http_client_options){
+			.url = text_of(journal, "url"),
+			.ca_file = values->cacert ? values->cacert : text_of(journal, "cacert"),
+			.cert_file = values->cert ? values->cert : text_of(journal, "cert"),
+			.key_file = values->key ? values->key : text_of(journal, "key"),
+			.token_file = values->token_file ? values->token_file : text_of(journal, "tokenFile"),
+			.insecure = values->insecure || json_is_true(json_object_get(journal, "insecure")),
+		}, &client);
+	if (!err)
+		err = rt_http_connect(client, &control);
+	if (!err)
+		err = rt_source_resolve(control, path, PATIENCE_MS, ret_known, ret_there, ret_reason);
+	rt_http_disconnect(control);
+	rt_http_client_free(client);
+	return err;
+}
+
+/* Nobody kept it: thawed or taken away by hand. */
+static struct rt_error *act_alone(const struct rt_context *context, const char *id, bool there)
+{
+	enum rt_status status;
+	struct rt_container container = RT_CONTAINER_NULL;
+	struct rt_error *err;
+
+	if (there)
+		return rt_container_delete(context, id, RT_DELETE_FORCE);
+	err = rt_container_lookup(context, id, 0, &container, &status);
+	rt_container_deinit(&container);
+	if (!err && status == RT_STATUS_PAUSED)
+		err = rt_container_resume(context, id);
+	return err;
+}
+
+static struct rt_error *settle(const struct rt_context *context, const char *id, int dir_fd, const json_t *journal, bool there)
+{
+	struct rt_network network = { .program = (char *)text_of(journal, "network"), .state_dir = (char *)text_of(journal, "networkStateDir"), .saved = (char *)"" };
+	bool kept;
+	struct rt_error *err = rt_dumper_decide(context, id, there, &kept);
+
+	if (!err && !kept)
+		err = act_alone(context, id, there);
+	if (err || (there && !json_is_true(json_object_get(journal, "keep"))))
+		return err;
+	if (!there && network.program)
+		rt_warn_ignored(rt_network_attach(&network, id));
+	return rt_journal_remove(dir_fd, RT_JOURNAL_SOURCE);
+}
+
+static struct rt_error *recover(const struct rt_context *context, const char *id, const struct rt_migrate_values *values, bool *ret_found)
+{
+	_cleanup_json_ json_t *journal = NULL;
+	_cleanup_free_ char *reason = NULL;
+	_cleanup_close_ int dir_fd = -1;
+	bool known, there;
+	struct rt_error *err = rt_container_open_dir(context, id, &dir_fd);
+
+	if (!err)
+		err = rt_journal_load(dir_fd, RT_JOURNAL_SOURCE, &journal);
+	*ret_found = journal != NULL;
+	if (err || !journal)
+		return err;
+	err = ask(journal, values, &known, &there, &reason);
+	if (!err && !known)
+		err = rt_fail(RT_PEER, "%s does not say where it runs: %s", text_of(journal, "url"), reason ? reason : "no answer");
+	if (!err)
+		err = settle(context, id, dir_fd, journal, there);
+	if (!err)
+		printf("%s: %s\n", id, there ? "runs on the target" : "runs here");
+	return err;
+}
+
+struct rt_error *rt_migrate_recover(const struct rt_context *context, const char *id, const struct rt_migrate_values *values)
+{
+	_cleanup_json_ json_t *list = NULL;
+	struct rt_error *err, *first = NULL;
+	bool found;
+	json_t *state;
+	size_t i;
+
+	if (id) {
+		err = recover(context, id, values, &found);
+		if (!err && !found)
+			printf("%s: no interrupted migration\n", id);
+		return err ? rt_while(err, "cannot recover '%s'", id) : NULL;
+	}
+	err = rt_container_list(context, &list);
+	if (err)
+		return err;
+	json_array_foreach(list, i, state) {
+		id = json_string_value(json_object_get(state, "id"));
+		err = recover(context, id, values, &found);
+		if (err && first)
+			rt_warn_ignored(err);
+		else if (err)
+			first = rt_while(err, "cannot recover '%s'", id);
+	}
+	return first;
+}

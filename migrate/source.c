@@ -1,0 +1,315 @@
+#include "migrate/source_private.h"
+
+#include "migrate/link.h"
+#include "runtime/base/fs.h"
+#include "runtime/base/interrupt.h"
+#include "runtime/base/io.h"
+#include "runtime/base/log.h"
+#include "runtime/base/str.h"
+#include "runtime/container/private.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+
+#define CONFIG_LIMIT (16u << 20)
+#define WORK_DIRECTORY "/run/rt-migrate"
+
+uint64_t rt_source_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static void source_deinit(struct rt_source *source)
+{
+	rt_dumper_deinit(&source->dumper);
+	rt_outflow_free(source->outflow);
+	rt_tracker_close(source->tracker);
+	rt_http_disconnect(source->control);
+	rt_http_client_free(source->client);
+	rt_tree_free(source->tree);
+	rt_page_ranges_free(&source->ranges);
+	free(source->spaces);
+	rt_network_deinit(&source->network);
+	rt_container_deinit(&source->container);
+	free(source->config);
+	if (source->directory)
+		rt_warn_ignored(rt_remove_tree_at(AT_FDCWD, source->directory));
+	free(source->directory);
+	free(source->image_path);
+	rt_progress_free(source->progress);
+}
+
+/* ---- before there are threads ---- */
+
+static struct rt_error *open_container(struct rt_source *source)
+{
+	enum rt_status status;
+	struct rt_error *err;
+
+	err = rt_container_lookup(source->context, source->id, 0, &source->container, &status);
+	if (err)
+		return err;
+	if (status != RT_STATUS_RUNNING && status != RT_STATUS_PAUSED)
+		return rt_fail(RT_WRONG_STATE, "container not running: it is %s", rt_status_name(status));
+	if (!source->container.cgroup)
+		return rt_fail(RT_WRONG_STATE, "it has no cgroup, so that it can't be frozen as a whole");
+	err = rt_container_spec(&source->container, &source->spec);
+	if (!err && source->spec->process.terminal)
+		err = rt_fail(RT_WRONG_STATE, "it has a terminal, and whoever sits there would stay behind");
+	if (!err)
+		err = rt_read_file_at(source->container.dir_fd, "config.json", CONFIG_LIMIT, &source->config, &source->config_size);
+	return err;
+}
+
+static struct rt_error *make_directory(struct rt_source *source)
+{
+	struct rt_error *err = rt_migration_id(source->migration);
+	const struct {
+		char *text;
+		const char *end;
+	} paths[] = {
+		{ source->path_pages, "/pages" },   { source->path_rootfs, "/rootfs" }, { source->path_final, "/final" },
+		{ source->path_commit, "/commit" }, { source->path_abort, "/abort" },	{ source->path_faults, "/faults" },
+	};
+
+	for (size_t i = 0; i < RT_ARRAY_SIZE(paths); i++)
+		snprintf(paths[i].text, sizeof(source->path_pages), "/v1/migrations/%s%s", source->migration, paths[i].end);
+	if (!err)
+		err = rt_format(&source->directory, WORK_DIRECTORY "/%s", source->migration);
+	if (!err)
+		err = rt_format(&source->image_path, "%s/images", source->directory);
+	return err ? err : rt_make_dirs(source->image_path, 0700);
+}
+
+static struct rt_error *start_dumper(struct rt_source *source)
+{
+	source->criu.image_path = source->image_path;
+	source->criu.tcp_established = source->tcp_established;
+	source->criu.lazy_pages = source->lazy;
+	source->criu.ext_unix_sk = source->values->ext_unix_sk;
+	source->criu.file_locks = source->values->file_locks;
+	source->criu.link_remap = source->values->link_remap;
+	return rt_dumper_start(&(struct rt_dumper_options){
+		.context = source->context,
+		.id = source->id,
+		.settings = &source->criu,
+		.flags = (source->lazy ? RT_DUMP_MEMORY_ELSEWHERE : 0) | (source->values->keep ? RT_DUMP_KEEP : 0),
+	}, &source->dumper);
+}
+
+static struct rt_error *open_client(struct rt_source *source)
+{
+	const struct rt_migrate_values *values = source->values;
+	struct rt_error *err = rt_http_client_new(&(struct rt_http_client_options){
+		.url = source->url,
+		.ca_file = values->cacert,
+		.cert_file = values->cert,
+		.key_file = values->key,
+		.token_file = values->token_file,
+		.insecure = values->insecure,
+		.stall_timeout_ms = values->timeout * 1000,
+		.bandwidth = source->bandwidth,
+	}, &source->client);
+
+	return err ? err : rt_http_connect(source->client, &source->control);
+}
+
+/* All that must be there before the first thread is, as it forks. */
+static struct rt_error *prepare(struct rt_source *source)
+{
+	struct rt_error *err = open_container(source);
+
+	if (!err)
+		err = rt_network_find(source->spec, &source->network);
+	if (!err)
+		err = rt_network_save(&source->network, source->id);
+	if (!err)
+		err = rt_source_choose(source);
+	if (!err)
+		err = make_directory(source);
+	if (!err && source->lazy)
+		err = rt_tracker_open(source->tracking, NULL, &source->tracker);
+	if (!err)
+		err = start_dumper(source);
+	if (!err)
+		err = open_client(source);
+	return err;
+}
+
+/* ---- Ctrl-C ---- */
+
+struct watch {
+	struct rt_source *source;
+	pthread_t thread;
+	int end[2];
+};
+
+/* A request that waits for the other side must end when we are asked to stop. */
+static void *watch_thread(void *userdata)
+{
+	struct watch *watch = userdata;
+	struct pollfd fds[] = { { .fd = rt_interrupt_fd(), .events = POLLIN }, { .fd = watch->end[0], .events = POLLIN } };
+
+	while (poll(fds, RT_ARRAY_SIZE(fds), -1) < 0 && errno == EINTR)
+		;
+	if (fds[0].revents && !watch->source->committed) {
+		if (watch->source->outflow)
+			rt_outflow_cancel(watch->source->outflow);
+		rt_http_cancel(watch->source->control);
+	}
+	return NULL;
+}
+
+static struct rt_error *watch_begin(struct watch *watch)
+{
+	int error;
+
+	if (pipe2(watch->end, O_CLOEXEC) < 0)
+		return rt_fail_errno("cannot make a pipe");
+	error = pthread_create(&watch->thread, NULL, watch_thread, watch);
+	return error ? rt_fail_with(error, "cannot start a thread") : NULL;
+}
+
+static void watch_end(struct watch *watch)
+{
+	close(watch->end[1]);
+	pthread_join(watch->thread, NULL);
+	close(watch->end[0]);
+}
+
+/* ---- the steps ---- */
+
+/* The dumper starts CRIU and looks at everything; the container runs meanwhile. */
+static struct rt_error *get_ready(struct rt_source *source)
+{
+	struct rt_error *err = rt_link_say(source->dumper.fd, RT_LINK_GO);
+
+	return err ? err : rt_link_expect(source->dumper.fd, RT_LINK_PREPARED, "dumper");
+}
+
+static struct rt_error *freeze(struct rt_source *source)
+{
+	struct rt_error *err;
+
+	source->frozen_at = rt_source_now();
+	source->frozen = true;
+	err = rt_link_say(source->dumper.fd, RT_LINK_PROCEED);
+	if (!err)
+		err = rt_link_expect(source->dumper.fd, RT_LINK_FROZEN, "dumper");
+	if (!err)
+		err = rt_source_last_look(source);
+	source->proceeded_at = rt_source_now();
+	if (!err)
+		err = rt_link_say(source->dumper.fd, RT_LINK_PROCEED);
+	if (!err)
+		err = rt_source_send_last(source);
+	/* While CRIU dumps. */
+	if (!err) {
+		source->detached = true;
+		err = rt_network_detach(&source->network, source->id);
+	}
+	if (!err)
+		err = rt_source_send_changes(source);
+	if (!err)
+		err = rt_link_expect(source->dumper.fd, RT_LINK_COMPLETE, "dumper");
+	source->completed_at = rt_source_now();
+	return err;
+}
+
+/* From the top to the bottom. Where a step that is not `undoable` fails, it may be running over there. */
+static const struct step {
+	const char *doing;
+	struct rt_error *(*run)(struct rt_source *source);
+	bool undoable;
+} steps[] = {
+	{ "offering the container", rt_source_offer, true },
+	{ "copying the root filesystem", rt_source_send_rootfs, true },
+	{ "copying memory", rt_source_copy_memory, true }, /* rounds, until precopy.c says enough */
+	{ "preparing the dump", get_ready, true },
+	{ "freezing", freeze, true }, /* downtime begins */
+	{ "handing over the last changes", rt_source_final, true }, /* the target has all and holds it */
+	{ "committing", rt_source_commit, false }, /* downtime ends */
+	{ "sending the rest of memory", rt_source_push, false }, /* post-copy */
+	{ "ending here", rt_source_finish, false },
+};
+
+static struct rt_error *run_steps(struct rt_source *source)
+{
+	for (size_t i = 0; i < RT_ARRAY_SIZE(steps); i++) {
+		struct rt_error *err = steps[i].undoable ? rt_interrupt_check() : NULL;
+
+		if (!err) {
+			rt_progress_step(source->progress, steps[i].doing);
+			err = steps[i].run(source);
+		}
+		if (err && steps[i].undoable) {
+			struct rt_error *interrupt = rt_interrupt_check(); /* what came of it is not the reason */
+
+			if (interrupt) {
+				rt_error_free(err);
+				err = interrupt;
+			}
+			return rt_source_abort(source, rt_while(err, "%s", steps[i].doing));
+		}
+		if (err)
+			return rt_while(err, "%s", steps[i].doing);
+		if (source->values->dry_run)
+			break;
+	}
+	return NULL;
+}
+
+static struct rt_error *migrate(struct rt_source *source)
+{
+	struct watch watching = { .source = source };
+	struct rt_error *err = prepare(source);
+
+	if (err)
+		return err;
+	err = watch_begin(&watching);
+	if (err)
+		return err;
+	err = run_steps(source);
+	watch_end(&watching);
+	return err;
+}
+
+static void finish_report(struct rt_source *source, const struct rt_error *err)
+{
+	_cleanup_free_ char *text = err ? rt_error_text(err) : NULL;
+
+	source->report.total_us = rt_source_now() - source->began;
+	source->report.moved = source->committed;
+	rt_progress_finish(source->progress, &source->report, text);
+	if (source->values->report && !source->values->dry_run)
+		rt_warn_ignored(rt_report_write_html(&source->report, source->values->report));
+}
+
+struct rt_error *rt_migrate(const struct rt_context *context, const char *id, const char *url, const struct rt_migrate_values *values)
+{
+	struct rt_source source = {
+		.context = context, .id = id, .url = url, .values = values, .target_id = values->new_id ? values->new_id : id,
+		.container = RT_CONTAINER_NULL, .dumper = RT_DUMPER_NULL, .began = rt_source_now(),
+		.report = { .id = id, .url = url },
+	};
+	struct rt_error *err;
+
+	source.report.target_id = source.target_id;
+	err = rt_interrupt_defer();
+	if (!err)
+		err = rt_progress_new(values->json ? RT_PROGRESS_JSON : RT_PROGRESS_AUTO, stdout, &source.progress);
+	if (!err)
+		err = migrate(&source);
+	if (source.progress)
+		finish_report(&source, err);
+	source_deinit(&source);
+	if (err)
+		return rt_while(err, "cannot migrate '%s' to %s", id, url);
+	return NULL;
+}

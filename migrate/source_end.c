@@ -1,0 +1,246 @@
+#include "migrate/source_private.h"
+
+#include "checkpoint/unpack.h"
+#include "migrate/files.h"
+#include "migrate/journal.h"
+#include "migrate/link.h"
+#include "runtime/base/log.h"
+#include "runtime/base/str.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+#define COMMIT_TIMEOUT_MS 20000
+#define ABORT_TIMEOUT_MS 5000
+#define PATIENCE_MS 30000
+#define RETRY_US 200000
+
+/* ---- the last of it ---- */
+
+static struct rt_error *send_images(struct rt_source *source, Rt__Outcome **ret)
+{
+	_cleanup_close_ int fd = open(source->image_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct rt_http_answer answer = { .body = NULL };
+	struct rt_files_out *files = NULL;
+	struct rt_error *err;
+
+	if (fd < 0)
+		return rt_fail_errno("cannot open '%s'", source->image_path);
+	err = rt_files_out_new(fd, source->codec, &files);
+	if (err)
+		return err;
+	err = rt_http_ask(source->control, &(struct rt_http_request){
+		.method = "POST", .path = source->path_final, .pull = rt_files_out_pull, .pull_userdata = files, .may_stall = true,
+	}, 0, &answer);
+	if (!err)
+		err = rt_message_outcome(answer.body, answer.size, ret);
+	free(answer.body);
+	source->report.images_bytes = rt_files_out_wire(files);
+	source->report.wire += source->report.images_bytes;
+	rt_files_out_free(files);
+	return err;
+}
+
+/* What the target reports of itself is taken out of what we waited for it. */
+static void note_times(struct rt_source *source, uint64_t ready_at, const Rt__Outcome *outcome)
+{
+	struct rt_report *report = &source->report;
+	uint64_t waited = ready_at - source->completed_at;
+
+	report->frozen_at_us = source->frozen_at - source->began;
+	report->freeze_us = source->proceeded_at - source->frozen_at;
+	report->dump_us = source->completed_at - source->proceeded_at;
+	report->restore_us = outcome->restore_us < waited ? outcome->restore_us : waited;
+	report->send_us = waited - report->restore_us;
+}
+
+struct rt_error *rt_source_final(struct rt_source *source)
+{
+	struct rt_outflow_totals totals = { 0 };
+	Rt__Outcome *outcome = NULL;
+	struct rt_error *err = NULL;
+
+	if (source->lazy && source->outflow)
+		err = rt_outflow_finish(source->outflow, &totals);
+	if (!err)
+		err = send_images(source, &outcome);
+	if (err)
+		return err;
+	source->report.final_pages = totals.pages;
+	source->report.final_wire = totals.wire;
+	source->report.wire += totals.wire;
+	if (outcome->state != RT__MOVE_STATE__MOVE_READY)
+		err = rt_fail(RT_PEER, "%s", outcome->reason && *outcome->reason ? outcome->reason : "the target could not restore it");
+	else
+		note_times(source, rt_source_now(), outcome);
+	rt_unpack_free(&outcome->base);
+	return err;
+}
+
+/* ---- the decision ---- */
+
+static bool is_there(Rt__MoveState state)
+{
+	return state == RT__MOVE_STATE__MOVE_COMMITTED || state == RT__MOVE_STATE__MOVE_RUNNING || state == RT__MOVE_STATE__MOVE_COMPLETE;
+}
+
+struct rt_error *rt_source_resolve(struct rt_http_connection *control, const char *path_abort, unsigned patience_ms, bool *ret_known, bool *ret_there,
+				   char **ret_reason)
+{
+	uint64_t until = rt_source_now() + patience_ms * 1000ull;
+	struct rt_error *err = NULL;
+
+	*ret_known = *ret_there = false;
+	*ret_reason = NULL;
+	do {
+		struct rt_http_answer answer = { .body = NULL };
+		Rt__Outcome *outcome = NULL;
+
+		rt_error_free(err);
+		err = rt_http_ask(control, &(struct rt_http_request){
+			.method = "POST", .path = path_abort, .body = "", .timeout_ms = ABORT_TIMEOUT_MS,
+		}, 0, &answer);
+		if (!err)
+			err = rt_message_outcome(answer.body, answer.size, &outcome);
+		free(answer.body);
+		/* UNKNOWN is an answer too: nothing of that name was ever committed there. */
+		if (!err && (is_there(outcome->state) || outcome->state == RT__MOVE_STATE__MOVE_ABORTED || outcome->state == RT__MOVE_STATE__MOVE_UNKNOWN)) {
+			*ret_known = true;
+			*ret_there = is_there(outcome->state);
+			if (outcome->reason && *outcome->reason)
+				err = rt_format(ret_reason, "%s", outcome->reason);
+		}
+		if (outcome)
+			rt_unpack_free(&outcome->base);
+		if (err || !*ret_known)
+			usleep(RETRY_US);
+	} while (!*ret_known && rt_source_now() < until);
+	if (*ret_known)
+		return err;
+	if (err)
+		*ret_reason = rt_error_text(err);
+	rt_error_free(err);
+	return NULL;
+}
+
+static struct rt_error *ask_to_commit(struct rt_source *source)
+{
+	Rt__Outcome *outcome = NULL;
+	struct rt_error *err = rt_source_ask(source, source->path_commit, COMMIT_TIMEOUT_MS, &outcome);
+	uint64_t now = rt_source_now();
+
+	if (err)
+		return err;
+	if (!is_there(outcome->state))
+		err = rt_fail(RT_PEER, "%s", outcome->reason && *outcome->reason ? outcome->reason : "the target did not let it run");
+	source->report.downtime_us = now - source->frozen_at;
+	source->report.resume_us = source->report.downtime_us - source->report.freeze_us - source->report.dump_us - source->report.send_us - source->report.restore_us;
+	rt_unpack_free(&outcome->base);
+	return err;
+}
+
+/* The answer did not come, or it says no: only the target knows. */
+static struct rt_error *resolve(struct rt_source *source, struct rt_error *cause)
+{
+	struct rt_http_connection *control = NULL;
+	_cleanup_free_ char *reason = NULL;
+	struct rt_error *err = rt_http_connect(source->client, &control);
+	bool known = false, there = false;
+
+	if (!err)
+		err = rt_source_resolve(control, source->path_abort, source->values->timeout ? source->values->timeout * 1000 : PATIENCE_MS, &known, &there,
+					&reason);
+	rt_http_disconnect(control);
+	rt_error_free(err);
+	if (known && there) {
+		rt_error_free(cause);
+		return NULL;
+	}
+	if (known) {
+		source->committed = false;
+		return rt_source_abort(source, cause);
+	}
+	/* It keeps the container frozen, and waits for --recover. */
+	rt_closep(&source->dumper.fd);
+	source->dumper.pid = 0;
+	return rt_while(cause, "it is frozen here and may run there: 'rt migrate --recover %s' will find out once the target answers", source->id);
+}
+
+struct rt_error *rt_source_commit(struct rt_source *source)
+{
+	struct rt_error *err = rt_source_write_journal(source);
+
+	if (!err)
+		err = rt_link_say(source->dumper.fd, RT_LINK_HOLD);
+	if (!err)
+		err = rt_link_expect(source->dumper.fd, RT_LINK_HELD, "dumper");
+	if (err)
+		return rt_source_abort(source, err);
+	source->committed = true;
+	err = ask_to_commit(source);
+	return err ? resolve(source, err) : NULL;
+}
+
+struct rt_error *rt_source_finish(struct rt_source *source)
+{
+	struct rt_error *err = rt_link_say(source->dumper.fd, RT_LINK_COMMIT);
+
+	if (!err)
+		err = rt_link_expect(source->dumper.fd, RT_LINK_DONE, "dumper");
+	if (!err && source->values->keep)
+		err = rt_journal_remove(source->container.dir_fd, RT_JOURNAL_SOURCE);
+	return err ? rt_while(err, "it runs over there, but is not gone here") : NULL;
+}
+
+/* ---- undoing ---- */
+
+static void tell_dumper(struct rt_source *source, const struct rt_error *err)
+{
+	struct rt_link_message message = { .word = RT_LINK_ABORT };
+	_cleanup_free_ char *text = rt_error_text(err);
+	bool there;
+
+	if (source->dumper.fd < 0)
+		return;
+	snprintf(message.text, sizeof(message.text), "%s", text ? text : err->message);
+	rt_error_free(rt_link_send(source->dumper.fd, &message)); /* it may have failed, which is why we are here */
+	/* When it has ended, the container runs. */
+	do {
+		struct rt_error *failure = rt_link_receive(source->dumper.fd, -1, &message, &there);
+
+		if (failure) {
+			rt_error_free(failure);
+			break;
+		}
+	} while (message.word != RT_LINK_END);
+	rt_dumper_deinit(&source->dumper);
+}
+
+/* First it runs again, then the others are told. */
+struct rt_error *rt_source_abort(struct rt_source *source, struct rt_error *err)
+{
+	struct rt_http_connection *control = NULL;
+	struct rt_error *second;
+
+	if (source->outflow) {
+		rt_outflow_cancel(source->outflow);
+		rt_error_free(rt_outflow_finish(source->outflow, NULL));
+	}
+	if (source->tracker)
+		rt_tracker_release(source->tracker);
+	if (source->detached)
+		rt_warn_ignored(rt_network_attach(&source->network, source->id));
+	tell_dumper(source, err);
+	rt_warn_ignored(rt_journal_remove(source->container.dir_fd, RT_JOURNAL_SOURCE));
+	if (!source->offered)
+		return err;
+	/* The one at hand may be in the middle of something, or cancelled. It gives up by itself where it can't be told. */
+	second = rt_http_connect(source->client, &control);
+	if (!second)
+		second = rt_http_ask(control, &(struct rt_http_request){
+			.method = "POST", .path = source->path_abort, .body = "", .timeout_ms = ABORT_TIMEOUT_MS,
+		}, 0, NULL);
+	rt_error_free(second);
+	rt_http_disconnect(control);
+	return err;
+}

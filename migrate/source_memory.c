@@ -1,0 +1,339 @@
+#include "migrate/source_private.h"
+
+#include "runtime/base/io.h"
+#include "runtime/base/str.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <string.h>
+
+/* ---- whose memory ---- */
+
+/* Its pid in the innermost namespace: what the images call it. *ret 0: it has ended. */
+static struct rt_error *inner_pid(pid_t pid, uint64_t *ret)
+{
+	_cleanup_free_ char *text = NULL;
+	const char *line, *last;
+	char path[32];
+	struct rt_error *err;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	*ret = 0;
+	err = rt_read_file_at(AT_FDCWD, path, 64u << 10, &text, NULL);
+	if (err && (err->errnum == ENOENT || err->errnum == ESRCH))
+		return rt_error_free(err);
+	if (err)
+		return err;
+	line = strstr(text, "\nNSpid:");
+	if (!line)
+		return rt_fail(RT_SYSTEM, "'%s' does not tell pids of namespaces", path);
+	line += strlen("\nNSpid:");
+	last = line;
+	for (const char *p = line; *p && *p != '\n'; p++)
+		if (*p == '\t' || *p == ' ')
+			last = p + 1;
+	*ret = strtoull(last, NULL, 10);
+	return NULL;
+}
+
+static struct rt_error *list_spaces(struct rt_source *source, pid_t **ret_pids, size_t *ret_count)
+{
+	struct rt_error *err = rt_cgroup_pids(source->container.cgroup, ret_pids, ret_count);
+
+	free(source->spaces);
+	source->space_count = 0;
+	source->spaces = err ? NULL : calloc(*ret_count ? *ret_count : 1, sizeof(*source->spaces));
+	if (err || !source->spaces)
+		return err ? err : rt_error_oom();
+	for (size_t i = 0; i < *ret_count && !err; i++) {
+		struct rt_outflow_space *space = &source->spaces[source->space_count];
+
+		space->pid = (*ret_pids)[i];
+		err = inner_pid(space->pid, &space->space);
+		if (!err && space->space)
+			source->space_count++;
+	}
+	return err;
+}
+
+static struct rt_error *look(struct rt_source *source, unsigned flags)
+{
+	_cleanup_free_ pid_t *pids = NULL;
+	size_t count = 0;
+	struct rt_error *err = list_spaces(source, &pids, &count);
+
+	source->ranges.count = 0;
+	return err ? err : rt_tracker_round(source->tracker, pids, count, flags, &source->ranges, NULL);
+}
+
+static uint64_t bytes_of(const struct rt_page_ranges *ranges)
+{
+	uint64_t pages = 0;
+
+	for (size_t i = 0; i < ranges->count; i++)
+		pages += ranges->ranges[i].pages;
+	return pages * RT_PAGE_SIZE;
+}
+
+static struct rt_error *open_outflow(struct rt_source *source)
+{
+	if (source->outflow)
+		return NULL;
+	return rt_outflow_new(&(struct rt_outflow_options){
+		.client = source->client,
+		.path = source->path_pages,
+		.parallel = source->parallel,
+		.codec = source->codec,
+		.tracker = source->tracking == RT_TRACKER_HASH ? source->tracker : NULL,
+	}, &source->outflow);
+}
+
+/* ---- rounds ---- */
+
+static struct rt_error *send_round(struct rt_source *source, struct rt_report_round *round)
+{
+	struct rt_outflow_totals totals;
+	struct rt_error *err;
+
+	round->begin_us = rt_source_now() - source->began;
+	rt_progress_amount(source->progress, source->precopy.rounds + 1, 0, bytes_of(&source->ranges));
+	err = rt_outflow_begin(source->outflow, &source->ranges, source->spaces, source->space_count);
+	if (!err)
+		err = rt_outflow_finish(source->outflow, &totals);
+	if (err)
+		return err;
+	round->us = rt_source_now() - source->began - round->begin_us;
+	round->pages = totals.pages;
+	round->zero = totals.zero;
+	round->wire = totals.wire;
+	source->report.wire += totals.wire;
+	return NULL;
+}
+
+static struct rt_report_round *next_round(struct rt_source *source)
+{
+	struct rt_report *report = &source->report;
+
+	/* The last place is used again: a migration of so many rounds is told by its totals. */
+	if (report->round_count < RT_REPORT_ROUNDS)
+		report->round_count++;
+	report->rounds[report->round_count - 1] = (struct rt_report_round){ 0 };
+	return &report->rounds[report->round_count - 1];
+}
+
+static void tell_verdict(struct rt_source *source, enum rt_precopy_verdict verdict)
+{
+	switch (verdict) {
+	case RT_PRECOPY_AGAIN:
+	case RT_PRECOPY_FREEZE:
+		return;
+	case RT_PRECOPY_STUCK:
+		rt_progress_note(source->progress, "it writes as fast as it is copied: more rounds would not help");
+		return;
+	case RT_PRECOPY_ENOUGH:
+		rt_progress_note(source->progress, "%u rounds are enough", source->precopy.rounds);
+		return;
+	}
+}
+
+struct rt_error *rt_source_copy_memory(struct rt_source *source)
+{
+	enum rt_precopy_verdict verdict = RT_PRECOPY_AGAIN;
+	struct rt_error *err = NULL;
+
+	if (source->lazy)
+		err = open_outflow(source);
+	if (err || (source->mode != RT_MODE_PRECOPY && source->mode != RT_MODE_HYBRID))
+		return err;
+	err = look(source, 0);
+	while (!err && verdict == RT_PRECOPY_AGAIN) {
+		struct rt_report_round *round = next_round(source);
+
+		err = send_round(source, round);
+		if (!err)
+			err = look(source, 0);
+		if (err)
+			break;
+		round->dirty = bytes_of(&source->ranges) / RT_PAGE_SIZE;
+		verdict = rt_precopy_after(&source->precopy, round->wire, round->us, bytes_of(&source->ranges));
+		round->predicted_us = rt_precopy_predict(&source->precopy, bytes_of(&source->ranges));
+		rt_progress_round(source->progress, source->precopy.rounds, round);
+	}
+	/* What the last look found is not lost: it goes out before the freeze. */
+	if (!err && source->ranges.count > 0)
+		err = send_round(source, next_round(source));
+	if (!err)
+		tell_verdict(source, verdict);
+	return err;
+}
+
+/* ---- frozen ---- */
+
+struct rt_error *rt_source_last_look(struct rt_source *source)
+{
+	struct rt_error *err;
+
+	if (!source->lazy)
+		return NULL;
+	err = look(source, RT_ROUND_FROZEN);
+	rt_tracker_release(source->tracker);
+	return err;
+}
+
+static bool sends_afterwards(const struct rt_source *source)
+{
+	return source->mode == RT_MODE_POSTCOPY || source->mode == RT_MODE_HYBRID;
+}
+
+struct rt_error *rt_source_send_last(struct rt_source *source)
+{
+	if (!source->lazy || sends_afterwards(source))
+		return NULL;
+	return rt_outflow_begin(source->outflow, &source->ranges, source->spaces, source->space_count);
+}
+
+/* ---- post-copy: pulled and pushed ---- */
+
+#define WANT_SIZE 24 /* space, address, pages: u64 each, little-endian */
+
+struct puller {
+	struct rt_source *source;
+	struct rt_http_connection *asking;
+	struct rt_outflow *outflow; /* one connection of its own, so that what is asked for waits for nothing */
+	uint8_t rest[WANT_SIZE];
+	size_t rest_size;
+	struct rt_error *err;
+	pthread_t thread;
+};
+
+static uint64_t read_u64(const uint8_t *bytes)
+{
+	uint64_t value = 0;
+
+	for (int i = 7; i >= 0; i--)
+		value = value << 8 | bytes[i];
+	return value;
+}
+
+static struct rt_error *answer(struct puller *puller, const uint8_t record[WANT_SIZE])
+{
+	struct rt_source *source = puller->source;
+	struct rt_page_ranges ranges = { .ranges = NULL };
+	struct rt_outflow_totals totals = { 0 };
+	uint64_t space = read_u64(record), start = read_u64(record + 8), pages = read_u64(record + 16);
+	struct rt_error *err = NULL;
+
+	if (start % RT_PAGE_SIZE || pages == 0 || pages > RT_FRAME_MAX / RT_PAGE_SIZE)
+		return rt_fail(RT_PEER, "the target asks for memory that can't be");
+	for (size_t i = 0; i < source->space_count && !err; i++)
+		if (source->spaces[i].space == space)
+			err = rt_page_ranges_add(&ranges, source->spaces[i].pid, start, pages);
+	if (!err)
+		err = rt_outflow_begin(puller->outflow, &ranges, source->spaces, source->space_count);
+	if (!err)
+		err = rt_outflow_finish(puller->outflow, &totals);
+	rt_page_ranges_free(&ranges);
+	source->report.pulled_pages += totals.pages;
+	return err;
+}
+
+static struct rt_error *take_wants(void *userdata, const void *bytes, size_t size, bool *ret_enough)
+{
+	struct puller *puller = userdata;
+	const uint8_t *from = bytes;
+	struct rt_error *err = NULL;
+
+	*ret_enough = false;
+	while (size > 0 && !err) {
+		size_t count = WANT_SIZE - puller->rest_size < size ? WANT_SIZE - puller->rest_size : size;
+
+		memcpy(puller->rest + puller->rest_size, from, count);
+		puller->rest_size += count;
+		from += count;
+		size -= count;
+		if (puller->rest_size == WANT_SIZE) {
+			puller->rest_size = 0;
+			err = answer(puller, puller->rest);
+		}
+	}
+	return err;
+}
+
+static void *pull(void *userdata)
+{
+	struct puller *puller = userdata;
+
+	puller->rest_size = 0;
+	puller->err = rt_http_ask(puller->asking, &(struct rt_http_request){
+		.method = "GET", .path = puller->source->path_faults, .push = take_wants, .push_userdata = puller, .may_stall = true,
+	}, 0, NULL);
+	return NULL;
+}
+
+static struct rt_error *puller_start(struct rt_source *source, struct puller *puller)
+{
+	struct rt_error *err;
+	int error;
+
+	*puller = (struct puller){ .source = source };
+	err = rt_http_connect(source->client, &puller->asking);
+	if (!err)
+		err = rt_outflow_new(&(struct rt_outflow_options){ .client = source->client, .path = source->path_pages, .parallel = 1 }, &puller->outflow);
+	if (err)
+		return err;
+	error = pthread_create(&puller->thread, NULL, pull, puller);
+	return error ? rt_fail_with(error, "cannot start a thread") : NULL;
+}
+
+static void puller_stop(struct puller *puller)
+{
+	if (puller->thread) {
+		rt_http_cancel(puller->asking);
+		rt_outflow_cancel(puller->outflow);
+		pthread_join(puller->thread, NULL);
+	}
+	rt_error_free(puller->err);
+	rt_outflow_free(puller->outflow);
+	rt_http_disconnect(puller->asking);
+}
+
+static struct rt_error *push_once(struct rt_source *source, struct rt_outflow_totals *ret)
+{
+	struct puller puller;
+	struct rt_error *err = puller_start(source, &puller);
+
+	if (!err)
+		err = rt_outflow_begin(source->outflow, &source->ranges, source->spaces, source->space_count);
+	if (!err)
+		err = rt_outflow_finish(source->outflow, ret);
+	puller_stop(&puller);
+	return err;
+}
+
+#define PUSH_PAUSE_US 500000
+
+/* It runs over there, and only here are its pages: a cut link is waited for, however long it takes. */
+struct rt_error *rt_source_push(struct rt_source *source)
+{
+	struct rt_outflow_totals totals = { 0 };
+	uint64_t began = rt_source_now();
+	struct rt_error *err;
+
+	if (!source->lazy || !sends_afterwards(source))
+		return NULL;
+	while ((err = push_once(source, &totals))) {
+		_cleanup_free_ char *text = rt_error_text(err);
+
+		rt_progress_note(source->progress, "%s; it waits over there for the rest of its memory, trying again", text ? text : err->message);
+		rt_error_free(err);
+		usleep(PUSH_PAUSE_US);
+		rt_outflow_free(rt_take_ptr(source->outflow));
+		err = open_outflow(source);
+		if (err)
+			return err;
+	}
+	source->report.pushed_pages = totals.pages;
+	source->report.pushed_us = rt_source_now() - began;
+	source->report.wire += totals.wire;
+	return NULL;
+}

@@ -1,0 +1,100 @@
+/* What the files of the source share: one migration. */
+#pragma once
+
+#include "checkpoint/checkpoint.h"
+#include "migrate/dumper.h"
+#include "migrate/http_client.h"
+#include "migrate/message.h"
+#include "migrate/network.h"
+#include "migrate/outflow.h"
+#include "migrate/precopy.h"
+#include "migrate/progress.h"
+#include "migrate/source.h"
+#include "migrate/tracker.h"
+#include "migrate/tree.h"
+
+enum rt_move_mode { RT_MODE_AUTO, RT_MODE_STOP, RT_MODE_PRECOPY, RT_MODE_POSTCOPY, RT_MODE_HYBRID };
+
+struct rt_source {
+	const struct rt_context *context;
+	const char *id, *target_id, *url;
+	const struct rt_migrate_values *values;
+	char migration[RT_MIGRATION_ID + 1];
+
+	/* chosen: source_choose.c */
+	enum rt_move_mode mode;
+	enum rt_tracker_kind tracking;
+	enum rt_frame_codec codec;
+	Rt__MoveRootfs rootfs;
+	uint64_t bandwidth;
+	unsigned parallel;
+	bool lazy; /* memory goes as pages; else CRIU writes it to the images */
+	bool tcp_established;
+
+	/* the container */
+	struct rt_container container; /* opened without its lock: others may use it while it is copied */
+	const struct rt_spec *spec;
+	char *config;
+	size_t config_size;
+	uint64_t memory; /* bytes, private */
+	struct rt_network network;
+
+	/* the dump */
+	struct rt_criu_settings criu;
+	char *directory, *image_path; /* ours, of this migration */
+	struct rt_dumper dumper;
+
+	/* the target */
+	struct rt_http_client *client;
+	struct rt_http_connection *control;
+	char path_pages[80], path_rootfs[80], path_final[80], path_commit[80], path_abort[80], path_faults[80];
+
+	/* memory */
+	struct rt_tracker *tracker;
+	struct rt_outflow *outflow;
+	struct rt_outflow_space *spaces;
+	size_t space_count;
+	struct rt_page_ranges ranges;
+	struct rt_precopy precopy;
+
+	struct rt_tree *tree;
+	struct rt_progress *progress;
+	struct rt_report report;
+	uint64_t began, frozen_at, proceeded_at, completed_at;
+	bool offered, frozen, detached, committed;
+};
+
+uint64_t rt_source_now(void); /* us */
+
+/* source_choose.c: words to values, the container looked at, the mode. */
+struct rt_error *rt_source_choose(struct rt_source *source) _must_check_;
+const char *rt_move_mode_name(enum rt_move_mode mode);
+
+/* source_offer.c */
+struct rt_error *rt_source_offer(struct rt_source *source) _must_check_;
+struct rt_error *rt_source_send_rootfs(struct rt_source *source) _must_check_;
+struct rt_error *rt_source_send_changes(struct rt_source *source) _must_check_; /* of the root filesystem, frozen */
+struct rt_error *rt_source_send_tree(struct rt_source *source, struct rt_tree_totals *ret) _must_check_;
+struct rt_error *rt_source_note_mapped(struct rt_source *source) _must_check_;
+/* POSTs a message (or nothing) and takes the Outcome. `ret` is freed by rt_unpack_free(). */
+struct rt_error *rt_source_ask(struct rt_source *source, const char *path, unsigned timeout_ms, Rt__Outcome **ret) _must_check_;
+
+/* source_memory.c */
+struct rt_error *rt_source_copy_memory(struct rt_source *source) _must_check_; /* rounds */
+struct rt_error *rt_source_last_look(struct rt_source *source) _must_check_; /* frozen */
+struct rt_error *rt_source_send_last(struct rt_source *source) _must_check_; /* begins sending what the last look found, unless it goes after the commit */
+struct rt_error *rt_source_push(struct rt_source *source) _must_check_; /* post-copy: after the commit, until the target has all */
+
+/* source_end.c */
+struct rt_error *rt_source_final(struct rt_source *source) _must_check_;
+struct rt_error *rt_source_commit(struct rt_source *source) _must_check_;
+struct rt_error *rt_source_finish(struct rt_source *source) _must_check_;
+/* Undoes all; returns `err`. */
+struct rt_error *rt_source_abort(struct rt_source *source, struct rt_error *err) _must_check_;
+
+/* recover.c: what the journal needs for asking the target again. */
+struct rt_error *rt_source_write_journal(const struct rt_source *source) _must_check_;
+
+/* Whether the target has it: asks until it answers or `patience_ms` is over. *ret_known false: no answer. Asking makes a target that has not committed give up. */
+struct rt_error *rt_source_resolve(struct rt_http_connection *control, const char *path_abort, unsigned patience_ms, bool *ret_known, bool *ret_there,
+				   char **ret_reason) _must_check_;
