@@ -22,6 +22,9 @@ enum {
 	RT_UNPACK_NO_DEVICES = 1 << 2, /* device nodes are left out, and counted */
 	RT_UNPACK_XATTRS = 1 << 3, /* all extended attributes and ACLs but those of overlay and of the host's LSM; else user.* and capabilities */
 	RT_UNPACK_AS_USER = 1 << 4, /* not root: everything belongs to us; modes of directories come last, so that we can write */
+	RT_UNPACK_WHITEOUTS = 1 << 5, /* overlay's whiteouts (character device 0:0) are made, whatever is said of devices */
+	RT_UNPACK_OVERLAY = 1 << 6, /* with XATTRS: overlay's attributes as well, but those that name inodes of another host */
+	RT_UNPACK_EXACT = 1 << 7, /* with XATTRS: those that an entry lacks are removed: of a directory that was there, or inherited */
 };
 
 /* Directories get their times, and as a user their modes, when nothing more is put into them. */
@@ -66,6 +69,9 @@ void rt_unpack_deinit(struct rt_unpack *unpack);
 struct rt_error *rt_unpack_entry(struct rt_unpack *unpack, struct archive *archive, struct archive_entry *entry, char *path)
 	_must_check_;
 
+/* Attributes and the time alone, of a regular file that is there; anything else there is an error. */
+struct rt_error *rt_unpack_change(struct rt_unpack *unpack, struct archive_entry *entry, char *path) _must_check_;
+
 /* Enters the directory of `path`, which stays in unpack->parent; *ret_name points into `path`. Where it does not exist: is made
  * with `make`, else *ret_name is NULL. */
 struct rt_error *rt_unpack_enter(struct rt_unpack *unpack, char *path, bool make, const char **ret_name) _must_check_;
@@ -96,8 +102,8 @@ struct rt_error *rt_unpack_fail(struct archive *archive, const char *what) _must
 struct rt_error *rt_unpack_attributes(struct rt_unpack *unpack, struct archive_entry *entry, int fd) _must_check_;
 /* The time of what was modified last, of a file that is open. */
 struct rt_error *rt_unpack_time(struct archive_entry *entry, int fd) _must_check_;
-/* The owner alone, of what can't be opened; a symlink is not followed. */
-struct rt_error *rt_unpack_owner_at(struct rt_unpack *unpack, struct archive_entry *entry, int dir_fd, const char *name) _must_check_;
+/* Owner and extended attributes of what can't be opened; a symlink is not followed. */
+struct rt_error *rt_unpack_attributes_at(struct rt_unpack *unpack, struct archive_entry *entry, int dir_fd, const char *name) _must_check_;
 
 /* Remembers what a directory must have at the end. `chosen`: an entry says so; else only where nothing is known yet. */
 struct rt_error *rt_unpack_note_directory(struct rt_unpack *unpack, int fd, const char *path, const struct timespec *mtime, mode_t mode,

@@ -1,5 +1,6 @@
 #include "runtime/bundle/unpack.h"
 
+#include "runtime/base/fs.h"
 #include "runtime/base/str.h"
 
 #include <endian.h>
@@ -27,18 +28,6 @@ static struct rt_error *owner_of(const struct rt_unpack *unpack, struct archive_
 	return err ? err : map_owner(&unpack->shift.gids, archive_entry_gid(entry), "group", gid);
 }
 
-struct rt_error *rt_unpack_owner_at(struct rt_unpack *unpack, struct archive_entry *entry, int dir_fd, const char *name)
-{
-	uint32_t uid, gid;
-	struct rt_error *err = unpack->flags & RT_UNPACK_AS_USER ? NULL : owner_of(unpack, entry, &uid, &gid);
-
-	if (err || unpack->flags & RT_UNPACK_AS_USER)
-		return err;
-	if (fchownat(dir_fd, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
-		return rt_fail_errno("cannot set the owner");
-	return NULL;
-}
-
 static bool is_wanted(const struct rt_unpack *unpack, const char *name)
 {
 	if (rt_str_starts(name, "user.") || rt_str_equal(name, RT_XATTR_CAPS))
@@ -46,11 +35,26 @@ static bool is_wanted(const struct rt_unpack *unpack, const char *name)
 	if (!(unpack->flags & RT_UNPACK_XATTRS))
 		return false;
 	/* What overlayfs believes would lead out of the root, were it ever made a layer of one. */
-	return (rt_str_starts(name, "trusted.") && !rt_str_starts(name, "trusted.overlay.")) ||
+	if (rt_str_starts(name, "trusted.overlay."))
+		return (unpack->flags & RT_UNPACK_OVERLAY) && !rt_str_equal(name, "trusted.overlay.origin") &&
+		       !rt_str_equal(name, "trusted.overlay.uuid") && !rt_str_equal(name, "trusted.overlay.impure") &&
+		       !rt_str_equal(name, "trusted.overlay.nlink");
+	return rt_str_starts(name, "trusted.") ||
 	       rt_str_equal(name, RT_XATTR_ACL_ACCESS) || rt_str_equal(name, RT_XATTR_ACL_DEFAULT);
 }
 
-static struct rt_error *set_xattr(struct rt_unpack *unpack, int fd, const char *name, const void *given, size_t size)
+/* What attributes are set on: something open, or what a path leads to that has no symlinks but for its end. */
+struct target {
+	int fd; /* -1: none */
+	const char *path;
+};
+
+static int write_xattr(const struct target *to, const char *name, const void *value, size_t size)
+{
+	return to->fd >= 0 ? fsetxattr(to->fd, name, value, size, 0) : lsetxattr(to->path, name, value, size, 0);
+}
+
+static struct rt_error *set_xattr(struct rt_unpack *unpack, const struct target *to, const char *name, const void *given, size_t size)
 {
 	_cleanup_free_ uint8_t *value = NULL;
 	enum rt_id_result result = RT_ID_SAME;
@@ -71,7 +75,7 @@ static struct rt_error *set_xattr(struct rt_unpack *unpack, int fd, const char *
 		return rt_fail(RT_CONFIG, "the id %u in its '%s' is not among the ids that the container has", id, name);
 	if (result == RT_ID_DAMAGED)
 		return rt_fail(RT_CONFIG, "its extended attribute '%s' is damaged", name);
-	if (fsetxattr(fd, name, value, size, 0) == 0 || errno == ENOTSUP)
+	if (write_xattr(to, name, value, size) == 0 || errno == ENOTSUP)
 		return NULL;
 	/* No user may set these; the files do without. */
 	if (errno == EPERM && (unpack->flags & RT_UNPACK_AS_USER))
@@ -80,7 +84,7 @@ static struct rt_error *set_xattr(struct rt_unpack *unpack, int fd, const char *
 }
 
 /* GNU tar keeps ACLs as text; libarchive takes it apart. */
-static struct rt_error *set_acl(struct rt_unpack *unpack, struct archive_entry *entry, int fd, int which, const char *xattr)
+static struct rt_error *set_acl(struct rt_unpack *unpack, struct archive_entry *entry, const struct target *to, int which, const char *xattr)
 {
 	static const struct {
 		int theirs;
@@ -117,12 +121,48 @@ static struct rt_error *set_acl(struct rt_unpack *unpack, struct archive_entry *
 			size += 8;
 		}
 	}
-	return set_xattr(unpack, fd, xattr, value, size);
+	return set_xattr(unpack, to, xattr, value, size);
 }
 
-static struct rt_error *set_xattrs(struct rt_unpack *unpack, struct archive_entry *entry, int fd)
+static bool entry_has(struct archive_entry *entry, const char *wanted)
 {
-	struct rt_error *err = NULL;
+	const char *name;
+	const void *value;
+	size_t size;
+
+	archive_entry_xattr_reset(entry);
+	while (archive_entry_xattr_next(entry, &name, &value, &size) == ARCHIVE_OK)
+		if (rt_str_equal(name, wanted))
+			return true;
+	return false;
+}
+
+static struct rt_error *remove_others(struct rt_unpack *unpack, struct archive_entry *entry, const struct target *to)
+{
+	_cleanup_free_ char *names = NULL;
+	ssize_t size = to->fd >= 0 ? flistxattr(to->fd, NULL, 0) : llistxattr(to->path, NULL, 0);
+
+	if (size > 0) {
+		names = malloc((size_t)size);
+		if (!names)
+			return rt_error_oom();
+		size = to->fd >= 0 ? flistxattr(to->fd, names, (size_t)size) : llistxattr(to->path, names, (size_t)size);
+	}
+	if (size < 0)
+		return errno == ENOTSUP ? NULL : rt_fail_errno("cannot list its extended attributes");
+	for (const char *name = names; size > 0 && name < names + size; name += strlen(name) + 1) {
+		if (!is_wanted(unpack, name) || entry_has(entry, name))
+			continue;
+		if ((to->fd >= 0 ? fremovexattr(to->fd, name) : lremovexattr(to->path, name)) < 0 && errno != ENODATA)
+			return rt_fail_errno("cannot remove the extended attribute '%.64s'", name);
+	}
+	return NULL;
+}
+
+static struct rt_error *set_xattrs(struct rt_unpack *unpack, struct archive_entry *entry, const struct target *to)
+{
+	struct rt_error *err = unpack->flags & RT_UNPACK_EXACT ? remove_others(unpack, entry, to) : NULL;
+	mode_t type = archive_entry_filetype(entry);
 	const char *name;
 	const void *value;
 	size_t size;
@@ -130,18 +170,40 @@ static struct rt_error *set_xattrs(struct rt_unpack *unpack, struct archive_entr
 	archive_entry_xattr_reset(entry);
 	while (!err && archive_entry_xattr_next(entry, &name, &value, &size) == ARCHIVE_OK)
 		if (is_wanted(unpack, name))
-			err = set_xattr(unpack, fd, name, value, size);
-	if (!err && (unpack->flags & RT_UNPACK_XATTRS))
-		err = set_acl(unpack, entry, fd, ARCHIVE_ENTRY_ACL_TYPE_ACCESS, RT_XATTR_ACL_ACCESS);
-	if (!err && (unpack->flags & RT_UNPACK_XATTRS) && archive_entry_filetype(entry) == AE_IFDIR)
-		err = set_acl(unpack, entry, fd, ARCHIVE_ENTRY_ACL_TYPE_DEFAULT, RT_XATTR_ACL_DEFAULT);
+			err = set_xattr(unpack, to, name, value, size);
+	if (!err && (unpack->flags & RT_UNPACK_XATTRS) && type != AE_IFLNK)
+		err = set_acl(unpack, entry, to, ARCHIVE_ENTRY_ACL_TYPE_ACCESS, RT_XATTR_ACL_ACCESS);
+	if (!err && (unpack->flags & RT_UNPACK_XATTRS) && type == AE_IFDIR)
+		err = set_acl(unpack, entry, to, ARCHIVE_ENTRY_ACL_TYPE_DEFAULT, RT_XATTR_ACL_DEFAULT);
 	return err;
+}
+
+/* There is no call that takes a directory's descriptor for this: /proc has one to offer. */
+struct rt_error *rt_unpack_attributes_at(struct rt_unpack *unpack, struct archive_entry *entry, int dir_fd, const char *name)
+{
+	char path[NAME_MAX + 64];
+	const struct target to = { .fd = -1, .path = path };
+	uint32_t uid, gid;
+
+	if (!(unpack->flags & RT_UNPACK_AS_USER)) {
+		struct rt_error *err = owner_of(unpack, entry, &uid, &gid);
+
+		if (err)
+			return err;
+		if (fchownat(dir_fd, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
+			return rt_fail_errno("cannot set the owner");
+	}
+	if (!(unpack->flags & RT_UNPACK_XATTRS))
+		return NULL;
+	snprintf(path, sizeof(path), "%s/%s", rt_fd_path(dir_fd).text, name);
+	return set_xattrs(unpack, entry, &to);
 }
 
 /* Owner first: a change of it drops set-user-id bits and capabilities. Mode last: without the right to write, no user.* could
  * be set. */
 struct rt_error *rt_unpack_attributes(struct rt_unpack *unpack, struct archive_entry *entry, int fd)
 {
+	const struct target to = { .fd = fd };
 	bool as_user = unpack->flags & RT_UNPACK_AS_USER;
 	mode_t mode = archive_entry_perm(entry);
 	struct rt_error *err;
@@ -154,7 +216,7 @@ struct rt_error *rt_unpack_attributes(struct rt_unpack *unpack, struct archive_e
 		if (fchown(fd, uid, gid) < 0)
 			return rt_fail_errno("cannot set the owner");
 	}
-	err = set_xattrs(unpack, entry, fd);
+	err = set_xattrs(unpack, entry, &to);
 	if (err)
 		return err;
 	if (as_user && archive_entry_filetype(entry) == AE_IFDIR)

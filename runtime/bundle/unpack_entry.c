@@ -321,7 +321,7 @@ static struct rt_error *apply_symlink(struct rt_unpack *unpack, struct archive_e
 		return rt_fail(RT_CONFIG, "it is a symlink to nowhere");
 	if (symlinkat(target, dir_fd, name) < 0)
 		return rt_fail_errno("cannot make the symlink");
-	err = rt_unpack_owner_at(unpack, entry, dir_fd, name);
+	err = rt_unpack_attributes_at(unpack, entry, dir_fd, name);
 	return err ? err : set_time_at(entry, dir_fd, name);
 }
 
@@ -370,17 +370,21 @@ static struct rt_error *apply_node(struct rt_unpack *unpack, struct archive_entr
 		}
 	}
 	if (!err)
-		err = rt_unpack_owner_at(unpack, entry, dir_fd, name);
+		err = rt_unpack_attributes_at(unpack, entry, dir_fd, name);
 	if (!err && fchmodat(dir_fd, name, archive_entry_perm(entry), 0) < 0)
 		err = rt_fail_errno("cannot set the mode");
 	return err ? err : set_time_at(entry, dir_fd, name);
 }
 
 /* Whether an entry of this kind is unpacked at all. */
-static struct rt_error *check_kind(struct rt_unpack *unpack, mode_t type, bool *ret_skip)
+static struct rt_error *check_kind(struct rt_unpack *unpack, struct archive_entry *entry, bool *ret_skip)
 {
+	mode_t type = archive_entry_filetype(entry);
+
 	*ret_skip = false;
 	if (type == AE_IFREG || type == AE_IFLNK || type == AE_IFIFO || type == AE_IFDIR)
+		return NULL;
+	if (type == AE_IFCHR && archive_entry_rdev(entry) == 0 && (unpack->flags & RT_UNPACK_WHITEOUTS))
 		return NULL;
 	if (type == AE_IFCHR || type == AE_IFBLK) {
 		if (unpack->flags & RT_UNPACK_NO_DEVICES) {
@@ -432,7 +436,7 @@ struct rt_error *rt_unpack_entry(struct rt_unpack *unpack, struct archive *archi
 		return type == AE_IFDIR ? apply_directory(unpack, entry, unpack->root_fd, ".", "")
 					: rt_fail(RT_CONFIG, "the root is no directory");
 	if (!archive_entry_hardlink(entry)) {
-		err = check_kind(unpack, type, &skip);
+		err = check_kind(unpack, entry, &skip);
 		if (err || skip)
 			return err;
 	}
@@ -442,6 +446,26 @@ struct rt_error *rt_unpack_entry(struct rt_unpack *unpack, struct archive *archi
 	if (!err && unpack->marking)
 		err = rt_unpack_mark(&unpack->marks, unpack->parent.path, name);
 	return err;
+}
+
+struct rt_error *rt_unpack_change(struct rt_unpack *unpack, struct archive_entry *entry, char *path)
+{
+	_cleanup_close_ int fd = -1;
+	const char *name;
+	struct rt_error *err = rt_unpack_enter(unpack, path, false, &name);
+	struct stat st;
+
+	if (err)
+		return err;
+	if (!*path || !name || fstatat(unpack->parent.fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+		return rt_fail(RT_CONFIG, "its attributes change, but there is no such file");
+	fd = openat(unpack->parent.fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0 && errno == EACCES && fchmodat(unpack->parent.fd, name, 0600, 0) == 0)
+		fd = openat(unpack->parent.fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return rt_fail_errno("cannot open it");
+	err = rt_unpack_attributes(unpack, entry, fd);
+	return err ? err : rt_unpack_time(entry, fd);
 }
 
 struct rt_error *rt_unpack_finish(struct rt_unpack *unpack)
