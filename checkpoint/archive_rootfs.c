@@ -1,5 +1,6 @@
 #include "checkpoint/archive_helper.h"
 
+#include "checkpoint/overlay.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/io.h"
 #include "runtime/base/str.h"
@@ -45,87 +46,6 @@ static void overlay_deinit(struct overlay *overlay)
 
 /* ---- finding the layers ---- */
 
-/* mountinfo writes white space and backslashes as three octal digits; overlayfs puts a backslash before commas and
- * colons. */
-static void unescape_octal(char *text)
-{
-	char *to = text;
-
-	for (char *at = text; *at; at++) {
-		if (at[0] == '\\' && at[1] >= '0' && at[1] <= '3' && at[2] >= '0' && at[2] <= '7' && at[3] >= '0' &&
-		    at[3] <= '7') {
-			*to++ = (char)((at[1] - '0') << 6 | (at[2] - '0') << 3 | (at[3] - '0'));
-			at += 3;
-		} else {
-			*to++ = *at;
-		}
-	}
-	*to = '\0';
-}
-
-/* Copy of an option's value: up to a comma that has no backslash before it. NULL: not there, or no memory. */
-static char *option_value(const char *options, const char *name)
-{
-	size_t length = strlen(name);
-
-	for (const char *at = options; *at;) {
-		const char *end = at;
-
-		while (*end && *end != ',')
-			end += end[0] == '\\' && end[1] ? 2 : 1;
-		if (strncmp(at, name, length) == 0 && at[length] == '=')
-			return strndup(at + length + 1, (size_t)(end - at) - length - 1);
-		at = end + (*end == ',');
-	}
-	return NULL;
-}
-
-/* Super block options of the last mount on `path`, where that is an overlay; *ret is NULL where it is none. */
-static struct rt_error *find_overlay(const char *path, char **ret)
-{
-	_cleanup_fclose_ FILE *stream = fopen("/proc/self/mountinfo", "re");
-	_cleanup_free_ char *line = NULL, *found = NULL;
-	size_t room = 0;
-
-	if (!stream)
-		return rt_fail_errno("cannot open '/proc/self/mountinfo'");
-	while (getline(&line, &room, stream) > 0) {
-		char point[PATH_MAX], type[64];
-		int options = 0;
-		char *separator = strstr(line, " - ");
-
-		if (!separator || sscanf(line, "%*d %*d %*s %*s %4095s", point) != 1 ||
-		    sscanf(separator, " - %63s %*s %n", type, &options) != 1 || options == 0)
-			continue;
-		unescape_octal(point);
-		if (!rt_str_equal(point, path))
-			continue;
-		free(found);
-		found = NULL;
-		if (!rt_str_equal(type, "overlay"))
-			continue;
-		separator[options + strcspn(separator + options, "\n")] = '\0';
-		found = strdup(separator + options);
-		if (!found)
-			return rt_error_oom();
-		unescape_octal(found);
-	}
-	*ret = rt_take_ptr(found);
-	return NULL;
-}
-
-static void unescape_backslashes(char *text)
-{
-	char *to = text;
-
-	for (; *text; text++) {
-		if (text[0] == '\\' && text[1])
-			text++;
-		*to++ = *text;
-	}
-	*to = '\0';
-}
-
 /* Layers are best effort where they are relative or gone (an engine's short names, unmounted since): without them an
  * opaque directory is an error later, and only then. */
 static void open_lowers(struct overlay *overlay, char *list)
@@ -140,7 +60,7 @@ static void open_lowers(struct overlay *overlay, char *list)
 			end += end[0] == '\\' && end[1] ? 2 : 1;
 		next = end + (*end == ':');
 		*end = '\0';
-		unescape_backslashes(at);
+		rt_overlay_unescape(at);
 		fd = *at ? open(at, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 		if (fd >= 0)
 			overlay->lower_fds[overlay->lower_count++] = fd;
@@ -150,21 +70,15 @@ static void open_lowers(struct overlay *overlay, char *list)
 
 static struct rt_error *open_layers(struct overlay *overlay, const char *rootfs, const char *upper, bool *ret_found)
 {
-	_cleanup_free_ char *real = NULL, *options = NULL, *found_upper = NULL, *lowers = NULL;
+	_cleanup_free_ char *real = NULL, *found_upper = NULL, *lowers = NULL;
 	struct rt_error *err;
 
 	*ret_found = false;
 	err = rt_real_path(rootfs, &real);
 	if (!err)
-		err = find_overlay(real, &options);
+		err = rt_overlay_find(real, &found_upper, &lowers);
 	if (err)
 		return err;
-	if (options) {
-		found_upper = option_value(options, "upperdir");
-		lowers = option_value(options, "lowerdir");
-		if (found_upper)
-			unescape_backslashes(found_upper);
-	}
 	if (!upper)
 		upper = found_upper;
 	if (!upper)
@@ -215,7 +129,7 @@ static struct rt_error *write_content(struct overlay *overlay, int fd, uint64_t 
 		if (err)
 			return err;
 		if (archive_write_data(overlay->tar, overlay->chunk, want) != (la_ssize_t)want)
-			return rt_archive_fail(overlay->tar, "cannot write the changes");
+			return rt_unpack_fail(overlay->tar, "cannot write the changes");
 		size -= want;
 	}
 	return NULL;
@@ -228,7 +142,7 @@ static struct rt_error *write_entry(struct overlay *overlay, struct archive_entr
 	/* For tar: a further name of a file becomes a link to the first, without content. */
 	archive_entry_linkify(overlay->links, &entry, &spare);
 	if (archive_write_header(overlay->tar, entry) != ARCHIVE_OK)
-		return rt_archive_fail(overlay->tar, "cannot write the changes");
+		return rt_unpack_fail(overlay->tar, "cannot write the changes");
 	overlay->empty = false;
 	if (archive_entry_filetype(entry) != AE_IFREG || archive_entry_hardlink(entry))
 		return NULL;
@@ -314,7 +228,7 @@ static struct rt_error *note_hidden(struct overlay *overlay, int merged_fd, cons
 		const struct dirent *entry;
 		_cleanup_close_ int fd = -1;
 
-		err = rt_archive_open_below(overlay->lower_fds[i], path, &fd);
+		err = rt_unpack_open_below(overlay->lower_fds[i], path, &fd);
 		if (err) {
 			/* This layer does not have it, or not as a directory. */
 			err = rt_error_free(err);
@@ -451,7 +365,7 @@ static struct rt_error *start_tar(struct overlay *overlay, int fd)
 	archive_entry_linkresolver_set_strategy(overlay->links, ARCHIVE_FORMAT_TAR);
 	if (archive_write_set_format_pax_restricted(overlay->tar) != ARCHIVE_OK ||
 	    archive_write_open_fd(overlay->tar, fd) != ARCHIVE_OK)
-		return rt_archive_fail(overlay->tar, "cannot begin the changes");
+		return rt_unpack_fail(overlay->tar, "cannot begin the changes");
 	return NULL;
 }
 
@@ -471,7 +385,7 @@ struct rt_error *rt_archive_rootfs_changes(const char *rootfs, const char *upper
 	if (!err)
 		err = walk(&overlay, overlay.merged_fd, overlay.upper_fd, "", 0, 0);
 	if (!err && archive_write_close(overlay.tar) != ARCHIVE_OK)
-		err = rt_archive_fail(overlay.tar, "cannot finish the changes");
+		err = rt_unpack_fail(overlay.tar, "cannot finish the changes");
 	if (err)
 		return err;
 	if (json_array_size(overlay.deleted) > 0) {
