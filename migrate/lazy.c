@@ -52,7 +52,7 @@ static struct rt_error *open_all(struct rt_lazy *lazy)
 
 	if (sysconf(_SC_PAGESIZE) != RT_LAZY_PAGE)
 		return rt_fail(RT_SYSTEM, "lazy restore needs pages of %u bytes, here they have %ld", RT_LAZY_PAGE, sysconf(_SC_PAGESIZE));
-	buffer = mmap(NULL, RT_LAZY_CHUNK * RT_LAZY_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	buffer = mmap(NULL, RT_LAZY_CHUNK_MAX * RT_LAZY_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (buffer == MAP_FAILED)
 		return rt_error_oom();
 	lazy->buffer = buffer;
@@ -81,6 +81,7 @@ struct rt_error *rt_lazy_listen(const struct rt_lazy_options *options, struct rt
 	if (!lazy)
 		return rt_error_oom();
 	lazy->options = *options;
+	lazy->chunk = RT_LAZY_CHUNK_MAX;
 	lazy->listen_fd = lazy->socket_fd = lazy->epoll_fd = lazy->event_fd = -1;
 	pthread_mutex_init(&lazy->lock, NULL);
 	err = open_all(lazy);
@@ -108,7 +109,7 @@ void rt_lazy_free(struct rt_lazy *lazy)
 	if (lazy->record)
 		fclose(lazy->record);
 	if (lazy->buffer)
-		munmap(lazy->buffer, RT_LAZY_CHUNK * RT_LAZY_PAGE);
+		munmap(lazy->buffer, RT_LAZY_CHUNK_MAX * RT_LAZY_PAGE);
 	rt_closep(&lazy->listen_fd);
 	rt_closep(&lazy->socket_fd);
 	rt_closep(&lazy->event_fd);

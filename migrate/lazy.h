@@ -51,7 +51,7 @@ struct rt_lazy_status {
 	bool done; /* every page is where it belongs, or its task is gone */
 	uint64_t pages; /* that the images list */
 	uint64_t left; /* not in their tasks yet; children that were forked since have their own */
-	uint64_t pushed, faulted, wanted; /* put in place unasked, or because of a fault and its neighbourhood; asked for through `want` */
+	uint64_t pushed, faulted, wanted; /* put in place unasked, or because of a fault; asked for through `want` */
 	uint64_t faults; /* that a task had to wait for */
 };
 

@@ -17,11 +17,12 @@
 
 _Static_assert(RT_LAZY_PAGE == RT_PAGESET_PAGE, "one size of pages");
 
-/* Neighbours that come along with a page, and what the pusher moves at once: more while nobody has to wait for it. */
+/* Neighbours that are asked for, or known to be zero, along with a page. */
 #define RT_LAZY_AROUND 16u
-#define RT_LAZY_CHUNK 256u
-#define RT_LAZY_CHUNK_BUSY 32u
-#define RT_LAZY_BUSY_NS 5000000u
+/* What the pusher moves at once. A fault waits until that is done, so it is little at first after a fault (the faulted page's neighbourhood), and more with each
+ * time that nobody has faulted meanwhile; but no more than stays in the processor's cache between being read from the set and being placed. */
+#define RT_LAZY_CHUNK_MIN 4u
+#define RT_LAZY_CHUNK_MAX 64u
 
 /* One address space of the images. */
 struct rt_lazy_space {
@@ -71,9 +72,9 @@ struct rt_lazy {
 	size_t space_count;
 	struct rt_lazy_task *tasks;
 	struct rt_lazy_task *recent; /* the last one that faulted, or NULL */
-	uint64_t last_fault; /* ns */
+	unsigned chunk; /* pages that the pusher moves next */
 	unsigned idle_retries;
-	uint8_t *buffer; /* RT_LAZY_CHUNK pages */
+	uint8_t *buffer; /* RT_LAZY_CHUNK_MAX pages */
 	struct rt_lazy_status status;
 	FILE *record;
 	struct rt_lazy_pieces prefetch;

@@ -83,8 +83,8 @@ static struct rt_error *push_run(struct rt_lazy *lazy, struct rt_lazy_task *task
 	*ret_pages = run.pages;
 	switch (state) {
 	case RT_PAGE_DATA:
-		if (run.pages > RT_LAZY_CHUNK)
-			run.pages = RT_LAZY_CHUNK;
+		if (run.pages > RT_LAZY_CHUNK_MAX)
+			run.pages = RT_LAZY_CHUNK_MAX;
 		err = rt_lazy_place_data(lazy, task, &run);
 		*ret_pages = task->retry || task->gone ? 0 : run.pages;
 		*ret_pushed = true;
@@ -104,7 +104,7 @@ static struct rt_error *push_run(struct rt_lazy *lazy, struct rt_lazy_task *task
 /* The next chunk behind the cursor, and after the last page again from the first. Where there is none, the task is stalled until more arrives. */
 static struct rt_error *push_task(struct rt_lazy *lazy, struct rt_lazy_task *task)
 {
-	uint64_t limit = rt_lazy_now() - lazy->last_fault < RT_LAZY_BUSY_NS ? RT_LAZY_CHUNK_BUSY : RT_LAZY_CHUNK, pages;
+	uint64_t limit = lazy->chunk, pages;
 	bool pushed = false, wrapped = task->cursor == 0;
 	struct rt_error *err = NULL;
 
@@ -126,6 +126,7 @@ static struct rt_error *push_task(struct rt_lazy *lazy, struct rt_lazy_task *tas
 	}
 	if (!pushed && task->map.left > 0)
 		task->stalled = true;
+	lazy->chunk = lazy->chunk * 2 < RT_LAZY_CHUNK_MAX ? lazy->chunk * 2 : RT_LAZY_CHUNK_MAX;
 	return err;
 }
 
@@ -148,7 +149,7 @@ static struct rt_error *push_piece(struct rt_lazy *lazy, struct rt_lazy_task *ta
 			at++;
 			continue;
 		}
-		if (!rt_lazy_map_next(&task->map, run.address, piece->pages - at < RT_LAZY_CHUNK ? piece->pages - at : RT_LAZY_CHUNK, &run))
+		if (!rt_lazy_map_next(&task->map, run.address, piece->pages - at < RT_LAZY_CHUNK_MAX ? piece->pages - at : RT_LAZY_CHUNK_MAX, &run))
 			break;
 		err = push_run(lazy, task, &run, &pages, &pushed);
 		if (err)
@@ -164,8 +165,8 @@ static struct rt_error *push_prefetch(struct rt_lazy *lazy)
 	struct rt_lazy_piece now = *piece;
 	struct rt_error *err = NULL;
 
-	if (now.pages > RT_LAZY_CHUNK)
-		now.pages = RT_LAZY_CHUNK;
+	if (now.pages > RT_LAZY_CHUNK_MAX)
+		now.pages = RT_LAZY_CHUNK_MAX;
 	for (struct rt_lazy_task *task = lazy->tasks; !err && task; task = task->next)
 		if (task->space->number == now.space && task->map.left > 0)
 			err = push_piece(lazy, task, &now);

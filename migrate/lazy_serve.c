@@ -133,13 +133,15 @@ static struct rt_error *serve_listed(struct rt_lazy *lazy, struct rt_lazy_task *
 {
 	uint64_t left = task->map.left, placed;
 	struct rt_error *err = NULL;
-	struct rt_lazy_run run;
+	struct rt_lazy_run run, one;
 
 	rt_lazy_map_around(&task->map, range, address, RT_LAZY_AROUND, &run);
 	switch (narrow(lazy, task, address, &run)) {
 	case RT_PAGE_DATA:
-		record(lazy, task, &run);
-		err = rt_lazy_place_data(lazy, task, &run);
+		/* Nothing else: its neighbours are the pusher's next, should nobody fault meanwhile. */
+		one = (struct rt_lazy_run){ address, run.index + (address - run.address) / RT_LAZY_PAGE, 1 };
+		record(lazy, task, &one);
+		err = rt_lazy_place_data(lazy, task, &one);
 		break;
 	case RT_PAGE_ZERO:
 		err = rt_lazy_place_zero(lazy, task, address, run.pages - (address - run.address) / RT_LAZY_PAGE, &placed);
@@ -157,7 +159,7 @@ static struct rt_error *serve_listed(struct rt_lazy *lazy, struct rt_lazy_task *
 		break;
 	}
 	lazy->status.faulted += left - task->map.left;
-	task->cursor = run.address + run.pages * RT_LAZY_PAGE;
+	task->cursor = run.address;
 	lazy->recent = task;
 	return err;
 }
@@ -213,7 +215,7 @@ static struct rt_error *serve_event(struct rt_lazy *lazy, struct rt_lazy_task *t
 	switch (message->event) {
 	case UFFD_EVENT_PAGEFAULT:
 		lazy->status.faults++;
-		lazy->last_fault = rt_lazy_now();
+		lazy->chunk = RT_LAZY_CHUNK_MIN;
 		return serve_fault(lazy, task, message->arg.pagefault.address & ~(uint64_t)(RT_LAZY_PAGE - 1));
 	case UFFD_EVENT_FORK:
 		rt_debug("task %" PRIu64 " forks while its pages come", task->space->number);
