@@ -44,6 +44,7 @@ struct rt_restore_hooks {
 	/* CRIU is about to be asked; the directories as in rt_criu_settings. */
 	struct rt_error *(*begin)(void *userdata, int image_fd, int work_fd);
 	struct rt_error *(*restored)(void *userdata); /* everything stands, network locked, no task runs: after success they do */
+	void (*running)(void *userdata); /* they do; poststart hooks have not run */
 	void *userdata;
 };
 

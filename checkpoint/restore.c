@@ -367,6 +367,8 @@ static struct rt_error *bring_back(struct restore *restore, const struct rt_cont
 		err = hooks->begin(hooks->userdata, restore->image_fd, restore->work_fd);
 	if (!err)
 		err = ask_for_restore(restore);
+	if (!err && hooks)
+		hooks->running(hooks->userdata);
 	return err ? err : rt_birth_run_poststart(&restore->birth.container);
 }
 

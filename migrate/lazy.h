@@ -6,9 +6,12 @@
  *
  * Which pages are wanted is in the pagemap images of the checkpoint (entries with PE_LAZY); what they don't list is zero. A page the sets don't hold is asked for
  * through `want`, and served once rt_lazy_arrived() tells that it came; its task waits as long as that takes. If this process ends early, the kernel hands
- * zeros to the tasks: so whoever runs it must kill the container then, see rt_lazy_run().
+ * zeros to the tasks: so whoever runs it must kill the container then, see rt_lazy_run(). (A process that must not outlive this one can be told so by the kernel:
+ * let a guardian hold the other end of a pipe, and kill the container's cgroup at its end.)
  *
- * CRIU's protocol, from criu/uffd.c of 4.x: for each task an int with its pid as the images number it (-1: a zombie, nothing follows), then a message with its
+ * Each task's userfaultfd is closed as soon as all its pages are in place: nothing of this stays in the container, and CRIU can dump it again.
+ *
+ * CRIU's protocol, from criu/uffd.c of 4.x: for each task an int with its pid as the images number it (negative: a zombie, nothing follows), then a message with its
  * userfaultfd; at the end the u32 0x52535446 ("FTSR"), sent when the tasks are about to run. Events asked for there: fork, remap, remove, unmap. */
 #pragma once
 
@@ -26,6 +29,7 @@ struct rt_lazy_options {
 	 * runs (told by rt_lazy_prepare()). */
 	struct rt_error *(*want)(void *userdata, uint64_t space, uint64_t start, uint64_t pages);
 	void *userdata;
+	bool release; /* pages are given back (RT_PAGE_GONE) as soon as the only task that gets them has them: memory is not held twice */
 	const char *record_file; /* NULL: none; else the order in which pages were faulted in is written here (one line "space address pages") */
 	const char *prefetch_file; /* NULL: none; else such a record: these pages are pushed first */
 };
@@ -45,7 +49,10 @@ void rt_lazy_arrived(struct rt_lazy *lazy, uint64_t space, uint64_t start, uint6
 struct rt_lazy_status {
 	bool restored; /* CRIU has told that the tasks run */
 	bool done; /* every page is where it belongs, or its task is gone */
-	uint64_t pages, pushed, faults, wanted; /* in all; pushed so far; faulted in; asked for */
+	uint64_t pages; /* that the images list */
+	uint64_t left; /* not in their tasks yet; children that were forked since have their own */
+	uint64_t pushed, faulted, wanted; /* put in place unasked, or because of a fault; asked for through `want` */
+	uint64_t faults; /* that a task had to wait for */
 };
 
 /* Does what there is to do for at most `timeout_ms` (-1: until done); *ret may be NULL. Where it fails before the tasks run, the restore has failed;

@@ -15,6 +15,7 @@
  * whiteouts; elsewhere they would lead a later overlay astray. */
 enum {
 	RT_TREE_UPPER = 1 << 0,
+	RT_TREE_MERGED = 1 << 1, /* receiver: what comes is an upper directory, what is below the root is what such a mount shows: marks become what they mean */
 };
 
 struct rt_tree; /* what has been sent; rt_tree_free() */

@@ -36,6 +36,8 @@ void rt_log_write(enum rt_log_level level, const char *file, int line, const cha
 		if (rt_log_debug_enabled())                                       \
 			rt_log_write(RT_LOG_DEBUG, __FILE__, __LINE__, __VA_ARGS__); \
 	} while (0)
+/* For daemons: what happens, to who reads the log. */
+#define rt_info(...) rt_log_write(RT_LOG_INFO, __FILE__, __LINE__, __VA_ARGS__)
 #define rt_warn(...) rt_log_write(RT_LOG_WARNING, __FILE__, __LINE__, __VA_ARGS__)
 
 /* Logs a tolerated failure, "<text>, ignoring", and frees it. NULL is fine. */

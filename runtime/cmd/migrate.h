@@ -15,6 +15,6 @@ struct rt_receive_values {
 	const char *listen, *bundles, *state_dir, *cert, *key, *client_ca, *token_file, *max_memory, *max_rootfs;
 	const char *const *allow_ids, *const *allow_mounts, *const *allow_hooks;
 	unsigned max_migrations, timeout;
-	bool insecure, allow_config, recover;
+	bool insecure, allow_config;
 	bool worker; /* what the daemon runs for one migration: not for people */
 };

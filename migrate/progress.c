@@ -1,0 +1,192 @@
+#include "migrate/progress.h"
+
+#include "runtime/base/str.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <langinfo.h>
+#include <locale.h>
+#include <stdarg.h>
+#include <string.h>
+#include <time.h>
+
+#define DRAW_EVERY_US 100000
+#define BAR 24
+
+struct rt_progress {
+	enum rt_progress_form form; /* never AUTO */
+	FILE *stream;
+	bool utf8;
+	const char *step; /* borrowed: a literal of the source's table */
+	uint64_t began, drawn_at, step_at; /* us */
+	bool drawn; /* a bar stands on the last line */
+};
+
+static uint64_t now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+struct rt_error *rt_progress_new(enum rt_progress_form form, FILE *stream, struct rt_progress **ret)
+{
+	struct rt_progress *progress = calloc(1, sizeof(*progress));
+
+	if (!progress)
+		return rt_error_oom();
+	if (form == RT_PROGRESS_AUTO)
+		form = isatty(fileno(stream)) ? RT_PROGRESS_BAR : RT_PROGRESS_LINES;
+	setlocale(LC_CTYPE, "");
+	*progress = (struct rt_progress){
+		.form = form, .stream = stream, .utf8 = rt_str_equal(nl_langinfo(CODESET), "UTF-8"), .began = now_us(),
+	};
+	*ret = progress;
+	return NULL;
+}
+
+void rt_progress_free(struct rt_progress *progress)
+{
+	free(progress);
+}
+
+static void clear(struct rt_progress *progress)
+{
+	if (progress->drawn)
+		fputs("\r\033[K", progress->stream);
+	progress->drawn = false;
+}
+
+/* One event; takes the object over. */
+static void event(struct rt_progress *progress, const char *name, json_t *fields)
+{
+	_cleanup_json_ json_t *json = fields ? fields : json_object();
+
+	json_object_set_new(json, "event", json_string(name));
+	json_object_set_new(json, "seconds", json_real((double)(now_us() - progress->began) / 1e6));
+	json_dumpf(json, progress->stream, JSON_COMPACT | JSON_SORT_KEYS);
+	fputc('\n', progress->stream);
+	fflush(progress->stream);
+}
+
+void rt_progress_step(struct rt_progress *progress, const char *doing)
+{
+	progress->step = doing;
+	progress->step_at = now_us();
+	progress->drawn_at = 0;
+	if (progress->form == RT_PROGRESS_JSON)
+		event(progress, "step", json_pack("{s:s}", "doing", doing));
+	if (progress->form != RT_PROGRESS_BAR)
+		return;
+	clear(progress);
+	fprintf(progress->stream, "%s", doing);
+	progress->drawn = true;
+	fflush(progress->stream);
+}
+
+void rt_progress_note(struct rt_progress *progress, const char *format, ...)
+{
+	_cleanup_free_ char *text = NULL;
+	va_list arguments;
+
+	va_start(arguments, format);
+	if (vasprintf(&text, format, arguments) < 0)
+		text = NULL;
+	va_end(arguments);
+	if (!text)
+		return;
+	if (progress->form == RT_PROGRESS_JSON) {
+		event(progress, "note", json_pack("{s:s}", "text", text));
+		return;
+	}
+	clear(progress);
+	fprintf(progress->stream, "%s\n", text);
+	fflush(progress->stream);
+}
+
+void rt_progress_amount(struct rt_progress *progress, unsigned round, uint64_t done_bytes, uint64_t of_bytes)
+{
+	uint64_t now = now_us(), elapsed = now - progress->step_at;
+	unsigned filled = of_bytes ? (unsigned)((double)done_bytes / (double)of_bytes * BAR) : 0;
+
+	if (progress->form != RT_PROGRESS_BAR || now - progress->drawn_at < DRAW_EVERY_US)
+		return;
+	progress->drawn_at = now;
+	clear(progress);
+	if (round)
+		fprintf(progress->stream, "round %u ", round);
+	else
+		fprintf(progress->stream, "%s ", progress->step ? progress->step : "");
+	for (unsigned i = 0; i < BAR && of_bytes; i++)
+		fputs(i < filled ? (progress->utf8 ? "█" : "#") : (progress->utf8 ? "░" : "."), progress->stream);
+	fprintf(progress->stream, " %" PRIu64 "/%" PRIu64 " MiB  %.0f MB/s", done_bytes >> 20, of_bytes >> 20,
+		elapsed ? (double)done_bytes / (double)elapsed : 0);
+	progress->drawn = true;
+	fflush(progress->stream);
+}
+
+void rt_progress_round(struct rt_progress *progress, unsigned number, const struct rt_report_round *round)
+{
+	double seconds = (double)round->us / 1e6;
+
+	if (progress->form == RT_PROGRESS_JSON) {
+		event(progress, "round",
+		      json_pack("{s:i, s:I, s:I, s:I, s:I, s:I, s:I}", "round", (int)number, "pages", (json_int_t)round->pages, "zeroPages",
+				(json_int_t)round->zero, "bytes", (json_int_t)round->wire, "microseconds", (json_int_t)round->us, "dirtyPages",
+				(json_int_t)round->dirty, "predictedDowntimeMicroseconds", (json_int_t)round->predicted_us));
+		return;
+	}
+	clear(progress);
+	fprintf(progress->stream, "round %2u: %6.1f MiB in %6.0f ms (%5.0f MB/s), %6.1f MiB changed meanwhile, downtime would be %.0f ms\n", number,
+		(double)round->wire / (1 << 20), (double)round->us / 1e3, seconds > 0 ? (double)round->wire / 1e6 / seconds : 0,
+		(double)round->dirty * 4096 / (1 << 20), (double)round->predicted_us / 1e3);
+	fflush(progress->stream);
+}
+
+static void row(FILE *out, const char *name, uint64_t us, const char *what)
+{
+	fprintf(out, "  %-9s %8.1f ms  %s\n", name, (double)us / 1e3, what);
+}
+
+static void finish_text(FILE *out, const struct rt_report *report)
+{
+	fprintf(out, "\n'%s' runs on %s%s%s%s\n\n", report->id, report->url, report->target_id != report->id ? " as '" : "",
+		report->target_id != report->id ? report->target_id : "", report->target_id != report->id ? "'" : "");
+	row(out, "freeze", report->freeze_us, "freezer, last look at memory");
+	row(out, "dump", report->dump_us, "CRIU; the last pages go out meanwhile");
+	row(out, "send", report->send_us, "what is left of pages and files, images");
+	row(out, "restore", report->restore_us, "on the target");
+	row(out, "resume", report->resume_us, "decision, and running again");
+	row(out, "downtime", report->downtime_us, "");
+	fprintf(out, "\n  mode %s (%s), %zu rounds, %.1f MiB sent in all, %.2f s in all\n", report->mode, report->reason, report->round_count,
+		(double)report->wire / (1 << 20), (double)report->total_us / 1e6);
+	if (report->pushed_pages || report->pulled_pages)
+		fprintf(out, "  %.1f MiB followed after it ran, in %.0f ms; %.1f MiB were asked for\n", (double)report->pushed_pages * 4096 / (1 << 20),
+			(double)report->pushed_us / 1e3, (double)report->pulled_pages * 4096 / (1 << 20));
+}
+
+static json_t *finish_json(const struct rt_report *report)
+{
+	return json_pack("{s:b, s:s, s:s, s:i, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I, s:I, s:I}, s:I, s:I}", "moved", report->moved, "mode",
+			 report->mode ? report->mode : "", "reason", report->reason, "rounds", (int)report->round_count, "bytes", (json_int_t)report->wire,
+			 "totalMicroseconds", (json_int_t)report->total_us, "memory", (json_int_t)report->memory, "downtime", "total",
+			 (json_int_t)report->downtime_us, "freeze", (json_int_t)report->freeze_us, "dump", (json_int_t)report->dump_us, "send",
+			 (json_int_t)report->send_us, "restore", (json_int_t)report->restore_us, "resume", (json_int_t)report->resume_us, "pushedPages",
+			 (json_int_t)report->pushed_pages, "pulledPages", (json_int_t)report->pulled_pages);
+}
+
+void rt_progress_finish(struct rt_progress *progress, const struct rt_report *report, const char *error)
+{
+	clear(progress);
+	if (progress->form == RT_PROGRESS_JSON) {
+		json_t *fields = finish_json(report);
+
+		if (error)
+			json_object_set_new(fields, "error", json_string(error));
+		event(progress, error ? "failed" : "done", fields);
+	} else if (report->moved) {
+		finish_text(progress->stream, report);
+	}
+	fflush(progress->stream);
+}

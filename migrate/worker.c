@@ -1,0 +1,531 @@
+#include "migrate/worker.h"
+
+#include "migrate/journal.h"
+#include "migrate/lazy.h"
+#include "migrate/link.h"
+#include "migrate/network.h"
+#include "runtime/base/fs.h"
+#include "runtime/base/io.h"
+#include "runtime/base/log.h"
+#include "runtime/base/proc.h"
+#include "runtime/base/str.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#define SOCKET "worker.sock"
+
+struct worker {
+	struct rt_worker_task task;
+	json_t *words; /* what the task's strings are of */
+	char *config, *images;
+	int fd; /* to the daemon; -1: it has died */
+	int listener; /* for its successor */
+	int dir_fd;
+	pthread_mutex_t lock; /* of fd, which the serving thread says WANT to */
+
+	int *set_fds;
+	size_t set_count, set_total;
+	struct rt_pagesets *sets;
+	struct rt_lazy *lazy;
+	pthread_t server;
+	bool serving, running;
+	struct rt_error *serve_err;
+	int served[2]; /* a pipe that is closed when the serving thread ends */
+
+	int guardian; /* a pipe: see start_guardian() */
+	struct rt_network network;
+	uint64_t committed_at;
+};
+
+static uint64_t now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+/* ---- starting one ---- */
+
+static struct rt_error *send_task(const struct rt_worker_task *task, int fd)
+{
+	_cleanup_json_ json_t *words = json_pack("{s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:b}", "id", task->id, "bundle", task->bundle,
+						 "directory", task->directory, "lazy", task->lazy, "postCopy", task->post_copy, "tcpEstablished",
+						 task->tcp_established, "tcpClose", task->tcp_close, "extUnixSk", task->ext_unix_sk, "fileLocks",
+						 task->file_locks, "linkRemap", task->link_remap);
+	_cleanup_free_ char *text = words ? json_dumps(words, JSON_COMPACT) : NULL;
+
+	return text ? rt_send_message(fd, text, strlen(text), NULL, 0) : rt_error_oom();
+}
+
+static const char *manager_word(enum rt_cgroup_manager manager)
+{
+	switch (manager) {
+	case RT_CGROUP_CGROUPFS:
+		return "cgroupfs";
+	case RT_CGROUP_SYSTEMD:
+		return "systemd";
+	case RT_CGROUP_DISABLED:
+		return "disabled";
+	}
+	return "cgroupfs";
+}
+
+/* In the child. Its standard output is the container's; what it has to say itself goes where the daemon's words go. */
+static void become_worker(const struct rt_worker_task *task, int end, int output)
+{
+	const char *argv[] = { "rt-migrate", "--root", task->context->root, "--cgroup-manager", manager_word(task->context->manager), "--log",
+			       "/proc/self/fd/4", "receive", "--worker", NULL };
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	rt_signals_reset();
+	setsid();
+	prctl(PR_SET_NAME, "rt-worker");
+	/* Above all that is put in place here. */
+	end = fcntl(end, F_DUPFD_CLOEXEC, 10);
+	output = fcntl(output, F_DUPFD_CLOEXEC, 10);
+	if (dup2(STDERR_FILENO, 4) < 0 || dup2(end, RT_WORKER_FD) < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0 ||
+	    dup2(output, STDERR_FILENO) < 0)
+		_exit(126);
+	execv("/proc/self/exe", (char **)argv);
+	_exit(127);
+}
+
+struct rt_error *rt_worker_start(const struct rt_worker_task *task, int *ret_fd, pid_t *ret_pid)
+{
+	_cleanup_free_ char *log = NULL;
+	_cleanup_close_ int output = -1, ours = -1, theirs = -1;
+	struct rt_error *err;
+	int ends[2];
+
+	err = rt_format(&log, "%s/output.log", task->bundle);
+	if (!err)
+		err = rt_link_pair(ends);
+	if (err)
+		return err;
+	ours = ends[0];
+	theirs = ends[1];
+	output = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (output < 0)
+		return rt_fail_errno("cannot open '%s'", log);
+	*ret_pid = fork();
+	if (*ret_pid < 0)
+		return rt_fail_errno("cannot fork");
+	if (*ret_pid == 0)
+		become_worker(task, theirs, output);
+	err = send_task(task, ours);
+	if (err)
+		return err;
+	*ret_fd = rt_take_fd(ours);
+	return NULL;
+}
+
+/* ---- the guardian ---- */
+
+/* A worker that dies while it serves memory leaves tasks to which the kernel gives zeros for it: they must not live on. This process kills them: it
+ * holds the other end of a pipe that only the worker writes to. */
+static struct rt_error *start_guardian(struct worker *worker)
+{
+	int ends[2];
+	pid_t pid;
+	char word;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return rt_fail_errno("cannot make a pipe");
+	pid = fork();
+	if (pid < 0) {
+		close(ends[0]);
+		close(ends[1]);
+		return rt_fail_errno("cannot fork");
+	}
+	if (pid > 0) {
+		close(ends[0]);
+		worker->guardian = ends[1];
+		return NULL;
+	}
+	setsid();
+	prctl(PR_SET_NAME, "rt-guardian");
+	close_range(3, (unsigned)ends[0] - 1, 0);
+	close_range((unsigned)ends[0] + 1, ~0u, 0);
+	while (read(ends[0], &word, 1) < 0 && errno == EINTR)
+		;
+	if (word != 'd')
+		rt_error_free(rt_container_kill(worker->task.context, worker->task.id, SIGKILL, RT_KILL_ALL));
+	_exit(0);
+}
+
+static void dismiss_guardian(struct worker *worker)
+{
+	if (worker->guardian >= 0)
+		rt_error_free(rt_write_all(worker->guardian, "d", 1));
+	rt_closep(&worker->guardian);
+}
+
+/* ---- the daemon ---- */
+
+static void say(struct worker *worker, const struct rt_link_message *message)
+{
+	pthread_mutex_lock(&worker->lock);
+	if (worker->fd >= 0)
+		rt_error_free(rt_link_send(worker->fd, message)); /* if it is gone, the next receive tells */
+	pthread_mutex_unlock(&worker->lock);
+}
+
+static void daemon_died(struct worker *worker)
+{
+	pthread_mutex_lock(&worker->lock);
+	rt_closep(&worker->fd);
+	pthread_mutex_unlock(&worker->lock);
+}
+
+static struct rt_error *take_sets(struct worker *worker, const struct rt_link_message *message)
+{
+	int *larger = reallocarray(worker->set_fds, worker->set_count + message->fd_count, sizeof(*larger));
+
+	if (!larger)
+		return rt_error_oom();
+	worker->set_fds = larger;
+	memcpy(larger + worker->set_count, message->fds, message->fd_count * sizeof(*larger));
+	worker->set_count += message->fd_count;
+	worker->set_total = message->a;
+	if (worker->set_count < worker->set_total)
+		return NULL;
+	worker->set_count = 0;
+	return rt_pagesets_adopt(rt_take_ptr(worker->set_fds), worker->set_total, &worker->sets);
+}
+
+/* Until the word is there; everything else but SETS is the end. */
+static struct rt_error *wait_for(struct worker *worker, enum rt_link_word word)
+{
+	struct rt_link_message message;
+	struct rt_error *err = NULL;
+	bool there;
+
+	while (!err) {
+		err = rt_link_receive(worker->fd, -1, &message, &there);
+		if (err || message.word == word)
+			return err;
+		if (message.word == RT_LINK_SETS)
+			err = take_sets(worker, &message);
+		else if (message.word == RT_LINK_END)
+			err = rt_fail(RT_SYSTEM, "'rt receive' has ended");
+		else
+			err = rt_fail(RT_PEER, "%s", *message.text ? message.text : "the migration was given up");
+	}
+	return err;
+}
+
+static struct rt_error *write_journal(const struct worker *worker, const char *state)
+{
+	_cleanup_json_ json_t *journal = NULL;
+	struct rt_error *err = rt_journal_load(worker->dir_fd, RT_JOURNAL_TARGET, &journal);
+
+	if (err)
+		return err;
+	if (!journal || json_object_set_new(journal, "state", json_string(state)) < 0)
+		return rt_fail(RT_SYSTEM, "there is no journal to write to");
+	return rt_journal_store(worker->dir_fd, RT_JOURNAL_TARGET, journal);
+}
+
+/* ---- memory ---- */
+
+static struct rt_error *want(void *userdata, uint64_t space, uint64_t start, uint64_t pages)
+{
+	say(userdata, &(struct rt_link_message){ .word = RT_LINK_WANT, .a = space, .b = start, .c = pages });
+	return NULL;
+}
+
+static void *serve(void *userdata)
+{
+	struct worker *worker = userdata;
+
+	worker->serve_err = rt_lazy_run(worker->lazy, -1, NULL);
+	close(worker->served[1]);
+	return NULL;
+}
+
+static struct rt_error *begin(void *userdata, int image_fd, int work_fd)
+{
+	struct worker *worker = userdata;
+	struct rt_error *err;
+	int error;
+
+	if (!worker->task.lazy)
+		return NULL;
+	if (!worker->sets)
+		return rt_fail(RT_PEER, "its memory has not come");
+	err = rt_lazy_listen(&(struct rt_lazy_options){
+		.work_fd = work_fd,
+		.image_fd = image_fd,
+		.sets = worker->sets,
+		.release = true,
+		.want = worker->task.post_copy ? want : NULL,
+		.userdata = worker,
+	}, &worker->lazy);
+	if (!err)
+		err = rt_lazy_prepare(worker->lazy);
+	if (!err)
+		err = start_guardian(worker);
+	if (err)
+		return err;
+	if (pipe2(worker->served, O_CLOEXEC) < 0)
+		return rt_fail_errno("cannot make a pipe");
+	error = pthread_create(&worker->server, NULL, serve, worker);
+	if (error)
+		return rt_fail_with(error, "cannot start a thread");
+	worker->serving = true;
+	return NULL;
+}
+
+/* ---- the other hooks ---- */
+
+static struct rt_error *await_images(void *userdata)
+{
+	struct worker *worker = userdata;
+
+	say(worker, &(struct rt_link_message){ .word = RT_LINK_PREPARED });
+	return wait_for(worker, RT_LINK_RESTORE);
+}
+
+static struct rt_error *restored(void *userdata)
+{
+	struct worker *worker = userdata;
+	struct rt_error *err;
+
+	say(worker, &(struct rt_link_message){ .word = RT_LINK_READY });
+	err = wait_for(worker, RT_LINK_COMMIT);
+	worker->committed_at = now_us();
+	if (!err)
+		err = write_journal(worker, "committed");
+	/* Before the first packet: what is sent to a port that is not there is lost, and sent again only much later. */
+	if (!err)
+		rt_warn_ignored(rt_network_release(&worker->network, worker->task.id));
+	return err;
+}
+
+static void running(void *userdata)
+{
+	struct worker *worker = userdata;
+
+	worker->running = true;
+	say(worker, &(struct rt_link_message){ .word = RT_LINK_RUNNING, .a = now_us() - worker->committed_at });
+	rt_warn_ignored(write_journal(worker, "running"));
+}
+
+/* ---- afterwards ---- */
+
+static void listen_for_successor(struct worker *worker)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/" SOCKET, rt_fd_path(worker->dir_fd).text);
+	worker->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (worker->listener < 0 || bind(worker->listener, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(worker->listener, 4) < 0)
+		rt_warn_ignored(rt_fail_errno("no successor of this daemon can take the migration over"));
+}
+
+static void send_sets(struct worker *worker, int fd)
+{
+	int *fds = NULL;
+	size_t count = 0;
+
+	rt_error_free(rt_pagesets_descriptors(worker->sets, &fds, &count));
+	for (size_t i = 0; i < count; i += RT_MAX_FDS) {
+		struct rt_link_message message = { .word = RT_LINK_SETS, .a = count };
+
+		message.fd_count = count - i < RT_MAX_FDS ? count - i : RT_MAX_FDS;
+		memcpy(message.fds, fds + i, message.fd_count * sizeof(*fds));
+		rt_error_free(rt_link_send(fd, &message));
+	}
+	free(fds);
+}
+
+static void take_successor(struct worker *worker)
+{
+	int fd = accept4(worker->listener, NULL, NULL, SOCK_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	send_sets(worker, fd);
+	pthread_mutex_lock(&worker->lock);
+	rt_closep(&worker->fd);
+	worker->fd = fd;
+	pthread_mutex_unlock(&worker->lock);
+}
+
+static void hear(struct worker *worker)
+{
+	struct rt_link_message message;
+	bool there = false;
+	struct rt_error *err = rt_link_receive(worker->fd, 0, &message, &there);
+
+	if (err || (there && message.word == RT_LINK_END))
+		daemon_died(worker);
+	else if (there && message.word == RT_LINK_ARRIVED)
+		rt_lazy_arrived(worker->lazy, message.a, message.b, message.c);
+	rt_error_free(err);
+}
+
+/* Until the serving thread has put all memory where it belongs. */
+static struct rt_error *look_after_memory(struct worker *worker)
+{
+	listen_for_successor(worker);
+	for (;;) {
+		struct pollfd fds[] = {
+			{ .fd = worker->served[0], .events = POLLIN },
+			{ .fd = worker->fd, .events = POLLIN },
+			{ .fd = worker->listener, .events = POLLIN },
+		};
+
+		if (poll(fds, RT_ARRAY_SIZE(fds), -1) < 0 && errno != EINTR)
+			return rt_fail_errno("cannot wait");
+		if (fds[0].revents)
+			break;
+		if (fds[1].revents)
+			hear(worker);
+		if (fds[2].revents)
+			take_successor(worker);
+	}
+	pthread_join(worker->server, NULL);
+	worker->serving = false;
+	return rt_take_ptr(worker->serve_err);
+}
+
+/* ---- all of it ---- */
+
+static struct rt_error *restore(struct worker *worker)
+{
+	const struct rt_restore_hooks hooks = {
+		.await_images = await_images, .begin = begin, .restored = restored, .running = running, .userdata = worker,
+	};
+	const struct rt_worker_task *task = &worker->task;
+	const struct rt_restore_options options = {
+		.hooks = &hooks,
+		.criu = {
+			.image_path = worker->images,
+			.tcp_established = task->tcp_established,
+			.tcp_close = task->tcp_close,
+			.ext_unix_sk = task->ext_unix_sk,
+			.file_locks = task->file_locks,
+			.link_remap = task->link_remap,
+			.lazy_pages = task->lazy,
+		},
+		.create = { .bundle = task->bundle, .config = worker->config, .detach = true },
+	};
+	int status;
+
+	return rt_container_restore(task->context, task->id, &options, &status);
+}
+
+static bool flag(const json_t *words, const char *key)
+{
+	return json_is_true(json_object_get(words, key));
+}
+
+static struct rt_error *take_task(struct worker *worker, const struct rt_context *context)
+{
+	char text[32768];
+	size_t size;
+	struct rt_error *err = rt_receive_message(worker->fd, text, sizeof(text), &size, NULL, 0, NULL);
+	json_t *words;
+
+	if (err)
+		return err;
+	worker->words = words = json_loadb(text, size, 0, NULL);
+	worker->task = (struct rt_worker_task){
+		.context = context,
+		.id = json_string_value(json_object_get(words, "id")),
+		.bundle = json_string_value(json_object_get(words, "bundle")),
+		.directory = json_string_value(json_object_get(words, "directory")),
+		.lazy = flag(words, "lazy"),
+		.post_copy = flag(words, "postCopy"),
+		.tcp_established = flag(words, "tcpEstablished"),
+		.tcp_close = flag(words, "tcpClose"),
+		.ext_unix_sk = flag(words, "extUnixSk"),
+		.file_locks = flag(words, "fileLocks"),
+		.link_remap = flag(words, "linkRemap"),
+	};
+	if (!worker->task.id || !worker->task.bundle || !worker->task.directory)
+		return rt_fail(RT_USAGE, "'rt receive --worker' is not for people");
+	err = rt_format(&worker->config, "%s/config.json", worker->task.directory);
+	if (!err)
+		err = rt_format(&worker->images, "%s/images", worker->task.directory);
+	worker->dir_fd = err ? -1 : open(worker->task.directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (!err && worker->dir_fd < 0)
+		err = rt_fail_errno("cannot open '%s'", worker->task.directory);
+	return err;
+}
+
+static struct rt_error *find_network(struct worker *worker)
+{
+	_cleanup_free_ char *text = NULL;
+	struct rt_spec *spec = NULL;
+	struct rt_error *err;
+	size_t size;
+
+	err = rt_read_file_at(AT_FDCWD, worker->config, 16u << 20, &text, &size);
+	if (!err)
+		err = rt_spec_load_text(text, size, worker->config, &spec);
+	if (!err)
+		err = rt_network_find(spec, &worker->network);
+	rt_spec_free(spec);
+	return err;
+}
+
+struct rt_error *rt_worker_run(const struct rt_context *context)
+{
+	struct worker worker = { .fd = RT_WORKER_FD, .listener = -1, .dir_fd = -1, .guardian = -1, .served = { -1, -1 } };
+	struct rt_error *err;
+
+	pthread_mutex_init(&worker.lock, NULL);
+	fcntl(RT_WORKER_FD, F_SETFD, FD_CLOEXEC);
+	fcntl(4, F_SETFD, FD_CLOEXEC);
+	signal(SIGPIPE, SIG_IGN);
+	err = take_task(&worker, context);
+	if (!err)
+		err = find_network(&worker);
+	if (!err)
+		err = restore(&worker);
+	if (!err && worker.serving)
+		err = look_after_memory(&worker);
+	/* Memory that can't be had: what ran so far is lost. */
+	if (err && worker.running)
+		rt_warn_ignored(rt_container_kill(context, worker.task.id, SIGKILL, RT_KILL_ALL));
+	dismiss_guardian(&worker);
+	if (!err)
+		rt_warn_ignored(write_journal(&worker, "complete"));
+	if (err && worker.fd >= 0)
+		rt_link_send_failure(worker.fd, rt_take_ptr(err));
+	else
+		say(&worker, &(struct rt_link_message){ .word = RT_LINK_DONE });
+	/* The rest ends with the process. */
+	rt_network_deinit(&worker.network);
+	return err;
+}
+
+struct rt_error *rt_worker_attach(const char *directory, int *ret_fd)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	_cleanup_close_ int dir_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC), fd = -1;
+
+	*ret_fd = -1;
+	if (dir_fd < 0)
+		return rt_fail_errno("cannot open '%s'", directory);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/" SOCKET, rt_fd_path(dir_fd).text);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return rt_fail_errno("cannot make a socket");
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		return errno == ENOENT || errno == ECONNREFUSED ? NULL : rt_fail_errno("cannot reach the worker in '%s'", directory);
+	*ret_fd = rt_take_fd(fd);
+	return NULL;
+}
