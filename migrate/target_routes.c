@@ -213,7 +213,7 @@ static struct rt_error *rootfs_begin(void *userdata, struct rt_http_exchange *ex
 {
 	struct rt_target *target = userdata;
 	_cleanup_free_ char *upper = NULL;
-	struct request *request;
+	struct request *request = NULL;
 	bool diff;
 	struct rt_error *err = request_storing(target, exchange, true, &request);
 
@@ -250,7 +250,8 @@ static struct rt_error *rootfs_data(void *userdata, struct rt_http_exchange *exc
 static struct rt_error *rootfs_end(void *userdata, struct rt_http_exchange *exchange, void *state)
 {
 	struct request *request = state;
-	struct rt_error *err = rt_tree_receiver_finish(request->tree, NULL);
+	struct rt_tree_totals totals;
+	struct rt_error *err = rt_tree_receiver_finish(request->tree, &totals);
 
 	/* The first time it is all there: what needs it can begin. */
 	if (!err && !request->move->prepared)
@@ -299,7 +300,7 @@ static struct rt_error *take_frames(struct request *request, const uint8_t *byte
 
 static struct rt_error *pages_begin(void *userdata, struct rt_http_exchange *exchange, void **ret_state)
 {
-	struct request *request;
+	struct request *request = NULL;
 	struct rt_error *err = frames_begin(userdata, exchange, false, &request);
 
 	if (err)
@@ -364,7 +365,7 @@ static struct rt_error *pages_end(void *userdata, struct rt_http_exchange *excha
 
 static struct rt_error *final_begin(void *userdata, struct rt_http_exchange *exchange, void **ret_state)
 {
-	struct request *request;
+	struct request *request = NULL;
 	struct rt_error *err = frames_begin(userdata, exchange, true, &request);
 
 	if (err)
