@@ -53,6 +53,7 @@ struct rt_error *rt_link_receive(int fd, int timeout_ms, struct rt_link_message 
 	int ready;
 
 	*ret_there = false;
+	ret->fd_count = 0;
 	do {
 		ready = poll(&poll_fd, 1, timeout_ms);
 	} while (ready < 0 && errno == EINTR);

@@ -294,13 +294,12 @@ struct rt_error *rt_move_start_worker(struct rt_move *move)
 	return err;
 }
 
-/* Pages may follow a container that runs; nothing else may. */
+/* In post-copy pages may come at any time, as some are needed for the restore itself; nothing else may. */
 static bool takes(const struct rt_move *move, bool exclusive)
 {
 	if (move->state == RT__MOVE_STATE__MOVE_RECEIVING)
 		return true;
-	return !exclusive && move->offer->post_copy && move->sets &&
-	       (move->state == RT__MOVE_STATE__MOVE_RUNNING || move->state == RT__MOVE_STATE__MOVE_COMPLETE);
+	return !exclusive && move->offer->post_copy && move->sets && move->state != RT__MOVE_STATE__MOVE_ABORTED;
 }
 
 struct rt_error *rt_move_use(struct rt_move *move, bool exclusive)

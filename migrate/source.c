@@ -28,6 +28,7 @@ uint64_t rt_source_now(void)
 static void source_deinit(struct rt_source *source)
 {
 	rt_dumper_deinit(&source->dumper);
+	rt_source_answer_end(source);
 	rt_outflow_free(source->outflow);
 	rt_tracker_close(source->tracker);
 	rt_http_disconnect(source->control);

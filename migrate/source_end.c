@@ -63,6 +63,8 @@ struct rt_error *rt_source_final(struct rt_source *source)
 	if (source->lazy && source->outflow)
 		err = rt_outflow_finish(source->outflow, &totals);
 	if (!err)
+		err = rt_source_answer_begin(source);
+	if (!err)
 		err = send_images(source, &outcome);
 	if (err)
 		return err;
@@ -222,6 +224,7 @@ struct rt_error *rt_source_abort(struct rt_source *source, struct rt_error *err)
 	struct rt_http_connection *control = NULL;
 	struct rt_error *second;
 
+	rt_source_answer_end(source);
 	if (source->outflow) {
 		rt_outflow_cancel(source->outflow);
 		rt_error_free(rt_outflow_finish(source->outflow, NULL));

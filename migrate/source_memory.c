@@ -169,15 +169,10 @@ struct rt_error *rt_source_copy_memory(struct rt_source *source)
 
 /* ---- frozen ---- */
 
+/* What watches the memory stays on: taking it off takes longer than all of this, and CRIU does not mind. It goes with the processes. */
 struct rt_error *rt_source_last_look(struct rt_source *source)
 {
-	struct rt_error *err;
-
-	if (!source->lazy)
-		return NULL;
-	err = look(source, RT_ROUND_FROZEN);
-	rt_tracker_release(source->tracker);
-	return err;
+	return source->lazy ? look(source, RT_ROUND_FROZEN) : NULL;
 }
 
 static bool sends_afterwards(const struct rt_source *source)
@@ -196,7 +191,7 @@ struct rt_error *rt_source_send_last(struct rt_source *source)
 
 #define WANT_SIZE 24 /* space, address, pages: u64 each, little-endian */
 
-struct puller {
+struct rt_puller {
 	struct rt_source *source;
 	struct rt_http_connection *asking;
 	struct rt_outflow *outflow; /* one connection of its own, so that what is asked for waits for nothing */
@@ -204,6 +199,7 @@ struct puller {
 	size_t rest_size;
 	struct rt_error *err;
 	pthread_t thread;
+	bool running;
 };
 
 static uint64_t read_u64(const uint8_t *bytes)
@@ -215,7 +211,7 @@ static uint64_t read_u64(const uint8_t *bytes)
 	return value;
 }
 
-static struct rt_error *answer(struct puller *puller, const uint8_t record[WANT_SIZE])
+static struct rt_error *answer(struct rt_puller *puller, const uint8_t record[WANT_SIZE])
 {
 	struct rt_source *source = puller->source;
 	struct rt_page_ranges ranges = { .ranges = NULL };
@@ -239,7 +235,7 @@ static struct rt_error *answer(struct puller *puller, const uint8_t record[WANT_
 
 static struct rt_error *take_wants(void *userdata, const void *bytes, size_t size, bool *ret_enough)
 {
-	struct puller *puller = userdata;
+	struct rt_puller *puller = userdata;
 	const uint8_t *from = bytes;
 	struct rt_error *err = NULL;
 
@@ -261,7 +257,7 @@ static struct rt_error *take_wants(void *userdata, const void *bytes, size_t siz
 
 static void *pull(void *userdata)
 {
-	struct puller *puller = userdata;
+	struct rt_puller *puller = userdata;
 
 	puller->rest_size = 0;
 	puller->err = rt_http_ask(puller->asking, &(struct rt_http_request){
@@ -270,24 +266,36 @@ static void *pull(void *userdata)
 	return NULL;
 }
 
-static struct rt_error *puller_start(struct rt_source *source, struct puller *puller)
+struct rt_error *rt_source_answer_begin(struct rt_source *source)
 {
+	struct rt_puller *puller;
 	struct rt_error *err;
 	int error;
 
-	*puller = (struct puller){ .source = source };
+	if (!source->lazy || !sends_afterwards(source))
+		return NULL;
+	puller = calloc(1, sizeof(*puller));
+	if (!puller)
+		return rt_error_oom();
+	puller->source = source;
+	source->puller = puller;
 	err = rt_http_connect(source->client, &puller->asking);
 	if (!err)
 		err = rt_outflow_new(&(struct rt_outflow_options){ .client = source->client, .path = source->path_pages, .parallel = 1 }, &puller->outflow);
 	if (err)
 		return err;
 	error = pthread_create(&puller->thread, NULL, pull, puller);
+	puller->running = !error;
 	return error ? rt_fail_with(error, "cannot start a thread") : NULL;
 }
 
-static void puller_stop(struct puller *puller)
+void rt_source_answer_end(struct rt_source *source)
 {
-	if (puller->thread) {
+	struct rt_puller *puller = rt_take_ptr(source->puller);
+
+	if (!puller)
+		return;
+	if (puller->running) {
 		rt_http_cancel(puller->asking);
 		rt_outflow_cancel(puller->outflow);
 		pthread_join(puller->thread, NULL);
@@ -295,22 +303,23 @@ static void puller_stop(struct puller *puller)
 	rt_error_free(puller->err);
 	rt_outflow_free(puller->outflow);
 	rt_http_disconnect(puller->asking);
-}
-
-static struct rt_error *push_once(struct rt_source *source, struct rt_outflow_totals *ret)
-{
-	struct puller puller;
-	struct rt_error *err = puller_start(source, &puller);
-
-	if (!err)
-		err = rt_outflow_begin(source->outflow, &source->ranges, source->spaces, source->space_count);
-	if (!err)
-		err = rt_outflow_finish(source->outflow, ret);
-	puller_stop(&puller);
-	return err;
+	free(puller);
 }
 
 #define PUSH_PAUSE_US 500000
+
+static struct rt_error *push_once(struct rt_source *source, struct rt_outflow_totals *ret)
+{
+	struct rt_error *err = NULL;
+
+	if (!source->puller)
+		err = rt_source_answer_begin(source);
+	if (!err)
+		err = open_outflow(source);
+	if (!err)
+		err = rt_outflow_begin(source->outflow, &source->ranges, source->spaces, source->space_count);
+	return err ? err : rt_outflow_finish(source->outflow, ret);
+}
 
 /* It runs over there, and only here are its pages: a cut link is waited for, however long it takes. */
 struct rt_error *rt_source_push(struct rt_source *source)
@@ -326,12 +335,11 @@ struct rt_error *rt_source_push(struct rt_source *source)
 
 		rt_progress_note(source->progress, "%s; it waits over there for the rest of its memory, trying again", text ? text : err->message);
 		rt_error_free(err);
-		usleep(PUSH_PAUSE_US);
+		rt_source_answer_end(source);
 		rt_outflow_free(rt_take_ptr(source->outflow));
-		err = open_outflow(source);
-		if (err)
-			return err;
+		usleep(PUSH_PAUSE_US);
 	}
+	rt_source_answer_end(source);
 	source->report.pushed_pages = totals.pages;
 	source->report.pushed_us = rt_source_now() - began;
 	source->report.wire += totals.wire;

@@ -56,6 +56,7 @@ struct rt_source {
 	size_t space_count;
 	struct rt_page_ranges ranges;
 	struct rt_precopy precopy;
+	struct rt_puller *puller; /* source_memory.c */
 
 	struct rt_tree *tree;
 	struct rt_progress *progress;
@@ -83,6 +84,9 @@ struct rt_error *rt_source_ask(struct rt_source *source, const char *path, unsig
 struct rt_error *rt_source_copy_memory(struct rt_source *source) _must_check_; /* rounds */
 struct rt_error *rt_source_last_look(struct rt_source *source) _must_check_; /* frozen */
 struct rt_error *rt_source_send_last(struct rt_source *source) _must_check_; /* begins sending what the last look found, unless it goes after the commit */
+/* post-copy: answers what the target asks for, in a thread of its own, from before the restore on; nothing in other modes. */
+struct rt_error *rt_source_answer_begin(struct rt_source *source) _must_check_;
+void rt_source_answer_end(struct rt_source *source);
 struct rt_error *rt_source_push(struct rt_source *source) _must_check_; /* post-copy: after the commit, until the target has all */
 
 /* source_end.c */

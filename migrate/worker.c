@@ -30,7 +30,13 @@ struct worker {
 	int fd; /* to the daemon; -1: it has died */
 	int listener; /* for its successor */
 	int dir_fd;
-	pthread_mutex_t lock; /* of fd, which the serving thread says WANT to */
+	pthread_mutex_t lock; /* of fd and of what the hearing thread finds out */
+	pthread_cond_t changed;
+	pthread_t hearer;
+	enum rt_link_word decision; /* COMMIT or ABORT; END: none yet */
+	char reason[RT_LINK_TEXT];
+	bool hearing;
+	int wake[2]; /* a pipe that ends the hearing thread */
 
 	int *set_fds;
 	size_t set_count, set_total;
@@ -39,7 +45,6 @@ struct worker {
 	pthread_t server;
 	bool serving, running;
 	struct rt_error *serve_err;
-	int served[2]; /* a pipe that is closed when the serving thread ends */
 
 	int guardian; /* a pipe: see start_guardian() */
 	struct rt_network network;
@@ -180,13 +185,6 @@ static void say(struct worker *worker, const struct rt_link_message *message)
 	pthread_mutex_unlock(&worker->lock);
 }
 
-static void daemon_died(struct worker *worker)
-{
-	pthread_mutex_lock(&worker->lock);
-	rt_closep(&worker->fd);
-	pthread_mutex_unlock(&worker->lock);
-}
-
 static struct rt_error *take_sets(struct worker *worker, const struct rt_link_message *message)
 {
 	int *larger = reallocarray(worker->set_fds, worker->set_count + message->fd_count, sizeof(*larger));
@@ -236,92 +234,7 @@ static struct rt_error *write_journal(const struct worker *worker, const char *s
 	return rt_journal_store(worker->dir_fd, RT_JOURNAL_TARGET, journal);
 }
 
-/* ---- memory ---- */
-
-static struct rt_error *want(void *userdata, uint64_t space, uint64_t start, uint64_t pages)
-{
-	say(userdata, &(struct rt_link_message){ .word = RT_LINK_WANT, .a = space, .b = start, .c = pages });
-	return NULL;
-}
-
-static void *serve(void *userdata)
-{
-	struct worker *worker = userdata;
-
-	worker->serve_err = rt_lazy_run(worker->lazy, -1, NULL);
-	close(worker->served[1]);
-	return NULL;
-}
-
-static struct rt_error *begin(void *userdata, int image_fd, int work_fd)
-{
-	struct worker *worker = userdata;
-	struct rt_error *err;
-	int error;
-
-	if (!worker->task.lazy)
-		return NULL;
-	if (!worker->sets)
-		return rt_fail(RT_PEER, "its memory has not come");
-	err = rt_lazy_listen(&(struct rt_lazy_options){
-		.work_fd = work_fd,
-		.image_fd = image_fd,
-		.sets = worker->sets,
-		.release = true,
-		.want = worker->task.post_copy ? want : NULL,
-		.userdata = worker,
-	}, &worker->lazy);
-	if (!err)
-		err = rt_lazy_prepare(worker->lazy);
-	if (!err)
-		err = start_guardian(worker);
-	if (err)
-		return err;
-	if (pipe2(worker->served, O_CLOEXEC) < 0)
-		return rt_fail_errno("cannot make a pipe");
-	error = pthread_create(&worker->server, NULL, serve, worker);
-	if (error)
-		return rt_fail_with(error, "cannot start a thread");
-	worker->serving = true;
-	return NULL;
-}
-
-/* ---- the other hooks ---- */
-
-static struct rt_error *await_images(void *userdata)
-{
-	struct worker *worker = userdata;
-
-	say(worker, &(struct rt_link_message){ .word = RT_LINK_PREPARED });
-	return wait_for(worker, RT_LINK_RESTORE);
-}
-
-static struct rt_error *restored(void *userdata)
-{
-	struct worker *worker = userdata;
-	struct rt_error *err;
-
-	say(worker, &(struct rt_link_message){ .word = RT_LINK_READY });
-	err = wait_for(worker, RT_LINK_COMMIT);
-	worker->committed_at = now_us();
-	if (!err)
-		err = write_journal(worker, "committed");
-	/* Before the first packet: what is sent to a port that is not there is lost, and sent again only much later. */
-	if (!err)
-		rt_warn_ignored(rt_network_release(&worker->network, worker->task.id));
-	return err;
-}
-
-static void running(void *userdata)
-{
-	struct worker *worker = userdata;
-
-	worker->running = true;
-	say(worker, &(struct rt_link_message){ .word = RT_LINK_RUNNING, .a = now_us() - worker->committed_at });
-	rt_warn_ignored(write_journal(worker, "running"));
-}
-
-/* ---- afterwards ---- */
+/* ---- hearing the daemon, from the restore on ---- */
 
 static void listen_for_successor(struct worker *worker)
 {
@@ -338,7 +251,8 @@ static void send_sets(struct worker *worker, int fd)
 	int *fds = NULL;
 	size_t count = 0;
 
-	rt_error_free(rt_pagesets_descriptors(worker->sets, &fds, &count));
+	if (worker->sets)
+		rt_error_free(rt_pagesets_descriptors(worker->sets, &fds, &count));
 	for (size_t i = 0; i < count; i += RT_MAX_FDS) {
 		struct rt_link_message message = { .word = RT_LINK_SETS, .a = count };
 
@@ -362,42 +276,182 @@ static void take_successor(struct worker *worker)
 	pthread_mutex_unlock(&worker->lock);
 }
 
+/* The first word counts. Until it is COMMIT, whatever the restore is doing has to end. */
+static void decide(struct worker *worker, enum rt_link_word word, const char *reason)
+{
+	pthread_mutex_lock(&worker->lock);
+	if (worker->decision == RT_LINK_END) {
+		worker->decision = word;
+		snprintf(worker->reason, sizeof(worker->reason), "%s", reason);
+		if (word == RT_LINK_ABORT)
+			kill(getpid(), SIGTERM); /* waits, blocked, for rt_interrupt_check() */
+	}
+	pthread_cond_broadcast(&worker->changed);
+	pthread_mutex_unlock(&worker->lock);
+}
+
 static void hear(struct worker *worker)
 {
 	struct rt_link_message message;
 	bool there = false;
 	struct rt_error *err = rt_link_receive(worker->fd, 0, &message, &there);
 
-	if (err || (there && message.word == RT_LINK_END))
-		daemon_died(worker);
-	else if (there && message.word == RT_LINK_ARRIVED)
-		rt_lazy_arrived(worker->lazy, message.a, message.b, message.c);
+	if (!err && !there)
+		return;
+	if (!err && message.word == RT_LINK_ARRIVED) {
+		if (worker->lazy)
+			rt_lazy_arrived(worker->lazy, message.a, message.b, message.c);
+	} else if (!err && (message.word == RT_LINK_COMMIT || message.word == RT_LINK_ABORT)) {
+		decide(worker, message.word, message.text);
+	} else {
+		decide(worker, RT_LINK_ABORT, "'rt receive' has ended");
+		pthread_mutex_lock(&worker->lock);
+		rt_closep(&worker->fd);
+		pthread_mutex_unlock(&worker->lock);
+	}
 	rt_error_free(err);
 }
 
-/* Until the serving thread has put all memory where it belongs. */
-static struct rt_error *look_after_memory(struct worker *worker)
+static void *hear_all(void *userdata)
 {
-	listen_for_successor(worker);
+	struct worker *worker = userdata;
+
 	for (;;) {
 		struct pollfd fds[] = {
-			{ .fd = worker->served[0], .events = POLLIN },
+			{ .fd = worker->wake[0], .events = POLLIN },
 			{ .fd = worker->fd, .events = POLLIN },
 			{ .fd = worker->listener, .events = POLLIN },
 		};
 
 		if (poll(fds, RT_ARRAY_SIZE(fds), -1) < 0 && errno != EINTR)
-			return rt_fail_errno("cannot wait");
+			return NULL;
 		if (fds[0].revents)
-			break;
+			return NULL;
 		if (fds[1].revents)
 			hear(worker);
 		if (fds[2].revents)
 			take_successor(worker);
 	}
-	pthread_join(worker->server, NULL);
-	worker->serving = false;
-	return rt_take_ptr(worker->serve_err);
+}
+
+static struct rt_error *start_hearing(struct worker *worker)
+{
+	int error;
+
+	listen_for_successor(worker);
+	if (pipe2(worker->wake, O_CLOEXEC) < 0)
+		return rt_fail_errno("cannot make a pipe");
+	error = pthread_create(&worker->hearer, NULL, hear_all, worker);
+	if (error)
+		return rt_fail_with(error, "cannot start a thread");
+	worker->hearing = true;
+	return NULL;
+}
+
+static void stop_hearing(struct worker *worker)
+{
+	if (!worker->hearing)
+		return;
+	close(worker->wake[1]);
+	pthread_join(worker->hearer, NULL);
+	worker->hearing = false;
+}
+
+static struct rt_error *wait_for_decision(struct worker *worker)
+{
+	struct rt_error *err = NULL;
+
+	pthread_mutex_lock(&worker->lock);
+	while (worker->decision == RT_LINK_END)
+		pthread_cond_wait(&worker->changed, &worker->lock);
+	if (worker->decision != RT_LINK_COMMIT)
+		err = rt_fail(RT_PEER, "%s", *worker->reason ? worker->reason : "the migration was given up");
+	pthread_mutex_unlock(&worker->lock);
+	return err;
+}
+
+/* ---- memory ---- */
+
+static struct rt_error *want(void *userdata, uint64_t space, uint64_t start, uint64_t pages)
+{
+	say(userdata, &(struct rt_link_message){ .word = RT_LINK_WANT, .a = space, .b = start, .c = pages });
+	return NULL;
+}
+
+static void *serve(void *userdata)
+{
+	struct worker *worker = userdata;
+
+	worker->serve_err = rt_lazy_run(worker->lazy, -1, NULL);
+	return NULL;
+}
+
+static struct rt_error *begin(void *userdata, int image_fd, int work_fd)
+{
+	struct worker *worker = userdata;
+	struct rt_error *err;
+	int error;
+
+	if (!worker->task.lazy)
+		return start_hearing(worker);
+	if (!worker->sets)
+		return rt_fail(RT_PEER, "its memory has not come");
+	err = rt_lazy_listen(&(struct rt_lazy_options){
+		.work_fd = work_fd,
+		.image_fd = image_fd,
+		.sets = worker->sets,
+		.release = true,
+		.want = worker->task.post_copy ? want : NULL,
+		.userdata = worker,
+	}, &worker->lazy);
+	if (!err)
+		err = rt_lazy_prepare(worker->lazy);
+	if (!err)
+		err = start_guardian(worker);
+	if (!err)
+		err = start_hearing(worker);
+	if (err)
+		return err;
+	error = pthread_create(&worker->server, NULL, serve, worker);
+	if (error)
+		return rt_fail_with(error, "cannot start a thread");
+	worker->serving = true;
+	return NULL;
+}
+
+/* ---- the other hooks ---- */
+
+static struct rt_error *await_images(void *userdata)
+{
+	struct worker *worker = userdata;
+
+	say(worker, &(struct rt_link_message){ .word = RT_LINK_PREPARED });
+	return wait_for(worker, RT_LINK_RESTORE);
+}
+
+static struct rt_error *restored(void *userdata)
+{
+	struct worker *worker = userdata;
+	struct rt_error *err;
+
+	say(worker, &(struct rt_link_message){ .word = RT_LINK_READY });
+	err = wait_for_decision(worker);
+	worker->committed_at = now_us();
+	if (!err)
+		err = write_journal(worker, "committed");
+	/* Before the first packet: what is sent to a port that is not there is lost, and sent again only much later. */
+	if (!err)
+		rt_warn_ignored(rt_network_release(&worker->network, worker->task.id));
+	return err;
+}
+
+static void running(void *userdata)
+{
+	struct worker *worker = userdata;
+
+	worker->running = true;
+	say(worker, &(struct rt_link_message){ .word = RT_LINK_RUNNING, .a = now_us() - worker->committed_at });
+	rt_warn_ignored(write_journal(worker, "running"));
 }
 
 /* ---- all of it ---- */
@@ -483,10 +537,11 @@ static struct rt_error *find_network(struct worker *worker)
 
 struct rt_error *rt_worker_run(const struct rt_context *context)
 {
-	struct worker worker = { .fd = RT_WORKER_FD, .listener = -1, .dir_fd = -1, .guardian = -1, .served = { -1, -1 } };
+	struct worker worker = { .fd = RT_WORKER_FD, .listener = -1, .dir_fd = -1, .guardian = -1, .decision = RT_LINK_END };
 	struct rt_error *err;
 
 	pthread_mutex_init(&worker.lock, NULL);
+	pthread_cond_init(&worker.changed, NULL);
 	fcntl(RT_WORKER_FD, F_SETFD, FD_CLOEXEC);
 	fcntl(4, F_SETFD, FD_CLOEXEC);
 	signal(SIGPIPE, SIG_IGN);
@@ -495,12 +550,15 @@ struct rt_error *rt_worker_run(const struct rt_context *context)
 		err = find_network(&worker);
 	if (!err)
 		err = restore(&worker);
-	if (!err && worker.serving)
-		err = look_after_memory(&worker);
+	if (!err && worker.serving) {
+		pthread_join(worker.server, NULL); /* all memory is where it belongs */
+		err = rt_take_ptr(worker.serve_err);
+	}
 	/* Memory that can't be had: what ran so far is lost. */
 	if (err && worker.running)
 		rt_warn_ignored(rt_container_kill(context, worker.task.id, SIGKILL, RT_KILL_ALL));
 	dismiss_guardian(&worker);
+	stop_hearing(&worker);
 	if (!err)
 		rt_warn_ignored(write_journal(&worker, "complete"));
 	if (err && worker.fd >= 0)
