@@ -35,6 +35,7 @@ struct rt_tracker {
 	uint64_t round; /* counts from 1 */
 	unsigned flags; /* of this round */
 	bool protects; /* uffd-wp: some space is or was watched */
+	bool marks_stay; /* uffd-wp: this kernel leaves marks of protection behind */
 	uint64_t opened_at; /* ticks since boot, as the start times of processes */
 	struct rt_injector *injector; /* uffd-wp */
 	void *secret; /* hash */
