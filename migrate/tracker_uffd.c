@@ -16,20 +16,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* A private page that has content: somewhere, not the zero page, not of the page cache. The last is asked only where it can be, because it makes the kernel
- * look at the page itself and not just at its entry in the page table: 10 times slower. */
-static struct rt_sys_page_scan scan_for_content(uint64_t start, uint64_t end, bool file)
-{
-	uint32_t not = RT_PAGE_IS_PFNZERO | (file ? RT_PAGE_IS_FILE : 0);
-
-	return (struct rt_sys_page_scan){ .start = start, .end = end, .inverted = not, .all = not, .any = RT_PAGE_IS_PRESENT | RT_PAGE_IS_SWAPPED };
-}
-
-static struct rt_sys_page_scan scan_of(const struct rt_mapping *mapping)
-{
-	return scan_for_content(mapping->start, mapping->end, mapping->file);
-}
-
 /* A task that can't be injected is asked again after 1, 2, 4, ... rounds, 64 at most. */
 #define MOST_FAILURES 6
 
@@ -54,7 +40,7 @@ static const char *try_on_page(int fd, int pagemap, volatile char *page)
 {
 	uint64_t start = (uintptr_t)page;
 	struct rt_sys_page_region region;
-	struct rt_sys_page_scan scan = scan_for_content(start, start + RT_PAGE_SIZE, true);
+	struct rt_sys_page_scan scan = rt_tracker_scan_for(start, start + RT_PAGE_SIZE, true);
 	/* Written, untouched, written. */
 	const int expected[] = { 1, 0, 1 };
 
@@ -88,7 +74,7 @@ static bool marks_stay(int fd, int pagemap)
 	if (page == MAP_FAILED)
 		return true;
 	*(volatile char *)page = 1;
-	scan = scan_for_content((uintptr_t)page, (uintptr_t)page + RT_PAGE_SIZE, false);
+	scan = rt_tracker_scan_for((uintptr_t)page, (uintptr_t)page + RT_PAGE_SIZE, false);
 	scan.flags = RT_SCAN_PROTECT | RT_SCAN_ONLY_PROTECTED;
 	scan.regions = &region;
 	scan.room = 1;
@@ -138,13 +124,13 @@ static struct rt_error *tell_whole(struct look *look, const struct rt_mapping *m
 {
 	int result;
 
-	return rt_tracker_add_scan(look->tracker, look->space->pid, look->pagemap, scan_of(mapping), look->ranges, &result);
+	return rt_tracker_add_scan(look->tracker, look->space->pid, look->pagemap, rt_tracker_scan_of(mapping), look->ranges, &result);
 }
 
 static bool has_pages(struct look *look, const struct rt_mapping *mapping)
 {
 	struct rt_sys_page_region region;
-	struct rt_sys_page_scan scan = scan_of(mapping);
+	struct rt_sys_page_scan scan = rt_tracker_scan_of(mapping);
 
 	scan.max_pages = 1;
 	scan.regions = &region;
@@ -155,7 +141,7 @@ static bool has_pages(struct look *look, const struct rt_mapping *mapping)
 /* Not watched, or not all of it. All its pages are told, whatever the kernel says of them: part of them may have been protected before the refusal. */
 static struct rt_error *begin_watching(struct look *look, const struct rt_mapping *mapping, enum verdict *ret)
 {
-	struct rt_sys_page_scan scan = scan_of(mapping);
+	struct rt_sys_page_scan scan = rt_tracker_scan_of(mapping);
 	struct rt_page_ranges_mark mark = rt_page_ranges_mark(look->ranges);
 	struct rt_error *err;
 	int result;
@@ -187,7 +173,7 @@ static struct rt_error *begin_watching(struct look *look, const struct rt_mappin
 static struct rt_error *look_at_mapping(struct look *look, const struct rt_mapping *mapping, enum verdict *ret)
 {
 	bool frozen = look->tracker->flags & RT_ROUND_FROZEN;
-	struct rt_sys_page_scan scan = scan_of(mapping);
+	struct rt_sys_page_scan scan = rt_tracker_scan_of(mapping);
 	struct rt_page_ranges_mark mark = rt_page_ranges_mark(look->ranges);
 	struct rt_error *err;
 	int result;

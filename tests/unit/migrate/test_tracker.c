@@ -292,6 +292,54 @@ static void mappings_that_come_and_go_are_told(void **state)
 	rt_tracker_close(tracker);
 }
 
+/* Eight terabytes that are only reserved, and a page here and there in them. */
+static long reserve(struct board *board, int command)
+{
+	uint64_t size = 8ull << 40;
+	char *memory = command == 1 ? mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) : (char *)board->result;
+
+	for (uint64_t at = 0; command && memory != MAP_FAILED && at < size; at += 1ull << 40)
+		memory[at] = (char)command;
+	return (long)memory;
+}
+
+static void check_reserved(enum rt_tracker_kind kind)
+{
+	struct rt_tracker *tracker = open_kind(kind);
+	struct rt_page_ranges ranges = { 0 };
+	struct rt_tracker_round report;
+	struct victim victim;
+	const char *memory;
+
+	if (!tracker)
+		skip();
+	victim = victim_start(1, reserve);
+	memory = (const char *)victim_do(&victim, 1);
+	if (memory == MAP_FAILED)
+		print_message("# this machine does not let a process reserve 8 TiB\n");
+	report = look(tracker, victim.pid, 0, &ranges);
+	assert_true(report.microseconds < 2000000);
+	assert_int_equal(told_of(&ranges, victim.pid, memory, 2ull << 30), memory == MAP_FAILED ? 0 : 8);
+	send_all(tracker, &ranges);
+	victim_do(&victim, 2);
+	report = look(tracker, victim.pid, 0, &ranges);
+	assert_true(report.microseconds < 1000000);
+	assert_int_equal(told_of(&ranges, victim.pid, memory, 2ull << 30), memory == MAP_FAILED ? 0 : 8);
+	victim_end(&victim);
+	rt_page_ranges_free(&ranges);
+	rt_tracker_close(tracker);
+}
+
+static void memory_that_is_only_reserved_costs_uffd_wp_nothing(void **state)
+{
+	check_reserved(RT_TRACKER_UFFD_WP);
+}
+
+static void memory_that_is_only_reserved_costs_hash_nothing(void **state)
+{
+	check_reserved(RT_TRACKER_HASH);
+}
+
 /* ---- processes ---- */
 
 static long fork_and_exec(struct board *board, int command)
@@ -496,6 +544,8 @@ int main(void)
 		cmocka_unit_test(hash_tells_what_was_written_and_nothing_else),
 		cmocka_unit_test(hash_compares_with_what_was_sent_not_with_what_it_saw),
 		cmocka_unit_test(mappings_that_come_and_go_are_told),
+		cmocka_unit_test(memory_that_is_only_reserved_costs_uffd_wp_nothing),
+		cmocka_unit_test(memory_that_is_only_reserved_costs_hash_nothing),
 		cmocka_unit_test(children_and_new_programs_are_told_whole),
 		cmocka_unit_test(a_parent_in_vfork_does_not_hold_anybody_up),
 		cmocka_unit_test(an_inherited_descriptor_is_closed_where_it_went),
