@@ -124,6 +124,28 @@ def test_a_container_is_watched_and_can_be_checkpointed_then(redis, track):
     assert redis.exec("redis-cli", "dbsize").out == "65\n"
 
 
+def test_a_container_that_is_still_watched_can_be_checkpointed(redis, track):
+    """Letting go takes long for much memory, so a migration does so after the dump."""
+    needs.criu()
+    pid = redis_pid(redis)
+    check = ["redis-cli", "eval", "local s = '' for i = 1, 64 do s = s .. redis.sha1hex(redis.call('get', 'k' .. i)) end return redis.sha1hex(s)", "0"]
+    tool = track([pid], "--kind", "uffd-wp", "--rounds", "3", "--every", "100", "--wait-before-last")
+    for _ in range(3):
+        tool.next()
+    before = redis.exec(*check).out
+    redis.pause()
+    assert watched(pid) > 0
+    images = frozen.checkpoint(redis)
+    tool.say()
+    assert tool.next()["spaces"] == 0
+    tool.next()
+    tool.say()
+    tool.end()
+    frozen.restore(redis, images)
+    assert watched(redis.pid) == 0
+    assert redis.exec(*check).out == before
+
+
 @pytest.mark.parametrize("cgroups", ["v1", "v2"])
 def test_a_frozen_container_is_told_whole_and_holds_nobody_up(container, track, request, cgroups):
     """Frozen by v2, a task can be stopped, but will not go anywhere."""
