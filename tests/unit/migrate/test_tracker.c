@@ -340,6 +340,74 @@ static void memory_that_is_only_reserved_costs_hash_nothing(void **state)
 	check_reserved(RT_TRACKER_HASH);
 }
 
+#define HUGE (2u << 20)
+
+/* 1: transparent huge pages, 2: of hugetlbfs; result: where they are, 0: the machine has none. 3: one byte is written. */
+static long use_huge_pages(struct board *board, int command)
+{
+	static char *memory;
+	char *map;
+
+	if (command == 1) {
+		map = mmap(NULL, 5 * HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		memory = map + HUGE - (uintptr_t)map % HUGE;
+		madvise(memory, 4 * HUGE, MADV_HUGEPAGE);
+	} else if (command == 2) {
+		memory = mmap(NULL, 4 * HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+		if (memory == MAP_FAILED)
+			return 0;
+	} else if (command == 3) {
+		memory[HUGE + 5 * 4096]++;
+	}
+	if (command == 1 || command == 2)
+		memset(memory, command, 4 * HUGE);
+	return (long)memory;
+}
+
+static void check_huge_pages(int command)
+{
+	struct rt_tracker *tracker = open_kind(RT_TRACKER_UFFD_WP);
+	struct rt_page_ranges ranges = { 0 };
+	struct victim victim;
+	const char *memory;
+	uint64_t changed;
+
+	if (!tracker)
+		skip();
+	victim = victim_start(1, use_huge_pages);
+	memory = (const char *)victim_do(&victim, command);
+	if (!memory) {
+		victim_end(&victim);
+		rt_tracker_close(tracker);
+		skip();
+	}
+	look(tracker, victim.pid, 0, &ranges);
+	assert_int_equal(told_of(&ranges, victim.pid, memory, 2048), 2048);
+	look(tracker, victim.pid, 0, &ranges);
+	assert_int_equal(told_of(&ranges, victim.pid, memory, 2048), 0);
+	victim_do(&victim, 3);
+	look(tracker, victim.pid, 0, &ranges);
+	assert_true(told(&ranges, victim.pid, memory + HUGE + 5 * 4096));
+	/* The page, or all of the huge page; nothing of its neighbours. */
+	changed = told_of(&ranges, victim.pid, memory, 2048);
+	assert_true(changed == 1 || changed == 512);
+	look(tracker, victim.pid, 0, &ranges);
+	assert_int_equal(told_of(&ranges, victim.pid, memory, 2048), 0);
+	victim_end(&victim);
+	rt_page_ranges_free(&ranges);
+	rt_tracker_close(tracker);
+}
+
+static void transparent_huge_pages_change_as_a_whole(void **state)
+{
+	check_huge_pages(1);
+}
+
+static void huge_pages_are_memory_as_any_other(void **state)
+{
+	check_huge_pages(2);
+}
+
 /* ---- processes ---- */
 
 static long fork_and_exec(struct board *board, int command)
@@ -546,6 +614,8 @@ int main(void)
 		cmocka_unit_test(mappings_that_come_and_go_are_told),
 		cmocka_unit_test(memory_that_is_only_reserved_costs_uffd_wp_nothing),
 		cmocka_unit_test(memory_that_is_only_reserved_costs_hash_nothing),
+		cmocka_unit_test(transparent_huge_pages_change_as_a_whole),
+		cmocka_unit_test(huge_pages_are_memory_as_any_other),
 		cmocka_unit_test(children_and_new_programs_are_told_whole),
 		cmocka_unit_test(a_parent_in_vfork_does_not_hold_anybody_up),
 		cmocka_unit_test(an_inherited_descriptor_is_closed_where_it_went),
