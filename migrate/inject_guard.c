@@ -356,7 +356,12 @@ _Noreturn void rt_guard_run(int socket)
 		if (rt_receive_message(socket, &request, sizeof(request), &size, NULL, 0, &fd_count) || size != sizeof(request))
 			_exit(0);
 		serve(&request, &reply, &fd);
-		if (rt_send_message(socket, &reply, sizeof(reply), &fd, fd >= 0 ? 1 : 0))
+		/* Our copy is gone when the answer comes: closing theirs must end the watching. */
+		if (fd >= 0 && rt_send_message(socket, "", 1, &fd, 1))
+			_exit(0);
+		rt_closep(&fd);
+		fd = -1;
+		if (rt_send_message(socket, &reply, sizeof(reply), NULL, 0))
 			_exit(0);
 		if (reply.leaving)
 			_exit(0);
