@@ -3,12 +3,13 @@
  * A tracker watches address spaces: each pid it is given is the leader of a thread group. It is given the pids anew in every round,
  * because tasks come and go. It knows nothing of containers, transfers or CRIU.
  *
- * Told: private anonymous memory, heaps and stacks, and pages of private file mappings that were written to (copied on write). Not
- * told: shared memory, memfds and SysV segments (CRIU's business); pages never touched, and those mapped to the kernel's one zero page; vdso,
- * vvar, device memory. A page that went away (munmap, MADV_DONTNEED) is not told either: who reads it finds nothing there. Memory
- * that can't be watched (a mapping that refuses write-protection, a task that can't be stopped for a moment) is told whole in every
- * round: more than needed, never less. Huge pages (transparent ones too) change as a whole. A process whose first thread has ended while others live has no memory in
- * /proc, and is left out (CRIU doesn't dump it either).
+ * Told: private anonymous memory, heaps and stacks, and pages of private file mappings that were written to (copied on write). Not told: shared memory,
+ * memfds and SysV segments (CRIU's business); pages never touched, and those mapped to the kernel's one zero page; vdso, vvar, device memory. A page that went
+ * away (munmap, MADV_DONTNEED, a zero page again) is not told either: which of the pages told in all rounds are there at the end, CRIU's page map says.
+ *
+ * Memory that can't be watched (a mapping that refuses write-protection or has a userfaultfd of its own, a task that can't be stopped for a moment) is told whole in
+ * every round: more than needed, never less. Huge pages, transparent or of hugetlbfs, change as a whole. A process whose first thread has ended while others
+ * live has no memory in /proc, and is left out (CRIU doesn't dump it either).
  *
  * The order that makes it right: a round looks and protects again in one step, the caller reads the pages after it. What is written in
  * between is sent now and told once more by the next round. */

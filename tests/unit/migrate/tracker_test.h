@@ -37,7 +37,7 @@ static inline void send_all(struct rt_tracker *tracker, const struct rt_page_ran
 		}
 }
 
-/* NULL where the machine can't. */
+/* NULL where the machine can't: then the test says so and returns (meson takes the skip() of cmocka for a failure). */
 static inline struct rt_tracker *open_kind(enum rt_tracker_kind kind)
 {
 	struct rt_tracker *tracker = NULL;
