@@ -9,7 +9,7 @@
  *
  * Memory that can't be watched (a mapping that refuses write-protection or has a userfaultfd of its own, a task that can't be stopped for a moment) is told whole in
  * every round: more than needed, never less. Huge pages, transparent or of hugetlbfs, change as a whole. A process whose first thread has ended while others
- * live has no memory in /proc, and is left out (CRIU doesn't dump it either).
+ * live has no memory in /proc, and is left out.
  *
  * The order that makes it right: a round looks and protects again in one step, the caller reads the pages after it. What is written in
  * between is sent now and told once more by the next round. */
