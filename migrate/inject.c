@@ -168,12 +168,13 @@ static bool prepare(struct rt_injector *injector, pid_t pid, struct rt_guard_req
 	return false;
 }
 
-static struct rt_error *receive(struct rt_injector *injector, struct rt_guard_reply *reply, bool *ret_late, int *ret_fd)
+/* One message of the guard; `room` is what is expected. */
+static struct rt_error *receive(struct rt_injector *injector, void *bytes, size_t room, size_t *ret_size, bool *ret_late, int *ret_fd)
 {
 	struct pollfd poll_fd = { .fd = injector->socket, .events = POLLIN };
 	struct rt_error *err;
-	size_t size, count;
-	int ready;
+	size_t count = 0;
+	int ready, fd;
 
 	do
 		ready = poll(&poll_fd, 1, ANSWER_MS);
@@ -181,11 +182,24 @@ static struct rt_error *receive(struct rt_injector *injector, struct rt_guard_re
 	*ret_late = ready == 0;
 	if (ready == 0)
 		return NULL;
-	err = rt_receive_message(injector->socket, reply, sizeof(*reply), &size, ret_fd, 1, &count);
-	if (!err && size != sizeof(*reply))
+	err = rt_receive_message(injector->socket, bytes, room, ret_size, &fd, 1, &count);
+	if (!err && count)
+		*ret_fd = fd;
+	if (!err && *ret_size == 0)
 		err = rt_fail(RT_SYSTEM, "the guard of injections has ended");
-	if (!err && !count)
-		*ret_fd = -1;
+	return err;
+}
+
+static struct rt_error *receive_reply(struct rt_injector *injector, struct rt_guard_reply *reply, bool *ret_late, int *ret_fd)
+{
+	size_t size = 1;
+	struct rt_error *err = NULL;
+
+	/* Perhaps a descriptor, then the reply. */
+	for (int i = 0; !err && !*ret_late && size == 1 && i < 2; i++)
+		err = receive(injector, reply, sizeof(*reply), &size, ret_late, ret_fd);
+	if (!err && !*ret_late && size != sizeof(*reply))
+		err = rt_fail(RT_SYSTEM, "the guard of injections answers with %zu bytes", size);
 	return err;
 }
 
@@ -200,7 +214,11 @@ static struct rt_error *ask(struct rt_injector *injector, const struct rt_guard_
 	if (!err)
 		err = rt_send_message(injector->socket, request, sizeof(*request), NULL, 0);
 	if (!err)
-		err = receive(injector, &reply, &late, &ret->fd);
+		err = receive_reply(injector, &reply, &late, &ret->fd);
+	if ((err || late) && ret->fd >= 0) {
+		close(ret->fd);
+		ret->fd = -1;
+	}
 	if (err) {
 		end_guard(injector, true);
 		return rt_while(err, "asking the guard of injections for process %d", (int)request->pid);

@@ -109,8 +109,31 @@ static enum outcome deliver(struct victim *victim, int signal)
 	return stop(victim);
 }
 
-/* Sets it on its way, until it stands at the beginning of our call. While its registers are not its own there is no time limit: a thread
- * that gets no processor time, or is frozen just now, is waited for. */
+/* It did not get to our call in time: no processor time, or frozen a moment ago. It is brought back, unless it arrives while we do so. Its registers are not its
+ * own, so this waits for as long as it takes. */
+static enum outcome bring_back(struct victim *victim)
+{
+	enum outcome outcome;
+	int signal = 0;
+
+	if (rt_sys_trace_interrupt(victim->tid) < 0)
+		return GONE;
+	switch (rt_sys_trace_wait(victim->tid, -1, &signal)) {
+	case RT_STOP_CALL:
+		return DONE;
+	case RT_STOP_TRAP:
+		return refuse(victim, "did not get to run within %d ms", RT_GUARD_STOP_US / 1000);
+	case RT_STOP_SIGNAL:
+		outcome = deliver(victim, signal);
+		return outcome == DONE ? refuse(victim, "did not get to run within %d ms", RT_GUARD_STOP_US / 1000) : outcome;
+	case RT_STOP_GONE:
+	case RT_STOP_LATE:
+		break;
+	}
+	return GONE;
+}
+
+/* Sets it on its way, until it stands at the beginning of our call. */
 static enum outcome enter_call(struct victim *victim, long call, const uint64_t arguments[3])
 {
 	enum outcome outcome;
@@ -122,7 +145,7 @@ static enum outcome enter_call(struct victim *victim, long call, const uint64_t 
 		rt_sys_registers_call(&registers, victim->request->instruction, call, arguments);
 		if (rt_sys_trace_set_registers(victim->tid, &registers) < 0 || rt_sys_trace_continue_to_call(victim->tid) < 0)
 			return GONE;
-		switch (rt_sys_trace_wait(victim->tid, -1, &signal)) {
+		switch (rt_sys_trace_wait(victim->tid, victim->must_finish ? -1 : RT_GUARD_STOP_US, &signal)) {
 		case RT_STOP_CALL:
 			return DONE;
 		case RT_STOP_SIGNAL:
@@ -134,8 +157,9 @@ static enum outcome enter_call(struct victim *victim, long call, const uint64_t 
 			break;
 		case RT_STOP_TRAP: /* a late echo of PTRACE_INTERRUPT, or a group-stop: once more */
 			break;
-		case RT_STOP_GONE:
 		case RT_STOP_LATE:
+			return bring_back(victim);
+		case RT_STOP_GONE:
 			return GONE;
 		}
 	}
@@ -272,8 +296,10 @@ static enum outcome serve_thread(struct victim *victim, int *ret_fd)
 
 static void serve(const struct rt_guard_request *request, struct rt_guard_reply *reply, int *ret_fd)
 {
+	int64_t until = now_us() + RT_GUARD_STOP_US;
+
 	reply->gone = true;
-	for (uint32_t i = 0; i < request->thread_count && i < RT_GUARD_THREADS; i++) {
+	for (uint32_t i = 0; i < request->thread_count && i < RT_GUARD_THREADS && (i == 0 || now_us() < until); i++) {
 		struct victim victim = { .tid = request->threads[i], .request = request, .reply = reply };
 
 		switch (serve_thread(&victim, ret_fd)) {
@@ -330,7 +356,12 @@ _Noreturn void rt_guard_run(int socket)
 		if (rt_receive_message(socket, &request, sizeof(request), &size, NULL, 0, &fd_count) || size != sizeof(request))
 			_exit(0);
 		serve(&request, &reply, &fd);
-		if (rt_send_message(socket, &reply, sizeof(reply), &fd, fd >= 0 ? 1 : 0))
+		/* Our copy is gone when the answer comes: closing theirs must end the watching. */
+		if (fd >= 0 && rt_send_message(socket, "", 1, &fd, 1))
+			_exit(0);
+		rt_closep(&fd);
+		fd = -1;
+		if (rt_send_message(socket, &reply, sizeof(reply), NULL, 0))
 			_exit(0);
 		if (reply.leaving)
 			_exit(0);

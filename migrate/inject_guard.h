@@ -16,7 +16,8 @@ struct rt_guard_request {
 	uint64_t instruction; /* where the address space has a system call instruction */
 };
 
-struct rt_guard_reply { /* with the descriptor, where there is one */
+/* Before it comes a message of one byte with the descriptor, where there is one. */
+struct rt_guard_reply {
 	bool done;
 	bool gone;
 	bool leaving; /* a thread could not be stopped: only the end of the guard lets go of it */

@@ -296,33 +296,3 @@ struct rt_error *rt_tracker_sent(struct rt_tracker *tracker, pid_t pid, uint64_t
 
 	return space ? tracker->ops->sent(tracker, space, start, pages, data) : NULL;
 }
-
-struct rt_error *rt_tracker_add_scan(struct rt_tracker *tracker, pid_t pid, int pagemap, struct rt_sys_page_scan scan, struct rt_page_ranges *ranges,
-				     int *ret_result)
-{
-	struct rt_error *err;
-
-	scan.regions = tracker->regions;
-	scan.room = RT_TRACKER_REGIONS;
-	*ret_result = 0;
-	while (scan.start < scan.end) {
-		uint64_t before = scan.start;
-		int found = rt_sys_pagemap_scan(pagemap, &scan);
-
-		if (found < 0) {
-			*ret_result = found;
-			return NULL;
-		}
-		for (int i = 0; i < found; i++) {
-			const struct rt_sys_page_region *region = &tracker->regions[i];
-
-			err = rt_page_ranges_add(ranges, pid, region->start, (region->end - region->start) / RT_PAGE_SIZE);
-			if (err)
-				return err;
-		}
-		/* An address space that ends while we look at it. */
-		if (scan.start == before)
-			return NULL;
-	}
-	return NULL;
-}

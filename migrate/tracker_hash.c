@@ -4,7 +4,6 @@
 #include "migrate/reader.h"
 #include "migrate/tracker_private.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 
@@ -63,27 +62,14 @@ static struct rt_error *scan_mapping(struct rt_tracker *tracker, struct rt_space
 				     struct rt_page_ranges *ranges)
 {
 	_cleanup_page_ranges_ struct rt_page_ranges there = { 0 };
-	uint64_t entries[2048];
-	struct rt_error *err = NULL;
+	struct rt_error *err = rt_tracker_add_content(tracker, space->pid, pagemap, mapping, false, &there);
 
-	for (uint64_t at = mapping->start; !err && at < mapping->end;) {
-		uint64_t left = (mapping->end - at) / RT_PAGE_SIZE;
-		ssize_t got = rt_sys_pagemap_read(pagemap, at / RT_PAGE_SIZE, entries, left < RT_ARRAY_SIZE(entries) ? left : RT_ARRAY_SIZE(entries));
+	for (size_t i = 0; !err && i < there.count; i++)
+		for (uint64_t page = 0; !err && page < there.ranges[i].pages; page += BATCH_PAGES) {
+			uint64_t pages = there.ranges[i].pages - page;
 
-		if (got < 0)
-			return rt_fail_with((int)-got, "cannot read '/proc/%d/pagemap'", (int)space->pid);
-		if (got == 0)
-			break;
-		there.count = 0;
-		err = rt_soft_dirty_select(space->pid, at, entries, (size_t)got, false, &there);
-		for (size_t i = 0; !err && i < there.count; i++)
-			for (uint64_t page = 0; !err && page < there.ranges[i].pages; page += BATCH_PAGES) {
-				uint64_t pages = there.ranges[i].pages - page;
-
-				err = compare(tracker, space, there.ranges[i].start + page * RT_PAGE_SIZE, pages < BATCH_PAGES ? pages : BATCH_PAGES, ranges);
-			}
-		at += (uint64_t)got * RT_PAGE_SIZE;
-	}
+			err = compare(tracker, space, there.ranges[i].start + page * RT_PAGE_SIZE, pages < BATCH_PAGES ? pages : BATCH_PAGES, ranges);
+		}
 	return err;
 }
 

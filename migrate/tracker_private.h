@@ -35,6 +35,7 @@ struct rt_tracker {
 	uint64_t round; /* counts from 1 */
 	unsigned flags; /* of this round */
 	bool protects; /* uffd-wp: some space is or was watched */
+	bool marks_stay; /* uffd-wp: this kernel leaves marks of protection behind */
 	uint64_t opened_at; /* ticks since boot, as the start times of processes */
 	struct rt_injector *injector; /* uffd-wp */
 	void *secret; /* hash */
@@ -65,6 +66,16 @@ struct rt_page_ranges_mark {
 };
 struct rt_page_ranges_mark rt_page_ranges_mark(const struct rt_page_ranges *ranges);
 void rt_page_ranges_rewind(struct rt_page_ranges *ranges, const struct rt_page_ranges_mark *mark);
+
+/* A scan for private pages that have content: somewhere, not the zero page, not of the page cache. The last is asked only of mappings of files, because it makes the
+ * kernel look at the page itself and not just at its entry in the page table: 10 times slower. */
+struct rt_sys_page_scan rt_tracker_scan_for(uint64_t start, uint64_t end, bool file);
+struct rt_sys_page_scan rt_tracker_scan_of(const struct rt_mapping *mapping);
+
+/* Adds the private pages of a mapping that have content; with `only_dirty` those of them that are soft-dirty. On kernels before 6.7 this takes time for memory that
+ * is only reserved, too, and the zero page is told. */
+struct rt_error *rt_tracker_add_content(struct rt_tracker *tracker, pid_t pid, int pagemap, const struct rt_mapping *mapping, bool only_dirty,
+					struct rt_page_ranges *ranges) _must_check_;
 
 /* Adds what a scan of [start, end) finds, whatever the room for regions. Stops where the kernel refuses: *ret_result is then -errno, and what was found before
  * it has been added. */

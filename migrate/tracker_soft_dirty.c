@@ -8,13 +8,6 @@
 
 #include <sys/mman.h>
 
-#define ENTRY_PRESENT (1ull << 63)
-#define ENTRY_SWAPPED (1ull << 62)
-#define ENTRY_FILE (1ull << 61)
-#define ENTRY_DIRTY (1ull << 55)
-
-#define ENTRIES 8192
-
 /* The mark of a page just written: there from the beginning where the kernel has it at all. */
 static void probe(const char **ret_reason)
 {
@@ -35,45 +28,9 @@ static void probe(const char **ret_reason)
 	*(volatile char *)page = 1;
 	if (pagemap < 0)
 		*ret_reason = "soft-dirty: /proc/PID/pagemap can't be opened";
-	else if (rt_sys_pagemap_read(pagemap, (uintptr_t)page / RT_PAGE_SIZE, &entry, 1) != 1 || !(entry & ENTRY_DIRTY))
+	else if (rt_sys_pagemap_read(pagemap, (uintptr_t)page / RT_PAGE_SIZE, &entry, 1) != 1 || !(entry & RT_PAGEMAP_SOFT_DIRTY))
 		*ret_reason = "soft-dirty: this kernel does not mark written pages (it is built without CONFIG_MEM_SOFT_DIRTY)";
 	munmap(page, RT_PAGE_SIZE);
-}
-
-struct rt_error *rt_soft_dirty_select(pid_t pid, uint64_t start, const uint64_t *entries, size_t count, bool only_dirty, struct rt_page_ranges *ranges)
-{
-	for (size_t i = 0; i < count; i++) {
-		uint64_t entry = entries[i];
-		struct rt_error *err;
-
-		if (!(entry & (ENTRY_PRESENT | ENTRY_SWAPPED)) || (entry & ENTRY_FILE) || (only_dirty && !(entry & ENTRY_DIRTY)))
-			continue;
-		err = rt_page_ranges_add(ranges, pid, start + i * RT_PAGE_SIZE, 1);
-		if (err)
-			return err;
-	}
-	return NULL;
-}
-
-static struct rt_error *scan_mapping(struct rt_space *space, int pagemap, const struct rt_mapping *mapping, struct rt_page_ranges *ranges)
-{
-	uint64_t entries[ENTRIES];
-
-	for (uint64_t at = mapping->start; at < mapping->end;) {
-		uint64_t pages = (mapping->end - at) / RT_PAGE_SIZE;
-		ssize_t got = rt_sys_pagemap_read(pagemap, at / RT_PAGE_SIZE, entries, pages < ENTRIES ? pages : ENTRIES);
-		struct rt_error *err;
-
-		if (got < 0)
-			return rt_fail_with((int)-got, "cannot read '/proc/%d/pagemap'", (int)space->pid);
-		if (got == 0) /* the process has ended */
-			return NULL;
-		err = rt_soft_dirty_select(space->pid, at, entries, (size_t)got, space->told, ranges);
-		if (err)
-			return err;
-		at += (uint64_t)got * RT_PAGE_SIZE;
-	}
-	return NULL;
 }
 
 static struct rt_error *scan(struct rt_tracker *tracker, struct rt_space *space, int pagemap, struct rt_page_ranges *ranges, struct rt_tracker_round *report)
@@ -86,7 +43,7 @@ static struct rt_error *scan(struct rt_tracker *tracker, struct rt_space *space,
 
 		if (!rt_mapping_is_private(mapping))
 			continue;
-		err = scan_mapping(space, pagemap, mapping, ranges);
+		err = rt_tracker_add_content(tracker, space->pid, pagemap, mapping, space->told, ranges);
 		report->scanned += mapping->end - mapping->start;
 	}
 	if (err || (tracker->flags & RT_ROUND_FROZEN))

@@ -16,11 +16,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* A private page that has content: neither of the page cache, nor the zero page, and somewhere. */
-#define PRIVATE_INVERTED (RT_PAGE_IS_FILE | RT_PAGE_IS_PFNZERO)
-#define PRIVATE_ALL (RT_PAGE_IS_FILE | RT_PAGE_IS_PFNZERO)
-#define PRIVATE_ANY (RT_PAGE_IS_PRESENT | RT_PAGE_IS_SWAPPED)
-
 /* A task that can't be injected is asked again after 1, 2, 4, ... rounds, 64 at most. */
 #define MOST_FAILURES 6
 
@@ -45,13 +40,14 @@ static const char *try_on_page(int fd, int pagemap, volatile char *page)
 {
 	uint64_t start = (uintptr_t)page;
 	struct rt_sys_page_region region;
-	struct rt_sys_page_scan scan = {
-		.flags = RT_SCAN_PROTECT | RT_SCAN_ONLY_PROTECTED, .inverted = PRIVATE_INVERTED, .all = PRIVATE_ALL | RT_PAGE_IS_WRITTEN, .any = PRIVATE_ANY,
-		.end = start + RT_PAGE_SIZE, .regions = &region, .room = 1,
-	};
+	struct rt_sys_page_scan scan = rt_tracker_scan_for(start, start + RT_PAGE_SIZE, true);
 	/* Written, untouched, written. */
 	const int expected[] = { 1, 0, 1 };
 
+	scan.flags = RT_SCAN_PROTECT | RT_SCAN_ONLY_PROTECTED;
+	scan.all |= RT_PAGE_IS_WRITTEN;
+	scan.regions = &region;
+	scan.room = 1;
 	*page = 1;
 	if (rt_sys_uffd_watch(fd, start, start + RT_PAGE_SIZE) < 0)
 		return "uffd-wp: this kernel can't write-protect memory asynchronously (Linux 6.7 can)";
@@ -63,6 +59,35 @@ static const char *try_on_page(int fd, int pagemap, volatile char *page)
 			return "uffd-wp: this kernel's PAGEMAP_SCAN does not tell written pages (Linux 6.7's does)";
 	}
 	return NULL;
+}
+
+/* Before Linux 6.13 mremap() carries the marks of protected pages along, though not the protection (and before 6.9 they stay where a descriptor is closed): when
+ * such memory is watched again, these pages would never count as written. Later kernels are spared the time that wiping them takes. */
+static bool marks_stay(int fd, int pagemap)
+{
+	size_t size = 2 * RT_PAGE_SIZE;
+	struct rt_sys_page_region region;
+	struct rt_sys_page_scan scan;
+	char *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *moved;
+	bool stay = true;
+
+	if (page == MAP_FAILED)
+		return true;
+	*(volatile char *)page = 1;
+	scan = rt_tracker_scan_for((uintptr_t)page, (uintptr_t)page + RT_PAGE_SIZE, false);
+	scan.flags = RT_SCAN_PROTECT | RT_SCAN_ONLY_PROTECTED;
+	scan.regions = &region;
+	scan.room = 1;
+	if (rt_sys_uffd_watch(fd, scan.start, scan.end) == 0 && rt_sys_pagemap_scan(pagemap, &scan) == 1) {
+		moved = mremap(page, RT_PAGE_SIZE, RT_PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, page + RT_PAGE_SIZE);
+		scan.start = (uintptr_t)moved;
+		scan.end = scan.start + RT_PAGE_SIZE;
+		scan.flags = 0;
+		scan.all |= RT_PAGE_IS_WRITTEN;
+		stay = moved == MAP_FAILED || rt_sys_pagemap_scan(pagemap, &scan) != 1;
+	}
+	munmap(page, size);
+	return stay;
 }
 
 static void probe(const char **ret_reason)
@@ -97,26 +122,26 @@ static void probe(const char **ret_reason)
 
 static struct rt_error *tell_whole(struct look *look, const struct rt_mapping *mapping)
 {
-	struct rt_sys_page_scan scan = { .start = mapping->start, .end = mapping->end, .inverted = PRIVATE_INVERTED, .all = PRIVATE_ALL, .any = PRIVATE_ANY };
 	int result;
 
-	return rt_tracker_add_scan(look->tracker, look->space->pid, look->pagemap, scan, look->ranges, &result);
+	return rt_tracker_add_scan(look->tracker, look->space->pid, look->pagemap, rt_tracker_scan_of(mapping), look->ranges, &result);
 }
 
 static bool has_pages(struct look *look, const struct rt_mapping *mapping)
 {
 	struct rt_sys_page_region region;
-	struct rt_sys_page_scan scan = { .start = mapping->start, .end = mapping->end, .inverted = PRIVATE_INVERTED, .all = PRIVATE_ALL, .any = PRIVATE_ANY,
-					 .max_pages = 1, .regions = &region, .room = 1 };
+	struct rt_sys_page_scan scan = rt_tracker_scan_of(mapping);
 
+	scan.max_pages = 1;
+	scan.regions = &region;
+	scan.room = 1;
 	return rt_sys_pagemap_scan(look->pagemap, &scan) > 0;
 }
 
 /* Not watched, or not all of it. All its pages are told, whatever the kernel says of them: part of them may have been protected before the refusal. */
 static struct rt_error *begin_watching(struct look *look, const struct rt_mapping *mapping, enum verdict *ret)
 {
-	struct rt_sys_page_scan scan = { .start = mapping->start, .end = mapping->end, .flags = RT_SCAN_PROTECT | RT_SCAN_ONLY_PROTECTED,
-					 .inverted = PRIVATE_INVERTED, .all = PRIVATE_ALL, .any = PRIVATE_ANY };
+	struct rt_sys_page_scan scan = rt_tracker_scan_of(mapping);
 	struct rt_page_ranges_mark mark = rt_page_ranges_mark(look->ranges);
 	struct rt_error *err;
 	int result;
@@ -132,8 +157,9 @@ static struct rt_error *begin_watching(struct look *look, const struct rt_mappin
 	}
 	if (result < 0) /* gone or cut meanwhile, or of a kind that can't be protected */
 		return tell_whole(look, mapping);
-	/* Before Linux 6.13 mremap() carries the marks of protected pages along, though not the protection: they would never count as written. */
-	rt_sys_uffd_unprotect(look->space->uffd, mapping->start, mapping->end);
+	if (look->tracker->marks_stay)
+		rt_sys_uffd_unprotect(look->space->uffd, mapping->start, mapping->end);
+	scan.flags = RT_SCAN_PROTECT | RT_SCAN_ONLY_PROTECTED;
 	err = rt_tracker_add_scan(look->tracker, look->space->pid, look->pagemap, scan, look->ranges, &result);
 	if (err || result == 0) {
 		look->watched++;
@@ -147,8 +173,7 @@ static struct rt_error *begin_watching(struct look *look, const struct rt_mappin
 static struct rt_error *look_at_mapping(struct look *look, const struct rt_mapping *mapping, enum verdict *ret)
 {
 	bool frozen = look->tracker->flags & RT_ROUND_FROZEN;
-	struct rt_sys_page_scan scan = { .start = mapping->start, .end = mapping->end, .inverted = PRIVATE_INVERTED, .any = PRIVATE_ANY,
-					 .flags = RT_SCAN_ONLY_PROTECTED | (frozen ? 0 : RT_SCAN_PROTECT), .all = PRIVATE_ALL | RT_PAGE_IS_WRITTEN };
+	struct rt_sys_page_scan scan = rt_tracker_scan_of(mapping);
 	struct rt_page_ranges_mark mark = rt_page_ranges_mark(look->ranges);
 	struct rt_error *err;
 	int result;
@@ -156,6 +181,8 @@ static struct rt_error *look_at_mapping(struct look *look, const struct rt_mappi
 	*ret = TOLD;
 	if (look->space->uffd < 0)
 		return tell_whole(look, mapping);
+	scan.all |= RT_PAGE_IS_WRITTEN;
+	scan.flags = RT_SCAN_ONLY_PROTECTED | (frozen ? 0 : RT_SCAN_PROTECT);
 	err = rt_tracker_add_scan(look->tracker, look->space->pid, look->pagemap, scan, look->ranges, &result);
 	if (err || result == 0) {
 		look->watched++;
@@ -316,6 +343,10 @@ static struct rt_error *scan(struct rt_tracker *tracker, struct rt_space *space,
 
 static struct rt_error *open_injector(struct rt_tracker *tracker)
 {
+	_cleanup_close_ int fd = rt_sys_uffd_open();
+	_cleanup_close_ int pagemap = rt_sys_pagemap_open(getpid());
+
+	tracker->marks_stay = fd < 0 || pagemap < 0 || rt_sys_uffd_enable(fd) < 0 || marks_stay(fd, pagemap);
 	return rt_injector_open(&tracker->injector);
 }
 

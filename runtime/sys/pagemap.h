@@ -14,6 +14,7 @@
 #define RT_PAGE_IS_SWAPPED (1u << 4)
 #define RT_PAGE_IS_PFNZERO (1u << 5)
 #define RT_PAGE_IS_HUGE (1u << 6)
+#define RT_PAGE_IS_SOFT_DIRTY (1u << 7)
 
 #define RT_SCAN_PROTECT (1u << 0) /* write-protect again what matches and was written */
 #define RT_SCAN_ONLY_PROTECTED (1u << 1) /* -EPERM where a mapping is not under asynchronous write-protection */
@@ -38,8 +39,12 @@ int rt_sys_pagemap_open(pid_t pid);
 /* The number of regions. More may follow while scan->start < scan->end. */
 int rt_sys_pagemap_scan(int fd, struct rt_sys_page_scan *scan);
 
-/* Entries of 64 bits for `count` pages from `page` (a page number): bit 63 present, 62 swapped, 61 of a file or shared, 55 soft-dirty. The number of
- * entries read, 0 at the end of the address space. */
+/* Entries for `count` pages from `page` (a page number), made of these bits and others. The number of entries read, 0 at the end of the address
+ * space. */
+#define RT_PAGEMAP_PRESENT (1ull << 63)
+#define RT_PAGEMAP_SWAPPED (1ull << 62)
+#define RT_PAGEMAP_FILE (1ull << 61) /* of a file, or shared memory */
+#define RT_PAGEMAP_SOFT_DIRTY (1ull << 55)
 ssize_t rt_sys_pagemap_read(int fd, uint64_t page, uint64_t *entries, size_t count);
 
 /* Begins soft-dirty tracking of a process anew. */

