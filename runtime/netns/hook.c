@@ -1,0 +1,149 @@
+#include "runtime/netns/hook.h"
+
+#include "runtime/base/io.h"
+#include "runtime/base/str.h"
+#include "runtime/netns/defaults.h"
+#include "runtime/netns/endpoint.h"
+
+#include <fcntl.h>
+
+#define MOST_STATE (1 << 20)
+#define MOST_CONFIG (16 << 20)
+
+void rt_hook_state_deinit(struct rt_hook_state *state)
+{
+	rt_freep(&state->id);
+	rt_freep(&state->bundle);
+}
+
+static struct rt_error *copy_string(const struct rt_json *object, const char *key, char **ret)
+{
+	const char *text = NULL;
+	struct rt_error *err = rt_json_get_string(object, key, &text);
+
+	if (err)
+		return err;
+	if (!text)
+		return rt_json_fail(object, key, "is missing");
+	*ret = strdup(text);
+	return *ret ? NULL : rt_error_oom();
+}
+
+static struct rt_error *read_state(const struct rt_json *root, struct rt_hook_state *state)
+{
+	_cleanup_free_ char *status = NULL;
+	struct rt_error *err;
+	int32_t pid = 0;
+
+	if (!json_is_object(root->value))
+		return rt_json_fail(root, NULL, "must be an object");
+	err = copy_string(root, "id", &state->id);
+	if (!err)
+		err = copy_string(root, "status", &status);
+	if (!err)
+		err = copy_string(root, "bundle", &state->bundle);
+	if (!err)
+		err = rt_json_get_i32(root, "pid", &pid);
+	if (err)
+		return err;
+	state->stopped = rt_str_equal(status, "stopped");
+	if (!state->stopped && !rt_str_equal(status, "creating") && !rt_str_equal(status, "created") && !rt_str_equal(status, "running"))
+		return rt_json_fail(root, "status", "is '%s', of which a network hook knows nothing", status);
+	if (!state->stopped && pid <= 0)
+		return rt_json_fail(root, "pid", "is missing");
+	state->pid = state->stopped ? 0 : pid;
+	return NULL;
+}
+
+struct rt_error *rt_hook_state_parse(const char *text, size_t size, struct rt_hook_state *ret)
+{
+	_cleanup_(rt_hook_state_deinit) struct rt_hook_state state = { .id = NULL };
+	_cleanup_json_ json_t *json = NULL;
+	struct rt_error *err = rt_json_parse(text, size, "the container's state", &json);
+	struct rt_json root;
+
+	if (err)
+		return err;
+	root = rt_json_root(json);
+	err = read_state(&root, &state);
+	if (err)
+		return rt_while(err, "reading the container's state");
+	*ret = state;
+	state = (struct rt_hook_state){ .id = NULL };
+	return NULL;
+}
+
+struct rt_error *rt_hook_annotation_parse(const char *text, size_t size, struct rt_network *ret, bool *ret_found)
+{
+	_cleanup_json_ json_t *config = NULL, *json = NULL;
+	struct rt_network network = { .mtu = 0 };
+	const char *annotation = NULL;
+	struct rt_json root, annotations;
+	struct rt_error *err;
+
+	*ret_found = false;
+	err = rt_json_parse(text, size, "config.json", &config);
+	if (err)
+		return err;
+	root = rt_json_root(config);
+	err = rt_json_get_object(&root, "annotations", &annotations);
+	if (!err && annotations.value)
+		err = rt_json_get_string(&annotations, RT_NETNS_ANNOTATION, &annotation);
+	if (err || !annotation)
+		return err;
+	err = rt_json_parse(annotation, strlen(annotation), "it", &json);
+	if (!err) {
+		root = rt_json_root(json);
+		err = rt_network_from_json(&root, &network);
+	}
+	if (err)
+		return rt_while(err, "reading annotation '" RT_NETNS_ANNOTATION "'");
+	*ret = network;
+	*ret_found = true;
+	return NULL;
+}
+
+static struct rt_error *follow_annotation(const char *bundle, struct rt_request *request)
+{
+	_cleanup_free_ char *path = NULL, *text = NULL;
+	struct rt_network annotated;
+	bool found = false;
+	struct rt_error *err;
+	size_t size;
+
+	err = rt_format(&path, "%s/config.json", bundle);
+	if (!err)
+		err = rt_read_file_at(AT_FDCWD, path, MOST_CONFIG, &text, &size);
+	if (!err)
+		err = rt_hook_annotation_parse(text, size, &annotated, &found);
+	if (err)
+		return rt_while(err, "looking into '%s'", path ? path : bundle);
+	if (found)
+		rt_request_follow(request, &annotated);
+	return NULL;
+}
+
+struct rt_error *rt_hook_run(const char *state_directory, const struct rt_request_words *words)
+{
+	_cleanup_(rt_hook_state_deinit) struct rt_hook_state state = { .id = NULL };
+	_cleanup_free_ char *text = NULL;
+	struct rt_request request;
+	struct rt_error *err;
+	size_t size;
+	bool found;
+
+	err = rt_read_all(STDIN_FILENO, MOST_STATE, &text, &size);
+	if (err)
+		return rt_while(err, "reading the container's state from standard input");
+	err = rt_hook_state_parse(text, size, &state);
+	if (err)
+		return err;
+	if (state.stopped)
+		return rt_endpoint_remove(state_directory, state.id, &found);
+	err = rt_request_make(words, NULL, &request);
+	if (!err)
+		err = follow_annotation(state.bundle, &request);
+	if (err)
+		return rt_while(err, "making the network of '%s'", state.id);
+	return rt_endpoint_make(state_directory, state.id, &(struct rt_endpoint_target){ .pid = state.pid }, &request, RT_ENDPOINT_AGAIN);
+}
