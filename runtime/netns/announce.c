@@ -4,6 +4,7 @@
 #include "runtime/netns/link.h"
 #include "runtime/sys/ns.h"
 
+#include <fcntl.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <sys/socket.h>
@@ -136,18 +137,28 @@ static struct rt_error *wait_for_device(struct rt_link *link, const char *name, 
 	return rt_fail(RT_SYSTEM, "the container's device '%s' is not up", name);
 }
 
-/* Closing a packet socket waits for all processors, some 10 ms, in which a container may be waiting for us: a child of ours waits instead. */
+/* Closing a packet socket waits for all processors, some 10 ms, in which a container may be waiting for us: a child of ours closes it last,
+ * and waits instead. */
 static void close_aside(int *fd)
 {
-	pid_t pid = *fd < 0 ? -1 : fork();
+	int ours[2];
+	char byte;
 
-	if (pid == 0) {
+	if (*fd < 0 || pipe2(ours, O_CLOEXEC) < 0) {
+		rt_closep(fd);
+		return;
+	}
+	if (fork() == 0) {
 		for (int i = STDIN_FILENO; i <= STDERR_FILENO; i++)
 			close(i); /* nobody shall wait for their end */
-		close(*fd);
+		close(ours[1]);
+		while (read(ours[0], &byte, 1) < 0 && errno == EINTR)
+			;
 		_exit(0);
 	}
 	rt_closep(fd);
+	rt_closep(&ours[0]);
+	rt_closep(&ours[1]);
 }
 
 struct rt_error *rt_announce_send(int namespace_fd, const struct rt_network *network, unsigned times)

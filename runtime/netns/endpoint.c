@@ -233,6 +233,8 @@ static struct rt_error *join(struct rt_link *link, const struct rt_record *recor
 	if (!bridge_found)
 		return rt_fail(RT_WRONG_STATE, "bridge '%s' is gone", record->network.bridge);
 	err = rt_link_join(link, veth.index, bridge.index);
+	if (!err && record->network.port_count)
+		err = rt_link_hairpin(link, veth.index);
 	return err ? rt_while(err, "making '%s' a port of bridge '%s'", veth.name, bridge.name) : NULL;
 }
 

@@ -244,6 +244,18 @@ struct rt_error *rt_link_join(struct rt_link *link, int index, int bridge)
 	return command(link, &request);
 }
 
+struct rt_error *rt_link_hairpin(struct rt_link *link, int index)
+{
+	struct request request;
+	struct nlattr *port;
+
+	begin_link(&request, RTM_SETLINK, 0, index)->ifi_family = AF_BRIDGE;
+	port = mnl_attr_nest_start(request.header, IFLA_PROTINFO);
+	mnl_attr_put_u8(request.header, IFLA_BRPORT_MODE, 1);
+	mnl_attr_nest_end(request.header, port);
+	return command(link, &request);
+}
+
 struct rt_error *rt_link_without_addresses(struct rt_link *link, int index)
 {
 	struct nlattr *families, *family;

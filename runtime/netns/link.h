@@ -48,6 +48,8 @@ struct rt_error *rt_link_add_veth(struct rt_link *link, const struct rt_link_vet
 
 /* Makes it a port of the bridge, or of none (0). */
 struct rt_error *rt_link_join(struct rt_link *link, int index, int bridge) _must_check_;
+/* Lets a port's frames back out of it, as when a container calls itself by a published port. */
+struct rt_error *rt_link_hairpin(struct rt_link *link, int index) _must_check_;
 /* No IPv6 address comes by itself when it goes up. */
 struct rt_error *rt_link_without_addresses(struct rt_link *link, int index) _must_check_;
 struct rt_error *rt_link_up(struct rt_link *link, int index) _must_check_;
