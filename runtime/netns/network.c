@@ -229,9 +229,12 @@ static struct rt_error *read_leg(const struct rt_json *element, struct rt_networ
 {
 	const char *address = NULL, *gateway = NULL;
 	struct rt_leg leg = { .gateway.family = AF_UNSPEC };
-	struct rt_error *err = rt_json_get_string(element, "address", &address);
 	enum rt_family family;
+	struct rt_error *err;
 
+	if (!json_is_object(element->value))
+		return rt_json_fail(element, NULL, "must be an object");
+	err = rt_json_get_string(element, "address", &address);
 	if (!err && !address)
 		err = rt_json_fail(element, "address", "is missing");
 	if (!err)

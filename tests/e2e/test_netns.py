@@ -536,3 +536,228 @@ def test_a_spoilt_record_blocks_nobody_and_can_be_removed(host, place):
     host("rm", "new")
     host.nothing_left()
     assert frozen.nft_rules() == "" and not os.path.exists("/sys/class/net/rt0")
+
+
+# Checkpoint, restore, and moving to another host
+
+class Talk:
+    """A connection from our own network, or another, that is kept open."""
+
+    SCRIPT = ("import socket, sys\ns = socket.create_connection((sys.argv[1], int(sys.argv[2]))); s.settimeout(20)\nf = s.makefile('rb')\n"
+              "f.readline(); print('connected', flush=True)\n"
+              "for line in sys.stdin:\n    s.sendall(line.encode()); print(f.readline().decode().strip(), flush=True)\n")
+
+    def __init__(self, address, port, enter=()):
+        self.process = subprocess.Popen([*enter, "/usr/bin/python3", "-c", self.SCRIPT, address, str(port)], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True, close_fds=True)
+        assert self.receive() == "connected"
+
+    def send(self, text):
+        self.process.stdin.write(text + "\n")
+        self.process.stdin.flush()
+
+    def receive(self):
+        line = self.process.stdout.readline()
+        assert line, "the connection is gone"
+        return line.strip()
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def talk():
+    made = []
+
+    def make(*args, **how):
+        made.append(Talk(*args, **how))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+TCP = "--tcp-established"
+
+
+def test_a_restored_container_has_its_address_and_its_connections(inside, host, talk):
+    """Twice. The clients: the host, whose end of the bridge goes away with the container and comes back, and a neighbour."""
+    needs.criu()
+    c = served(inside, host, *SUBNET6, "--publish", "8080:80")
+    neighbour = served(inside, host, *SUBNET6)
+    before = host.save(c.id)
+    talks = [talk(host.address(c.id), 80), talk(host.address(c.id, 6), 80),
+             talk(host.address(c.id), 80, into(neighbour.pid))]
+    for turn in range(2):
+        images = frozen.checkpoint(c, TCP, name=f"images{turn}")
+        assert c.id not in host.list()
+        for one in talks:
+            one.send("still there?")  # to nobody
+        frozen.restore(c, images, TCP)
+        assert host.save(c.id) == before
+        assert [one.receive() for one in talks] == ["still there?"] * len(talks)
+    assert netns.devices(c.pid)["eth0"]["mac"] == before["mac"]
+
+
+def test_the_bridge_itself_may_go_and_come_back(inside, host, talk):
+    needs.criu()
+    c = served(inside, host)
+    one = talk(host.address(c.id), 80)
+    images = frozen.checkpoint(c, TCP)
+    assert not os.path.exists("/sys/class/net/rt0")
+    one.send("still there?")
+    frozen.restore(c, images, TCP)
+    assert one.receive() == "still there?"
+
+
+def test_an_annotation_says_which_address_a_restored_container_has(inside, host, talk):
+    """Under another id, which alone would have found another address."""
+    needs.criu()
+    c = served(inside, host, *SUBNET6)
+    before = host.save(c.id)
+    one = talk(host.address(c.id), 80)
+    c.config["annotations"] = {"org.rt.netns": json.dumps(before)}
+    images = frozen.checkpoint(c, TCP)
+    c.write_config()
+    with frozen.twin(c, c.id + "-moved") as twin:
+        frozen.restore(twin, images, TCP)
+        assert host.save(twin.id) == before
+        one.send("still there?")
+        assert one.receive() == "still there?"
+
+
+def test_a_record_that_is_still_there_is_taken_over(host, bundle, outlives_containers):
+    """As when a host crashed before poststop: the hook of the next life finds the record of the last."""
+    path = bundle()
+    with ns.Namespaces("net") as first:
+        host("hook", "--subnet", "172.19.0.0/24", stdin=state("web", first.pid, path))
+        host("create", "squatter", "--pid", first.pid, "--ifname", "eth1", "--hostless")
+    before = host.save("web")
+    with ns.Namespaces("net") as second:
+        host("hook", "--subnet", "172.19.0.0/24", stdin=state("web", second.pid, path))
+        assert host.save("web") == before
+        assert host.list()["web"]["status"] == "up"
+
+
+def test_an_annotation_that_makes_no_sense_is_one_sentence(host, place, bundle):
+    one = place()
+    for text, sentence in (("{", "reading annotation 'org.rt.netns'"), ('{"addresses": [{"address": "1.2.3.4"}]}', "'1.2.3.4' is no prefix"),
+                           ('{"addresses": ["x"]}', "'addresses[0]' must be an object"), ('{"mac": 5}', "'mac' must be a string")):
+        assert sentence in host.refuses("hook", stdin=state("web", one.pid, bundle(text))), text
+        host.nothing_left()
+
+
+def test_held_back_nothing_is_heard_until_the_release(host, place):
+    watcher, one = place(), place()
+    host("create", "watcher", "--pid", watcher.pid, *SUBNET6)
+    with netns.Capture("rt0") as capture:
+        host("create", "web", "--pid", one.pid, *SUBNET6, "--hold")
+        assert host.list()["web"]["status"] == "held"
+        assert netns.devices(one.pid)["eth0"]["up"]
+        saved, mac = host.save("web"), host.save("web")["mac"]
+        assert "it is held" in host.refuses("announce", "web")
+        # It may send what it likes, and others may ask for it.
+        one.run(["/usr/bin/python3", "-c", ASK.replace("timeout=5", "timeout=0.2"), host.address("watcher"), "80"], ok=False)
+        proc.run(["/usr/bin/python3", "-c", ASK.replace("timeout=5", "timeout=0.2"), host.address("web"), "80"], ok=False)
+        assert netns.of_mac(capture.frames(), mac) == []
+        host("release", "web")
+        frames = capture.frames()
+    heard = netns.gratuitous_arp(frames, host.address("web"))
+    assert sorted(f[21] for f in heard) == [1, 2]
+    assert {f[6:12] for f in heard} == {f[22:28] for f in heard} == {bytes.fromhex(mac.replace(":", ""))}
+    assert [f[80:86] for f in netns.advertisements(frames, host.address("web", 6))] == [bytes.fromhex(mac.replace(":", ""))]
+    assert host.save("web") == saved and host.list()["web"]["status"] == "up"
+    host("release", "web")  # again does no harm
+
+
+def test_announcing_again(host, place):
+    host("create", "web", "--pid", place().pid, *SUBNET6)
+    with netns.Capture("rt0") as capture:
+        host("announce", "--count", "3", "web")
+        frames = capture.frames()
+    assert len(netns.gratuitous_arp(frames, host.address("web"))) == 6
+    assert len(netns.advertisements(frames, host.address("web", 6))) == 3
+
+
+def test_a_detached_container_is_silent_until_it_is_attached(inside, host, talk):
+    c = served(inside, host)
+    one = talk(host.address(c.id), 80)
+    mac = host.save(c.id)["mac"]
+    with netns.Capture("rt0") as capture:
+        host("detach", c.id)
+        assert host.list()[c.id]["status"] == "detached"
+        capture.frames(0.05)
+        one.send("anybody?")  # to a process that would answer, and a kernel that would say RST or answer ARP
+        proc.run(["ip", "neigh", "flush", "dev", "rt0"])
+        assert netns.of_mac(capture.frames(0.5), mac) == []
+        host("attach", c.id)
+        assert netns.gratuitous_arp(capture.frames(0.1), host.address(c.id))
+    assert one.receive() == "anybody?"
+
+
+def test_a_detached_one_is_removed_like_any_other(container, host):
+    c = host.add_hooks(container(["sleep", "1000"]))
+    c.run_detached()
+    host("detach", c.id)
+    c.delete("--force")
+    host.nothing_left()
+
+
+@pytest.fixture
+def hosts(work, outlives_containers):
+    """Two hosts and a switch between them: each has a bridge rt0 with the switch's port in it."""
+    made = [netns.Host(f"{work}/net-{name}", outlives_containers.enter_context(ns.network()).enter) for name in "ab"]
+    proc.run(["ip", "link", "add", "switch0", "type", "bridge"])
+    proc.run(["ip", "address", "add", "172.19.0.200/16", "dev", "switch0"])
+    proc.run(["ip", "link", "set", "switch0", "up"])
+    for number, one in enumerate(made):
+        proc.run(["ip", "link", "add", f"port{number}", "type", "veth", "peer", "name", "up0", "netns", one.enter[2]])
+        proc.run(["ip", "link", "set", f"port{number}", "master", "switch0", "up"])
+        proc.run([*one.enter, "ip", "link", "add", "rt0", "type", "bridge"])
+        proc.run([*one.enter, "ip", "link", "set", "rt0", "up"])
+        proc.run([*one.enter, "ip", "link", "set", "up0", "master", "rt0", "up"])
+    yield made
+    for one in made:
+        one.remove_all()
+    for name in ("port0", "port1", "switch0"):
+        proc.run(["ip", "link", "delete", name], ok=None)
+
+
+def test_a_container_moves_to_another_host_with_its_connection(inside, hosts, talk, work):
+    """As a migration does it: detach here, hold there, restore, release there; the switch learns the new way at once."""
+    needs.criu()
+    a, b = hosts
+    c = inside(started=False, enter=a.enter)
+    a.add_hooks(c, "--hostless")
+    c.run_detached()
+    c.do(ECHO % 80)
+    one = talk(a.address(c.id), 80)
+    one.send("here")
+    assert one.receive() == "here"
+    saved = a("save", c.id).out
+    a("detach", c.id)
+    one.send("there")  # on its way while nobody is at home
+    images = frozen.checkpoint(c, TCP)
+    a.nothing_left()
+    assert "rt0" in proc.run([*a.enter, "ip", "link"]).out
+
+    moved = c
+    moved.enter, moved.root = b.enter, work + "/root-b"
+    moved.config["hooks"] = {}
+    moved.config["annotations"] = {"org.rt.netns": saved}
+    b.add_hooks(moved, "--hostless", "--hold")
+    moved.write_config()
+    with netns.Capture("switch0") as capture:
+        frozen.restore(moved, images, TCP)
+        mac = b.save(moved.id)["mac"]
+        assert json.loads(saved)["mac"] == mac and b.address(moved.id) == json.loads(saved)["addresses"][0]["address"].split("/")[0]
+        assert netns.of_mac(capture.frames(0.3), mac) == []
+        b("release", moved.id)
+        assert netns.gratuitous_arp(capture.frames(0.2), b.address(moved.id))
+    assert one.receive() == "there"
+    one.send("and on")
+    assert one.receive() == "and on"
