@@ -1,7 +1,9 @@
 #include "runtime/netns/bridge.h"
 
 #include "runtime/base/io.h"
+#include "runtime/base/log.h"
 #include "runtime/base/str.h"
+#include "runtime/netns/forward.h"
 #include "runtime/netns/pool.h"
 
 #include <fcntl.h>
@@ -51,7 +53,7 @@ struct rt_error *rt_bridge_look(const struct rt_store *store, struct rt_link *li
 
 	err = rt_link_find(link, network->bridge, &bridge.device, &bridge.found);
 	if (!err)
-		err = rt_store_owns_bridge(store, network->bridge, &bridge.ours);
+		err = rt_store_is_noted(store, network->bridge, RT_NOTE_MADE, &bridge.ours);
 	if (err)
 		return err;
 	if (bridge.found && !rt_str_equal(bridge.device.kind, "bridge"))
@@ -74,7 +76,7 @@ static struct rt_error *make(const struct rt_store *store, struct rt_link *link,
 	struct rt_error *err;
 
 	/* First the note: a bridge without one would stay for ever after a crash. */
-	err = rt_store_own_bridge(store, network->bridge);
+	err = rt_store_note(store, network->bridge, RT_NOTE_MADE);
 	if (!err)
 		err = rt_link_add_bridge(link, network->bridge, &mac);
 	if (!err)
@@ -98,13 +100,14 @@ static struct rt_error *switch_on(const char *path)
 	return err ? rt_while(err, "switching on '%s'", path) : NULL;
 }
 
-static struct rt_error *let_through(const struct rt_network *network)
+static struct rt_error *let_through(const struct rt_store *store, const struct rt_network *network)
 {
 	_cleanup_free_ char *localnet = NULL;
 	struct rt_error *err = NULL;
 
 	if (!network->nat && network->port_count == 0)
 		return NULL;
+	rt_warn_ignored(rt_forward_let(store, network->bridge));
 	if (has_leg(network, RT_IPV4))
 		err = switch_on("/proc/sys/net/ipv4/ip_forward");
 	if (!err && has_leg(network, RT_IPV6))
@@ -133,7 +136,7 @@ struct rt_error *rt_bridge_prepare(const struct rt_store *store, struct rt_link 
 	}
 	if (!err && !bridge->device.up)
 		err = rt_link_up(link, bridge->device.index);
-	return err ? err : let_through(network);
+	return err ? err : let_through(store, network);
 }
 
 struct rt_error *rt_bridge_leave(const struct rt_store *store, struct rt_link *link, const char *name, const struct rt_record *records,
@@ -147,7 +150,9 @@ struct rt_error *rt_bridge_leave(const struct rt_store *store, struct rt_link *l
 	for (size_t i = 0; i < count; i++)
 		if (rt_str_equal(records[i].network.bridge, name) && !rt_str_equal(records[i].id, id))
 			return NULL;
-	err = rt_store_owns_bridge(store, name, &ours);
+	err = rt_forward_stop(store, name);
+	if (!err)
+		err = rt_store_is_noted(store, name, RT_NOTE_MADE, &ours);
 	if (err || !ours)
 		return err;
 	err = rt_link_find(link, name, &device, &found);
@@ -159,5 +164,5 @@ struct rt_error *rt_bridge_leave(const struct rt_store *store, struct rt_link *l
 		err = rt_link_delete(link, device.index);
 	if (err)
 		return rt_while(err, "removing bridge '%s'", name);
-	return rt_store_disown_bridge(store, name);
+	return rt_store_forget(store, name, RT_NOTE_MADE);
 }

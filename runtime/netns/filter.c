@@ -140,3 +140,14 @@ struct rt_error *rt_filter_run(const char *commands)
 	nft_ctx_free(context);
 	return err;
 }
+
+bool rt_filter_has_chain(const char *chain)
+{
+	_cleanup_free_ char *command = NULL;
+	struct rt_error *err = rt_format(&command, "list chain %s", chain);
+
+	if (!err)
+		err = rt_filter_run(command);
+	rt_error_free(err);
+	return !err;
+}

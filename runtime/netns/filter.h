@@ -18,3 +18,6 @@ struct rt_error *rt_filter_text(const char *table, const struct rt_record *recor
 
 /* Runs such commands, in our own network namespace: all of them or none. */
 struct rt_error *rt_filter_run(const char *commands) _must_check_;
+
+/* Whether a chain is there: "ip filter DOCKER-USER". */
+bool rt_filter_has_chain(const char *chain);

@@ -233,36 +233,38 @@ struct rt_error *rt_store_list(const struct rt_store *store, struct rt_record **
 	return NULL;
 }
 
-static void bridge_name(const char *bridge, char ret[NAME_MAX])
+static void note_name(const char *bridge, enum rt_note note, char ret[NAME_MAX])
 {
-	snprintf(ret, NAME_MAX, "%s.bridge", bridge);
+	static const char *const suffixes[] = { [RT_NOTE_MADE] = "bridge", [RT_NOTE_LET_THROUGH] = "forward" };
+
+	snprintf(ret, NAME_MAX, "%s.%s", bridge, suffixes[note]);
 }
 
-struct rt_error *rt_store_own_bridge(const struct rt_store *store, const char *bridge)
+struct rt_error *rt_store_note(const struct rt_store *store, const char *bridge, enum rt_note note)
 {
 	char name[NAME_MAX];
 	struct rt_error *err;
 
-	bridge_name(bridge, name);
+	note_name(bridge, note, name);
 	err = rt_replace_file_at(store->dir_fd, name, "", 0, 0600);
-	return err ? rt_while(err, "noting in '%s' that bridge '%s' is ours", store->path, bridge) : NULL;
+	return err ? rt_while(err, "keeping a note on bridge '%s' in '%s'", bridge, store->path) : NULL;
 }
 
-struct rt_error *rt_store_owns_bridge(const struct rt_store *store, const char *bridge, bool *ret)
+struct rt_error *rt_store_is_noted(const struct rt_store *store, const char *bridge, enum rt_note note, bool *ret)
 {
 	char name[NAME_MAX];
 
-	bridge_name(bridge, name);
+	note_name(bridge, note, name);
 	*ret = faccessat(store->dir_fd, name, F_OK, 0) == 0;
 	if (!*ret && errno != ENOENT)
 		return rt_fail_errno("cannot look at '%s/%s'", store->path, name);
 	return NULL;
 }
 
-struct rt_error *rt_store_disown_bridge(const struct rt_store *store, const char *bridge)
+struct rt_error *rt_store_forget(const struct rt_store *store, const char *bridge, enum rt_note note)
 {
 	char name[NAME_MAX];
 
-	bridge_name(bridge, name);
+	note_name(bridge, note, name);
 	return remove_file(store, name);
 }

@@ -1,4 +1,4 @@
-/* The state directory: one file a container, <id>.json, and one for each bridge that we made, <name>.bridge, with a lock over all.
+/* The state directory: one file a container, <id>.json, and notes on bridges, with a lock over all.
  *
  * A record is written before anything of it is made, and removed after all of it is gone: so a crash at any point leaves a record
  * by which `rm` finds everything. Files are replaced whole. The last to leave removes the directory. */
@@ -29,7 +29,11 @@ struct rt_error *rt_store_remove(const struct rt_store *store, const char *id) _
 /* All of them, by id; *ret is the caller's to free. One that can't be read is a warning, so that it doesn't block the others. */
 struct rt_error *rt_store_list(const struct rt_store *store, struct rt_record **ret, size_t *ret_count) _must_check_;
 
-/* Which bridges are ours to remove. */
-struct rt_error *rt_store_own_bridge(const struct rt_store *store, const char *bridge) _must_check_;
-struct rt_error *rt_store_owns_bridge(const struct rt_store *store, const char *bridge, bool *ret) _must_check_;
-struct rt_error *rt_store_disown_bridge(const struct rt_store *store, const char *bridge) _must_check_;
+/* What we did to a bridge, and must undo when its last container has left. Noted before it is done. */
+enum rt_note {
+	RT_NOTE_MADE, /* <bridge>.bridge: we made it */
+	RT_NOTE_LET_THROUGH, /* <bridge>.forward: see forward.h */
+};
+struct rt_error *rt_store_note(const struct rt_store *store, const char *bridge, enum rt_note note) _must_check_;
+struct rt_error *rt_store_is_noted(const struct rt_store *store, const char *bridge, enum rt_note note, bool *ret) _must_check_;
+struct rt_error *rt_store_forget(const struct rt_store *store, const char *bridge, enum rt_note note) _must_check_;

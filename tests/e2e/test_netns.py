@@ -393,6 +393,22 @@ def test_nobody_elses_rules_are_touched(host, place):
         proc.run(["nft", "delete", "table", "inet", "theirs"])
 
 
+def test_dockers_packet_filter_lets_published_ports_and_nat_through(inside, host, other):
+    """Set up as Docker does it: nothing is forwarded, but what its chain for others lets through."""
+    needs.program("iptables")
+    for words in (["-P", "FORWARD", "DROP"], ["-N", "DOCKER-USER"], ["-A", "DOCKER-USER", "-j", "RETURN"], ["-A", "FORWARD", "-j", "DOCKER-USER"]):
+        proc.run(["iptables", "-w", "5", *words])
+    try:
+        before = proc.run(["iptables", "-S"]).out
+        c = served(inside, host, "--publish", "8080:80", "--nat")
+        assert ask("10.77.0.1", 8080, other.enter) == "10.77.0.2"
+        c.delete("--force")
+        assert proc.run(["iptables", "-S"]).out == before
+        host.nothing_left()
+    finally:
+        proc.run(["nft", "delete", "table", "ip", "filter"], ok=None)
+
+
 # By hand
 
 def test_the_list_for_people(host, place):
