@@ -514,11 +514,11 @@ def test_the_manual_page_and_the_help_name_every_command(host):
 # After a crash
 
 def test_killed_anywhere_rm_cleans_completely(host, place):
-    """Killed after 0, 1, 2 ... of its system calls that write or send, until one run gets through."""
+    """Killed at the first, second, third ... of its system calls that write or send, until one run gets through."""
     needs.program("strace")
     one = place()
-    for call in ("sendto", "write", "renameat"):
-        for number in range(1, 40):
+    for call in ("sendto", "sendmsg", "write", "renameat"):
+        for number in range(1, 100):
             argv = host.argv("create", "web", "--pid", one.pid, *SUBNET6, "--nat", "--publish", "8080:80")
             done = proc.run(["strace", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={number}", *argv], ok=None)
             host("rm", "--force", "web")
