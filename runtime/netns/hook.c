@@ -73,41 +73,42 @@ struct rt_error *rt_hook_state_parse(const char *text, size_t size, struct rt_ho
 	return NULL;
 }
 
-struct rt_error *rt_hook_annotation_parse(const char *text, size_t size, struct rt_network *ret, bool *ret_found)
+struct rt_error *rt_hook_annotation_parse(const char *text, size_t size, struct rt_hook_annotation *ret)
 {
 	_cleanup_json_ json_t *config = NULL, *json = NULL;
-	struct rt_network network = { .mtu = 0 };
-	const char *annotation = NULL;
+	struct rt_hook_annotation annotation = { .found = false };
 	struct rt_json root, annotations;
+	const char *inner = NULL;
 	struct rt_error *err;
 
-	*ret_found = false;
 	err = rt_json_parse(text, size, "config.json", &config);
 	if (err)
 		return err;
 	root = rt_json_root(config);
 	err = rt_json_get_object(&root, "annotations", &annotations);
 	if (!err && annotations.value)
-		err = rt_json_get_string(&annotations, RT_NETNS_ANNOTATION, &annotation);
-	if (err || !annotation)
+		err = rt_json_get_string(&annotations, RT_NETNS_ANNOTATION, &inner);
+	if (err)
 		return err;
-	err = rt_json_parse(annotation, strlen(annotation), "it", &json);
-	if (!err) {
+	annotation.found = inner != NULL;
+	if (inner)
+		err = rt_json_parse(inner, strlen(inner), "it", &json);
+	if (inner && !err) {
 		root = rt_json_root(json);
-		err = rt_network_from_json(&root, &network);
+		err = rt_network_from_json(&root, &annotation.network);
 	}
+	if (inner && !err)
+		err = rt_json_get_bool(&root, "hold", &annotation.hold);
 	if (err)
 		return rt_while(err, "reading annotation '" RT_NETNS_ANNOTATION "'");
-	*ret = network;
-	*ret_found = true;
+	*ret = annotation;
 	return NULL;
 }
 
 static struct rt_error *follow_annotation(const char *bundle, struct rt_request *request)
 {
 	_cleanup_free_ char *path = NULL, *text = NULL;
-	struct rt_network annotated;
-	bool found = false;
+	struct rt_hook_annotation annotation;
 	struct rt_error *err;
 	size_t size;
 
@@ -115,11 +116,13 @@ static struct rt_error *follow_annotation(const char *bundle, struct rt_request 
 	if (!err)
 		err = rt_read_file_at(AT_FDCWD, path, MOST_CONFIG, &text, &size);
 	if (!err)
-		err = rt_hook_annotation_parse(text, size, &annotated, &found);
+		err = rt_hook_annotation_parse(text, size, &annotation);
 	if (err)
 		return rt_while(err, "looking into '%s'", path ? path : bundle);
-	if (found)
-		rt_request_follow(request, &annotated);
+	if (!annotation.found)
+		return NULL;
+	rt_request_follow(request, &annotation.network);
+	request->hold = request->hold || annotation.hold;
 	return NULL;
 }
 

@@ -1,7 +1,8 @@
 /* rt-netns as an OCI hook: the state of the container comes as JSON on standard input, and says by its status what to do.
  *
- * creating, created, running: the network is made (prestart, createRuntime); an annotation `org.rt.netns` in the bundle's config.json, JSON as
- * `save` prints it, says which addresses and which MAC the container must get, as after a migration. stopped: it is removed (poststop). */
+ * creating, created, running: the network is made (prestart, createRuntime). An annotation `org.rt.netns` in the bundle's config.json, JSON as
+ * `save` prints it, says which addresses and which MAC the container must get, as after a migration; with "hold": true it stays off the
+ * bridge until `release`, whatever the options say. stopped: it is removed (poststop). */
 #pragma once
 
 #include "runtime/netns/request.h"
@@ -18,8 +19,14 @@ void rt_hook_state_deinit(struct rt_hook_state *state);
 /* Pure. RT_CONFIG names the field. */
 struct rt_error *rt_hook_state_parse(const char *text, size_t size, struct rt_hook_state *ret) _must_check_;
 
-/* Pure: the annotation of a config.json. *ret_found is false where it has none. */
-struct rt_error *rt_hook_annotation_parse(const char *text, size_t size, struct rt_network *ret, bool *ret_found) _must_check_;
+struct rt_hook_annotation {
+	bool found; /* false: there is none, and nothing else here counts */
+	bool hold;
+	struct rt_network network;
+};
+
+/* Pure: the annotation of a config.json. */
+struct rt_error *rt_hook_annotation_parse(const char *text, size_t size, struct rt_hook_annotation *ret) _must_check_;
 
 /* Reads the state on standard input, and does it. */
 struct rt_error *rt_hook_run(const char *state_directory, const struct rt_request_words *words) _must_check_;

@@ -153,13 +153,18 @@ void rt_request_follow(struct rt_request *request, const struct rt_network *anno
 
 void rt_request_keep(struct rt_request *request, const struct rt_network *earlier)
 {
+	bool same = true;
+
 	for (int family = 0; family < RT_FAMILIES; family++) {
+		struct rt_leg *leg = &request->network.legs[family];
 		const struct rt_prefix *had = &earlier->legs[family].address;
 		const struct rt_prefix *pool = &request->pools[family];
 
-		if (!is_fixed(&request->network.legs[family]) && had->length == pool->length && rt_prefix_contains(pool, &had->address))
-			request->network.legs[family].address = *had;
+		if (!is_fixed(leg) && had->length == pool->length && rt_prefix_contains(pool, &had->address))
+			leg->address = *had;
+		same = same && rt_address_equal(&leg->address.address, &had->address);
 	}
-	if (!rt_mac_is_set(&request->network.mac))
+	/* That of another address may soon be somebody else's. */
+	if (same && !rt_mac_is_set(&request->network.mac))
 		request->network.mac = earlier->mac;
 }

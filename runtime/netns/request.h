@@ -29,5 +29,6 @@ struct rt_error *rt_request_make(const struct rt_request_words *words, const str
 /* Takes addresses, gateways and MAC of an annotation in the place of what the options say. */
 void rt_request_follow(struct rt_request *request, const struct rt_network *annotated);
 
-/* Takes what the container had where nothing is fixed and it is still possible: the address if it is in the pool. */
+/* Takes what the container had where nothing is fixed and it is still possible: the address if it is in the pool, the MAC if the addresses
+ * stay the same. */
 void rt_request_keep(struct rt_request *request, const struct rt_network *earlier);

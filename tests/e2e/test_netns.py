@@ -764,8 +764,8 @@ def test_a_container_moves_to_another_host_with_its_connection(inside, hosts, ta
     moved = c
     moved.enter, moved.root = b.enter, work + "/root-b"
     moved.config["hooks"] = {}
-    moved.config["annotations"] = {"org.rt.netns": saved}
-    b.add_hooks(moved, "--hostless", "--hold")
+    moved.config["annotations"] = {"org.rt.netns": json.dumps({**json.loads(saved), "hold": True})}
+    b.add_hooks(moved, "--hostless")
     moved.write_config()
     with netns.Capture("switch0") as capture:
         frozen.restore(moved, images, TCP)

@@ -57,15 +57,18 @@ static void the_annotation_is_json_in_a_string(void **state)
 {
 	static const char with[] = "{\"annotations\": {\"org.rt.netns\": \"{\\\"mac\\\": \\\"02:00:00:00:00:01\\\"}\", \"x\": \"y\"}}";
 	static const char *const without[] = { "{}", "{\"annotations\": {}}", "{\"annotations\": null}", "{\"annotations\": {\"x\": \"{\"}}" };
-	struct rt_network network;
-	bool found;
+	static const char held[] = "{\"annotations\": {\"org.rt.netns\": \"{\\\"hold\\\": true}\"}}";
+	struct rt_hook_annotation annotation;
 
-	assert_null(rt_hook_annotation_parse(with, strlen(with), &network, &found));
-	assert_true(found);
-	assert_string_equal(rt_mac_text(&network.mac).text, "02:00:00:00:00:01");
+	assert_null(rt_hook_annotation_parse(with, strlen(with), &annotation));
+	assert_true(annotation.found);
+	assert_false(annotation.hold);
+	assert_string_equal(rt_mac_text(&annotation.network.mac).text, "02:00:00:00:00:01");
+	assert_null(rt_hook_annotation_parse(held, strlen(held), &annotation));
+	assert_true(annotation.found && annotation.hold);
 	for (size_t i = 0; i < RT_ARRAY_SIZE(without); i++) {
-		assert_null(rt_hook_annotation_parse(without[i], strlen(without[i]), &network, &found));
-		assert_false(found);
+		assert_null(rt_hook_annotation_parse(without[i], strlen(without[i]), &annotation));
+		assert_false(annotation.found);
 	}
 }
 
@@ -79,12 +82,12 @@ static void a_bad_annotation_is_named(void **state)
 		{ "{\"annotations\": {\"org.rt.netns\": 7}}", "must be a string" },
 		{ "{\"annotations\": {\"org.rt.netns\": \"\"}}", "reading annotation 'org.rt.netns'" },
 		{ "{\"annotations\": {\"org.rt.netns\": \"[]\"}}", "must be an object" },
+		{ "{\"annotations\": {\"org.rt.netns\": \"{\\\"hold\\\": 7}\"}}", "'hold' must be" },
 	};
-	struct rt_network network;
-	bool found;
+	struct rt_hook_annotation annotation;
 
 	for (size_t i = 0; i < RT_ARRAY_SIZE(bad); i++)
-		expect_error(rt_hook_annotation_parse(bad[i].text, strlen(bad[i].text), &network, &found), bad[i].words);
+		expect_error(rt_hook_annotation_parse(bad[i].text, strlen(bad[i].text), &annotation), bad[i].words);
 }
 
 int main(void)

@@ -109,6 +109,7 @@ static void an_earlier_address_is_kept_where_the_pool_has_it(void **state)
 	request = request_of(&(struct rt_request_words){ .subnet = "10.0.0.0/24" });
 	rt_request_keep(&request, &earlier);
 	assert_int_equal(request.network.legs[RT_IPV4].address.address.family, AF_UNSPEC);
+	assert_false(rt_mac_is_set(&request.network.mac));
 	request = request_of(&(struct rt_request_words){ .ip = "172.19.0.9", .mac = "02:00:00:00:00:01" });
 	rt_request_keep(&request, &earlier);
 	assert_string_equal(rt_prefix_text(&request.network.legs[RT_IPV4].address).text, "172.19.0.9/16");
