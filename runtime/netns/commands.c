@@ -185,7 +185,8 @@ static const struct rt_option make_options[] = {
 };
 
 static const struct rt_option remove_options[] = {
-	{ "force", 'f', RT_OPTION_FLAG, .offset = offsetof(struct remove_values, force), .help = "no error where there is nothing to remove" },
+	{ "force", 'f', RT_OPTION_FLAG, .offset = offsetof(struct remove_values, force),
+	  .help = "no error where there is nothing to remove" },
 	{ NULL },
 };
 
@@ -211,18 +212,20 @@ const struct rt_option rt_netns_global_options[] = {
 };
 
 const struct rt_netns_command rt_netns_commands[] = {
-	{ "hook", "", 0, "as an OCI hook: make or remove a network, as the state on standard input says", hook_options, sizeof(struct make_values),
-	  .run = run_hook },
+	{ "hook", "", 0, "as an OCI hook: make or remove a network, as the state on standard input says", hook_options,
+	  sizeof(struct make_values), .run = run_hook },
 	{ "create", "ID", 1, "make the network of a container", make_options, sizeof(struct make_values), .run = run_create },
 	{ "ls", "", 0, "list networks and their containers", list_options, sizeof(struct list_values), .run = run_list },
-	{ "rm", "ID", 1, "remove the network of a container, whole or half made", remove_options, sizeof(struct remove_values), .run = run_remove },
+	{ "rm", "ID", 1, "remove the network of a container, whole or half made", remove_options, sizeof(struct remove_values),
+	  .run = run_remove },
 	{ "save", "ID", 1, "print the network of a container as JSON", .run = run_save },
-	{ "load", "ID", 1, "make the same network again, from JSON on standard input", make_options, sizeof(struct make_values), .run = run_load },
+	{ "load", "ID", 1, "make the same network again, from JSON on standard input", make_options, sizeof(struct make_values),
+	  .run = run_load },
 	{ "release", "ID", 1, "join the bridge after --hold, and announce the addresses", .run = run_join },
 	{ "detach", "ID", 1, "take a container off its bridge: nothing gets in or out", .run = run_detach },
 	{ "attach", "ID", 1, "undo detach", .run = run_join },
-	{ "announce", "ID", 1, "tell neighbours and switches where the container's addresses are", announce_options, sizeof(struct announce_values),
-	  .run = run_announce },
+	{ "announce", "ID", 1, "tell neighbours and switches where the container's addresses are", announce_options,
+	  sizeof(struct announce_values), .run = run_announce },
 	{ "help", "", 0, "print this help", .run = run_help },
 	{ "man", "", 0, "print the manual page for man(1)", .hidden = true, .run = run_man },
 	{ NULL },

@@ -140,6 +140,7 @@ static struct rt_error *choose(struct making *making)
 	_cleanup_free_ struct rt_address *taken = calloc((making->count + 1) * RT_FAMILIES, sizeof(*taken));
 	struct rt_network *network = &making->record.network;
 	bool fixed[RT_FAMILIES];
+	enum rt_family first;
 	struct rt_error *err;
 	size_t count = 0;
 
@@ -165,8 +166,9 @@ static struct rt_error *choose(struct making *making)
 		else if (!fixed[family] && leg->address.address.family != AF_UNSPEC)
 			err = choose_address(making, taken, count, leg);
 	}
+	first = network->legs[RT_IPV4].address.address.family != AF_UNSPEC ? RT_IPV4 : RT_IPV6;
 	if (!err && !rt_mac_is_set(&network->mac))
-		network->mac = rt_pool_mac(&network->legs[network->legs[RT_IPV4].address.address.family ? RT_IPV4 : RT_IPV6].address.address);
+		network->mac = rt_pool_mac(&network->legs[first].address.address);
 	return err ? err : check_taken(making);
 }
 

@@ -9,9 +9,9 @@
 enum { WORDS_WIDTH = 40 }; /* columns for an option and its argument before its sentence starts on a line of its own */
 
 static const char description[] =
-	"Gives containers a network: a veth on a bridge, an address from a subnet or a fixed one, IPv4 and IPv6, and if asked NAT and published "
-	"ports by nftables. Everything is undone when the container is removed. As an OCI hook, the same words stand in config.json below "
-	"prestart or createRuntime, and below poststop.";
+	"Gives containers a network: a veth on a bridge, an address from a subnet or a fixed one, IPv4 and IPv6, and if asked NAT and "
+	"published ports by nftables. Everything is undone when the container is removed. As an OCI hook, the same words stand in "
+	"config.json below prestart or createRuntime, and below poststop.";
 
 static void print_option(FILE *stream, const struct rt_option *option)
 {
@@ -22,7 +22,8 @@ static void print_option(FILE *stream, const struct rt_option *option)
 		return;
 	if (option->letter)
 		snprintf(letter, sizeof(letter), "-%c, ", option->letter);
-	width = fprintf(stream, "  %s--%s%s%s", letter, option->name, option->argument ? " " : "", option->argument ? option->argument : "");
+	width = fprintf(stream, "  %s--%s%s%s", letter, option->name, option->argument ? " " : "",
+			option->argument ? option->argument : "");
 	if (width >= WORDS_WIDTH) {
 		fputc('\n', stream);
 		width = 0;

@@ -1,8 +1,8 @@
 /* rt-netns as an OCI hook: the state of the container comes as JSON on standard input, and says by its status what to do.
  *
- * creating, created, running: the network is made (prestart, createRuntime). An annotation `org.rt.netns` in the bundle's config.json, JSON as
- * `save` prints it, says which addresses and which MAC the container must get, as after a migration; with "hold": true it stays off the
- * bridge until `release`, whatever the options say. stopped: it is removed (poststop). */
+ * creating, created, running: the network is made (prestart, createRuntime). An annotation `org.rt.netns` in the bundle's config.json,
+ * JSON as `save` prints it, says which addresses and which MAC the container must get, as after a migration; with "hold": true it stays
+ * off the bridge until `release`, whatever the options say. stopped: it is removed (poststop). */
 #pragma once
 
 #include "runtime/netns/request.h"

@@ -340,7 +340,8 @@ static int take_address(const struct nlmsghdr *answer, void *data)
 	if (!search->index && message->ifa_prefixlen < prefix.length)
 		prefix.length = message->ifa_prefixlen;
 	mnl_attr_for_each(at, answer, sizeof(*message)) {
-		struct rt_address *to = mnl_attr_get_type(at) == IFA_LOCAL ? &local : mnl_attr_get_type(at) == IFA_ADDRESS ? &address : NULL;
+		unsigned type = mnl_attr_get_type(at);
+		struct rt_address *to = type == IFA_LOCAL ? &local : type == IFA_ADDRESS ? &address : NULL;
 
 		if (!to || mnl_attr_get_payload_len(at) != rt_address_size(message->ifa_family))
 			continue;
