@@ -85,11 +85,13 @@ static struct rt_error *meet_earlier(struct making *making, unsigned flags, bool
 	if (!earlier)
 		return NULL;
 	same = earlier->device == making->record.device && earlier->inode == making->record.inode && earlier->phase != RT_RECORD_MAKING;
-	if (flags & RT_ENDPOINT_AGAIN) {
-		*ret_done = same;
-	} else if (same || (earlier->phase != RT_RECORD_MAKING && rt_endpoint_is_alive(earlier))) {
+	*ret_done = same && flags & RT_ENDPOINT_AGAIN;
+	if (*ret_done)
+		return NULL;
+	if (same)
 		return rt_fail(RT_EXISTS, "it has a network already");
-	}
+	if (earlier->phase != RT_RECORD_MAKING && rt_endpoint_is_alive(earlier))
+		return rt_fail(RT_EXISTS, "there is a network of this id already, of a container with process %d", earlier->pid);
 	rt_request_keep(&making->request, &earlier->network);
 	return NULL;
 }
@@ -335,7 +337,7 @@ struct rt_error *rt_endpoint_make(const char *state_directory, const char *id, c
 	if (err)
 		return err;
 	snprintf(making.record.id, sizeof(making.record.id), "%s", id);
-	rt_record_host_ifname(id, making.record.host_ifname);
+	rt_record_host_ifname(state_directory, id, making.record.host_ifname);
 	err = open_target(target, &making.record, &making.namespace_fd);
 	if (!err)
 		err = rt_store_open(state_directory, &making.store);
@@ -363,7 +365,7 @@ struct rt_error *rt_endpoint_remove(const char *state_directory, const char *id,
 		record = (struct rt_record){ .network.nat = true };
 	}
 	snprintf(record.id, sizeof(record.id), "%s", id);
-	rt_record_host_ifname(id, record.host_ifname);
+	rt_record_host_ifname(state_directory, id, record.host_ifname);
 	err = rt_link_open(&link);
 	if (!err)
 		err = undo(&store, &link, &record);

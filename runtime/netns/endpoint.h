@@ -13,9 +13,10 @@ struct rt_endpoint_target {
 };
 
 enum {
-	RT_ENDPOINT_AGAIN = 1 << 0, /* a hook's: fine where it is there already, and a record of an earlier life is taken over */
+	RT_ENDPOINT_AGAIN = 1 << 0, /* fine where the namespace has it already: two kinds of hooks may ask for it */
 };
 
+/* What an earlier life of this id left, whose namespace is gone, is taken over with its address, if no other is asked for. */
 struct rt_error *rt_endpoint_make(const char *state_directory, const char *id, const struct rt_endpoint_target *target,
 				  const struct rt_request *request, unsigned flags) _must_check_;
 

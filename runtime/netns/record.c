@@ -46,11 +46,16 @@ struct rt_error *rt_record_id_check(const char *id)
 	return NULL;
 }
 
-void rt_record_host_ifname(const char *id, char ret[IFNAMSIZ])
+void rt_record_host_ifname(const char *state_directory, const char *id, char ret[IFNAMSIZ])
 {
-	char digest[RT_DIGEST_TEXT_ROOM];
+	char digest[RT_DIGEST_TEXT_ROOM], both[2 * RT_DIGEST_TEXT_ROOM];
 
+	/* Digests of digests: as long as they are, they need no mark between them. */
+	rt_digest_bytes(state_directory, strlen(state_directory), digest);
+	memcpy(both, digest, RT_DIGEST_TEXT_ROOM);
 	rt_digest_bytes(id, strlen(id), digest);
+	memcpy(both + RT_DIGEST_TEXT_ROOM, digest, RT_DIGEST_TEXT_ROOM);
+	rt_digest_bytes(both, sizeof(both), digest);
 	snprintf(ret, IFNAMSIZ, "rt%.12s", digest);
 }
 

@@ -499,7 +499,7 @@ def test_what_is_taken_is_one_sentence(host, place):
     assert "cannot open network namespace '/nowhere'" in host.refuses("create", "new", "--netns", "/nowhere")
     assert "'/dev/null' is not a namespace" in host.refuses("create", "new", "--netns", "/dev/null")
     assert "give the network namespace by one of" in host.refuses("create", "new")
-    assert "it has a network already" in host.refuses("create", "web", "--pid", place().pid)
+    assert "there is a network of this id already" in host.refuses("create", "web", "--pid", place().pid)
     assert set(host.list()) == {"web"}
 
 
@@ -509,6 +509,19 @@ def test_the_manual_page_and_the_help_name_every_command(host):
         assert f"\n  {name} " in overview
         assert f"\\fB{name}\\fR" in manual
         assert host(name, "--help").out.startswith(f"rt-netns {name} - ")
+
+
+def test_two_state_directories_do_not_meet(host, place, work):
+    other = netns.Host(work + "/net2")
+    a, b = place(), place()
+    host("create", "web", "--pid", a.pid, "--publish", "8080:80")
+    other("create", "web", "--pid", b.pid, "--bridge", "rt1", "--subnet", "10.5.0.0/24", "--publish", "8081:80")
+    assert "it has a network already" in other.refuses("create", "web", "--pid", b.pid)
+    assert "8080" in frozen.nft_rules() and "8081" in frozen.nft_rules()
+    other("rm", "web")
+    other.nothing_left()
+    assert "8080" in frozen.nft_rules() and "8081" not in frozen.nft_rules()
+    assert netns.devices(a.pid)["eth0"]["up"]
 
 
 # After a crash

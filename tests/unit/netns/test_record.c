@@ -77,10 +77,12 @@ static void the_hosts_device_follows_from_the_id(void **state)
 {
 	char a[IFNAMSIZ], b[IFNAMSIZ], again[IFNAMSIZ];
 
-	rt_record_host_ifname("web", a);
-	rt_record_host_ifname("web", again);
-	rt_record_host_ifname("web2", b);
+	rt_record_host_ifname("/run/x", "web", a);
+	rt_record_host_ifname("/run/x", "web", again);
+	rt_record_host_ifname("/run/x", "web2", b);
 	assert_string_equal(a, again);
+	assert_string_not_equal(a, b);
+	rt_record_host_ifname("/run/y", "web", b);
 	assert_string_not_equal(a, b);
 	assert_int_equal(strlen(a), 14);
 }
