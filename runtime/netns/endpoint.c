@@ -5,6 +5,7 @@
 #include "runtime/netns/announce.h"
 #include "runtime/netns/bridge.h"
 #include "runtime/netns/filter.h"
+#include "runtime/netns/guard.h"
 #include "runtime/netns/inside.h"
 #include "runtime/netns/pool.h"
 #include "runtime/sys/ns.h"
@@ -66,6 +67,16 @@ bool rt_endpoint_is_alive(const struct rt_record *record)
 
 	rt_record_namespace_path(record, path);
 	return stat(path, &now) == 0 && now.st_dev == record->device && now.st_ino == record->inode;
+}
+
+static struct rt_error *open_namespace(const struct rt_record *record, int *ret)
+{
+	char path[RT_RECORD_PATH_ROOM];
+
+	if (!rt_endpoint_is_alive(record))
+		return rt_fail(RT_WRONG_STATE, "its network namespace is gone");
+	rt_record_namespace_path(record, path);
+	return rt_sys_open_namespace(path, RT_NS_NETWORK, ret);
 }
 
 static struct rt_record *find_record(const struct making *making, const char *id)
@@ -205,6 +216,18 @@ static struct rt_error *delete_veth(struct rt_link *link, const char *name)
 	return err ? rt_while(err, "removing veth '%s'", name) : NULL;
 }
 
+/* Where the namespace outlives the container. */
+static void lower_guard(const struct rt_record *record)
+{
+	_cleanup_close_ int namespace_fd = -1;
+	struct rt_error *err;
+
+	if (!rt_endpoint_is_alive(record))
+		return;
+	err = open_namespace(record, &namespace_fd);
+	rt_warn_ignored(err ? err : rt_guard_lower(namespace_fd));
+}
+
 /* Everything of it, whole or half: what does not exist is passed over. The record goes last. */
 static struct rt_error *undo(const struct rt_store *store, struct rt_link *link, const struct rt_record *record)
 {
@@ -213,6 +236,8 @@ static struct rt_error *undo(const struct rt_store *store, struct rt_link *link,
 	size_t count;
 
 	err = delete_veth(link, record->host_ifname);
+	if (record->guarded)
+		lower_guard(record);
 	if (!err && rt_filter_is_needed(record))
 		err = write_filter(store, record->id);
 	if (!err)
@@ -280,6 +305,10 @@ static struct rt_error *build(struct making *making)
 		err = rt_inside_configure(making->namespace_fd, network);
 	if (!err && rt_filter_is_needed(&making->record))
 		err = write_filter(&making->store, NULL);
+	if (!err && !making->request.hold && making->record.pid && rt_guard_is_needed(making->record.pid)) {
+		rt_warn_ignored(rt_guard_raise(making->namespace_fd, network->ifname));
+		making->record.guarded = true;
+	}
 	/* Last, as from here on it is seen. */
 	if (!err && !making->request.hold)
 		err = join(&making->link, &making->record);
@@ -385,16 +414,6 @@ struct rt_error *rt_endpoint_load(const char *state_directory, const char *id, s
 	if (!err && !found)
 		err = rt_fail(RT_NOT_FOUND, "container '%s' has no network of ours", id);
 	return err;
-}
-
-static struct rt_error *open_namespace(const struct rt_record *record, int *ret)
-{
-	char path[RT_RECORD_PATH_ROOM];
-
-	if (!rt_endpoint_is_alive(record))
-		return rt_fail(RT_WRONG_STATE, "its network namespace is gone");
-	rt_record_namespace_path(record, path);
-	return rt_sys_open_namespace(path, RT_NS_NETWORK, ret);
 }
 
 struct rt_error *rt_endpoint_announce(const char *state_directory, const char *id, unsigned times)

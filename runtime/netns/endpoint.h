@@ -8,8 +8,8 @@
 
 /* Whose network namespace: a process, or a file. */
 struct rt_endpoint_target {
-	pid_t pid; /* 0: by path */
-	const char *path; /* NULL: by pid */
+	pid_t pid; /* 0: not known */
+	const char *path; /* NULL: by pid. With both, the file is what counts: it outlives the process */
 };
 
 enum {

@@ -73,42 +73,81 @@ struct rt_error *rt_hook_state_parse(const char *text, size_t size, struct rt_ho
 	return NULL;
 }
 
-struct rt_error *rt_hook_annotation_parse(const char *text, size_t size, struct rt_hook_annotation *ret)
+void rt_hook_config_deinit(struct rt_hook_config *config)
 {
-	_cleanup_json_ json_t *config = NULL, *json = NULL;
-	struct rt_hook_annotation annotation = { .found = false };
-	struct rt_json root, annotations;
-	const char *inner = NULL;
+	rt_freep(&config->netns);
+}
+
+static struct rt_error *read_annotation(const struct rt_json *root, struct rt_hook_config *config)
+{
+	_cleanup_json_ json_t *json = NULL;
+	struct rt_json annotations, inner;
+	const char *text = NULL;
 	struct rt_error *err;
 
-	err = rt_json_parse(text, size, "config.json", &config);
-	if (err)
-		return err;
-	root = rt_json_root(config);
-	err = rt_json_get_object(&root, "annotations", &annotations);
+	err = rt_json_get_object(root, "annotations", &annotations);
 	if (!err && annotations.value)
-		err = rt_json_get_string(&annotations, RT_NETNS_ANNOTATION, &inner);
+		err = rt_json_get_string(&annotations, RT_NETNS_ANNOTATION, &text);
+	if (err || !text)
+		return err;
+	config->annotated = true;
+	err = rt_json_parse(text, strlen(text), "it", &json);
 	if (err)
 		return err;
-	annotation.found = inner != NULL;
-	if (inner)
-		err = rt_json_parse(inner, strlen(inner), "it", &json);
-	if (inner && !err) {
-		root = rt_json_root(json);
-		err = rt_network_from_json(&root, &annotation.network);
+	inner = rt_json_root(json);
+	err = rt_network_from_json(&inner, &config->network);
+	return err ? err : rt_json_get_bool(&inner, "hold", &config->hold);
+}
+
+static struct rt_error *read_namespace(const struct rt_json *root, struct rt_hook_config *config)
+{
+	struct rt_json linux_part, namespaces;
+	struct rt_error *err;
+
+	err = rt_json_get_object(root, "linux", &linux_part);
+	if (err || !linux_part.value)
+		return err;
+	err = rt_json_get_array(&linux_part, "namespaces", &namespaces);
+	for (size_t i = 0; !err && i < rt_json_count(&namespaces); i++) {
+		struct rt_json one = rt_json_element(&namespaces, i);
+		const char *type = NULL, *path = NULL;
+
+		err = rt_json_get_string(&one, "type", &type);
+		if (!err)
+			err = rt_json_get_string(&one, "path", &path);
+		if (err || !type || !rt_str_equal(type, "network") || !path || !*path || config->netns)
+			continue;
+		config->netns = strdup(path);
+		err = config->netns ? NULL : rt_error_oom();
 	}
-	if (inner && !err)
-		err = rt_json_get_bool(&root, "hold", &annotation.hold);
+	return err;
+}
+
+struct rt_error *rt_hook_config_parse(const char *text, size_t size, struct rt_hook_config *ret)
+{
+	_cleanup_(rt_hook_config_deinit) struct rt_hook_config config = { .netns = NULL };
+	_cleanup_json_ json_t *json = NULL;
+	struct rt_json root;
+	struct rt_error *err;
+
+	err = rt_json_parse(text, size, "config.json", &json);
+	if (err)
+		return err;
+	root = rt_json_root(json);
+	err = read_namespace(&root, &config);
+	if (err)
+		return err;
+	err = read_annotation(&root, &config);
 	if (err)
 		return rt_while(err, "reading annotation '" RT_NETNS_ANNOTATION "'");
-	*ret = annotation;
+	*ret = config;
+	config.netns = NULL;
 	return NULL;
 }
 
-static struct rt_error *follow_annotation(const char *bundle, struct rt_request *request)
+static struct rt_error *load_config(const char *bundle, struct rt_hook_config *ret)
 {
 	_cleanup_free_ char *path = NULL, *text = NULL;
-	struct rt_hook_annotation annotation;
 	struct rt_error *err;
 	size_t size;
 
@@ -116,21 +155,34 @@ static struct rt_error *follow_annotation(const char *bundle, struct rt_request 
 	if (!err)
 		err = rt_read_file_at(AT_FDCWD, path, MOST_CONFIG, &text, &size);
 	if (!err)
-		err = rt_hook_annotation_parse(text, size, &annotation);
+		err = rt_hook_config_parse(text, size, ret);
+	return err ? rt_while(err, "looking into '%s'", path ? path : bundle) : NULL;
+}
+
+static struct rt_error *make(const char *state_directory, const struct rt_request_words *words, const struct rt_hook_state *state)
+{
+	_cleanup_(rt_hook_config_deinit) struct rt_hook_config config = { .netns = NULL };
+	struct rt_endpoint_target target = { .pid = state->pid };
+	struct rt_request request;
+	struct rt_error *err;
+
+	err = rt_request_make(words, NULL, &request);
+	if (!err)
+		err = load_config(state->bundle, &config);
 	if (err)
-		return rt_while(err, "looking into '%s'", path ? path : bundle);
-	if (!annotation.found)
-		return NULL;
-	rt_request_follow(request, &annotation.network);
-	request->hold = request->hold || annotation.hold;
-	return NULL;
+		return rt_while(err, "making the network of '%s'", state->id);
+	target.path = config.netns;
+	if (config.annotated) {
+		rt_request_follow(&request, &config.network);
+		request.hold = request.hold || config.hold;
+	}
+	return rt_endpoint_make(state_directory, state->id, &target, &request, RT_ENDPOINT_AGAIN);
 }
 
 struct rt_error *rt_hook_run(const char *state_directory, const struct rt_request_words *words)
 {
 	_cleanup_(rt_hook_state_deinit) struct rt_hook_state state = { .id = NULL };
 	_cleanup_free_ char *text = NULL;
-	struct rt_request request;
 	struct rt_error *err;
 	size_t size;
 	bool found;
@@ -141,12 +193,5 @@ struct rt_error *rt_hook_run(const char *state_directory, const struct rt_reques
 	err = rt_hook_state_parse(text, size, &state);
 	if (err)
 		return err;
-	if (state.stopped)
-		return rt_endpoint_remove(state_directory, state.id, &found);
-	err = rt_request_make(words, NULL, &request);
-	if (!err)
-		err = follow_annotation(state.bundle, &request);
-	if (err)
-		return rt_while(err, "making the network of '%s'", state.id);
-	return rt_endpoint_make(state_directory, state.id, &(struct rt_endpoint_target){ .pid = state.pid }, &request, RT_ENDPOINT_AGAIN);
+	return state.stopped ? rt_endpoint_remove(state_directory, state.id, &found) : make(state_directory, words, &state);
 }

@@ -19,14 +19,17 @@ void rt_hook_state_deinit(struct rt_hook_state *state);
 /* Pure. RT_CONFIG names the field. */
 struct rt_error *rt_hook_state_parse(const char *text, size_t size, struct rt_hook_state *ret) _must_check_;
 
-struct rt_hook_annotation {
-	bool found; /* false: there is none, and nothing else here counts */
+/* What the hook wants to know of config.json. */
+struct rt_hook_config {
+	char *netns; /* path of the network namespace that the container joins; NULL: one of its own. Owned */
+	bool annotated; /* false: there is no annotation, and nothing of it below */
 	bool hold;
 	struct rt_network network;
 };
+void rt_hook_config_deinit(struct rt_hook_config *config);
 
-/* Pure: the annotation of a config.json. */
-struct rt_error *rt_hook_annotation_parse(const char *text, size_t size, struct rt_hook_annotation *ret) _must_check_;
+/* Pure. */
+struct rt_error *rt_hook_config_parse(const char *text, size_t size, struct rt_hook_config *ret) _must_check_;
 
 /* Reads the state on standard input, and does it. */
 struct rt_error *rt_hook_run(const char *state_directory, const struct rt_request_words *words) _must_check_;

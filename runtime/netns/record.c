@@ -69,7 +69,7 @@ void rt_record_namespace_path(const struct rt_record *record, char ret[RT_RECORD
 
 struct rt_error *rt_record_to_json(const struct rt_record *record, json_t **ret)
 {
-	_cleanup_json_ json_t *json = json_pack("{s:i, s:s, s:s, s:i, s:s, s:I, s:I, s:s}", "version", VERSION, "id", record->id, "phase",
+	_cleanup_json_ json_t *json = json_pack("{s:i, s:b, s:s, s:s, s:i, s:s, s:I, s:I, s:s}", "version", VERSION, "guarded", record->guarded, "id", record->id, "phase",
 						rt_record_phase_name(record->phase), "pid", (int)record->pid, "netns", record->path, "device",
 						(json_int_t)record->device, "inode", (json_int_t)record->inode, "host_ifname",
 						record->host_ifname);
@@ -110,6 +110,8 @@ struct rt_error *rt_record_from_json(const struct rt_json *object, struct rt_rec
 		err = rt_json_get_string(object, "phase", &phase);
 	if (!err && !(phase && parse_phase(phase, &record.phase)))
 		err = rt_json_fail(object, "phase", "is none that there is");
+	if (!err)
+		err = rt_json_get_bool(object, "guarded", &record.guarded);
 	if (!err)
 		err = rt_json_get_i32(object, "pid", &pid);
 	if (!err)

@@ -20,7 +20,8 @@ const char *rt_record_phase_name(enum rt_record_phase phase);
 struct rt_record {
 	char id[RT_RECORD_ID_ROOM];
 	enum rt_record_phase phase;
-	pid_t pid; /* a process in the network namespace; 0: it was given by its path */
+	bool guarded; /* guard.h has left a table inside */
+	pid_t pid; /* a process in the network namespace; 0: none was told */
 	char path[RT_RECORD_PATH_ROOM]; /* of the namespace; empty: /proc/<pid>/ns/net */
 	uint64_t device, inode; /* of the namespace, so that neither a pid nor a path used again is mistaken for it */
 	char host_ifname[IFNAMSIZ]; /* the veth's end on the host */

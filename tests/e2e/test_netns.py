@@ -632,6 +632,33 @@ def test_a_restored_container_has_its_address_and_its_connections(inside, host, 
     assert netns.devices(c.pid)["eth0"]["mac"] == before["mac"]
 
 
+def test_no_connection_is_reset_between_the_hook_and_criu_s_lock(inside, host, talk):
+    """CRIU locks the network only after the hooks, of which another one takes its time."""
+    needs.criu()
+    c = inside(started=False)
+    host.add_hooks(c)
+    c.config["hooks"]["createRuntime"].append({"path": "/bin/sleep", "args": ["sleep", "1"]})
+    c.run_detached()
+    c.do(ECHO % 80)
+    one = talk(host.address(c.id), 80)
+    images = frozen.checkpoint(c, TCP)
+    one.send("still there?")
+    frozen.restore(c, images, TCP)
+    assert one.receive() == "still there?"
+
+
+def test_a_namespace_that_outlives_the_container_keeps_nothing(inside, host, network):
+    needs.criu()
+    c = inside(started=False)
+    config.set_namespace(c.config, "network", network.path("net"))
+    host.add_hooks(c).run_detached()
+    frozen.around(c)
+    assert set(netns.devices(network.pid)) == {"lo", "eth0"}
+    c.delete("--force")
+    assert set(netns.devices(network.pid)) == {"lo"} and frozen.nft_rules(network.enter) == ""
+    host.nothing_left()
+
+
 def test_the_bridge_itself_may_go_and_come_back(inside, host, talk):
     needs.criu()
     c = served(inside, host)

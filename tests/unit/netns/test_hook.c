@@ -58,17 +58,17 @@ static void the_annotation_is_json_in_a_string(void **state)
 	static const char with[] = "{\"annotations\": {\"org.rt.netns\": \"{\\\"mac\\\": \\\"02:00:00:00:00:01\\\"}\", \"x\": \"y\"}}";
 	static const char *const without[] = { "{}", "{\"annotations\": {}}", "{\"annotations\": null}", "{\"annotations\": {\"x\": \"{\"}}" };
 	static const char held[] = "{\"annotations\": {\"org.rt.netns\": \"{\\\"hold\\\": true}\"}}";
-	struct rt_hook_annotation annotation;
+	struct rt_hook_config config;
 
-	assert_null(rt_hook_annotation_parse(with, strlen(with), &annotation));
-	assert_true(annotation.found);
-	assert_false(annotation.hold);
-	assert_string_equal(rt_mac_text(&annotation.network.mac).text, "02:00:00:00:00:01");
-	assert_null(rt_hook_annotation_parse(held, strlen(held), &annotation));
-	assert_true(annotation.found && annotation.hold);
+	assert_null(rt_hook_config_parse(with, strlen(with), &config));
+	assert_true(config.annotated);
+	assert_false(config.hold);
+	assert_string_equal(rt_mac_text(&config.network.mac).text, "02:00:00:00:00:01");
+	assert_null(rt_hook_config_parse(held, strlen(held), &config));
+	assert_true(config.annotated && config.hold);
 	for (size_t i = 0; i < RT_ARRAY_SIZE(without); i++) {
-		assert_null(rt_hook_annotation_parse(without[i], strlen(without[i]), &annotation));
-		assert_false(annotation.found);
+		assert_null(rt_hook_config_parse(without[i], strlen(without[i]), &config));
+		assert_false(config.annotated);
 	}
 }
 
@@ -84,10 +84,23 @@ static void a_bad_annotation_is_named(void **state)
 		{ "{\"annotations\": {\"org.rt.netns\": \"[]\"}}", "must be an object" },
 		{ "{\"annotations\": {\"org.rt.netns\": \"{\\\"hold\\\": 7}\"}}", "'hold' must be" },
 	};
-	struct rt_hook_annotation annotation;
+	struct rt_hook_config config;
 
 	for (size_t i = 0; i < RT_ARRAY_SIZE(bad); i++)
-		expect_error(rt_hook_annotation_parse(bad[i].text, strlen(bad[i].text), &annotation), bad[i].words);
+		expect_error(rt_hook_config_parse(bad[i].text, strlen(bad[i].text), &config), bad[i].words);
+}
+
+static void a_namespace_that_is_joined_is_known_by_its_path(void **state)
+{
+	static const char joined[] = "{\"linux\": {\"namespaces\": [{\"type\": \"pid\", \"path\": \"/x\"}, {\"type\": \"network\", \"path\": "
+				     "\"/run/netns/a\"}]}}";
+	static const char own[] = "{\"linux\": {\"namespaces\": [{\"type\": \"network\"}]}}";
+	_cleanup_(rt_hook_config_deinit) struct rt_hook_config config = { .netns = NULL };
+
+	assert_null(rt_hook_config_parse(own, strlen(own), &config));
+	assert_null(config.netns);
+	assert_null(rt_hook_config_parse(joined, strlen(joined), &config));
+	assert_string_equal(config.netns, "/run/netns/a");
 }
 
 int main(void)
@@ -97,6 +110,7 @@ int main(void)
 		cmocka_unit_test(a_bad_state_names_the_field),
 		cmocka_unit_test(the_annotation_is_json_in_a_string),
 		cmocka_unit_test(a_bad_annotation_is_named),
+		cmocka_unit_test(a_namespace_that_is_joined_is_known_by_its_path),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
