@@ -105,9 +105,11 @@ static struct rt_error *let_through(const struct rt_store *store, const struct r
 	_cleanup_free_ char *localnet = NULL;
 	struct rt_error *err = NULL;
 
+	/* Neighbours too are forwarded, where Docker has the kernel filter bridges (br_netfilter). */
+	if (!network->hostless)
+		rt_warn_ignored(rt_forward_let(store, network->bridge));
 	if (!network->nat && network->port_count == 0)
 		return NULL;
-	rt_warn_ignored(rt_forward_let(store, network->bridge));
 	if (has_leg(network, RT_IPV4))
 		err = switch_on("/proc/sys/net/ipv4/ip_forward");
 	if (!err && has_leg(network, RT_IPV6))
