@@ -2,12 +2,11 @@
 
 #include "runtime/base/log.h"
 #include "runtime/base/str.h"
+#include "runtime/netns/allot.h"
 #include "runtime/netns/announce.h"
-#include "runtime/netns/bridge.h"
 #include "runtime/netns/filter.h"
 #include "runtime/netns/guard.h"
 #include "runtime/netns/inside.h"
-#include "runtime/netns/pool.h"
 #include "runtime/sys/ns.h"
 
 #include <sys/stat.h>
@@ -22,6 +21,7 @@ struct making {
 	struct rt_bridge bridge;
 	struct rt_request request;
 	struct rt_record record; /* what is being made */
+	bool rules_remain; /* of an earlier life */
 };
 
 static void making_deinit(struct making *making)
@@ -104,85 +104,8 @@ static struct rt_error *meet_earlier(struct making *making, unsigned flags, bool
 	if (earlier->phase != RT_RECORD_MAKING && rt_endpoint_is_alive(earlier))
 		return rt_fail(RT_EXISTS, "there is a network of this id already, of a container with process %d", earlier->pid);
 	rt_request_keep(&making->request, &earlier->network);
+	making->rules_remain = rt_filter_is_needed(earlier);
 	return NULL;
-}
-
-/* On the same bridge: elsewhere the same address is somebody else's. */
-static bool is_neighbour(const struct making *making, const struct rt_record *other)
-{
-	return !rt_str_equal(other->id, making->record.id) && rt_str_equal(other->network.bridge, making->record.network.bridge);
-}
-
-static struct rt_error *check_taken(const struct making *making)
-{
-	const struct rt_network *ours = &making->record.network;
-
-	for (size_t i = 0; i < making->count; i++) {
-		const struct rt_record *other = &making->records[i];
-		const struct rt_network *theirs = &other->network;
-
-		if (rt_str_equal(other->id, making->record.id))
-			continue;
-		for (int family = 0; family < RT_FAMILIES && is_neighbour(making, other); family++)
-			if (ours->legs[family].address.address.family != AF_UNSPEC &&
-			    rt_address_equal(&ours->legs[family].address.address, &theirs->legs[family].address.address))
-				return rt_fail(RT_EXISTS, "address %s is taken by '%s'",
-					       rt_address_text(&ours->legs[family].address.address).text, other->id);
-		if (is_neighbour(making, other) && memcmp(&ours->mac, &theirs->mac, sizeof(ours->mac)) == 0)
-			return rt_fail(RT_EXISTS, "hardware address %s is taken by '%s'", rt_mac_text(&ours->mac).text, other->id);
-		for (size_t a = 0; a < ours->port_count; a++)
-			for (size_t b = 0; b < theirs->port_count; b++)
-				if (rt_port_collides(&ours->ports[a], &theirs->ports[b]))
-					return rt_fail(RT_EXISTS, "port %s: '%s' has published %s already",
-						       rt_port_text(&ours->ports[a]).text, other->id,
-						       rt_port_text(&theirs->ports[b]).text);
-	}
-	return NULL;
-}
-
-static struct rt_error *choose_address(const struct making *making, const struct rt_address *taken, size_t taken_count, struct rt_leg *leg)
-{
-	const struct rt_pool pool = { .prefix = leg->address, .taken = taken, .taken_count = taken_count };
-
-	return rt_pool_choose(&pool, making->record.id, &leg->address.address);
-}
-
-/* The prefixes first, as the gateways depend on them, and the addresses on the gateways. */
-static struct rt_error *choose(struct making *making)
-{
-	_cleanup_free_ struct rt_address *taken = calloc((making->count + 1) * RT_FAMILIES, sizeof(*taken));
-	struct rt_network *network = &making->record.network;
-	bool fixed[RT_FAMILIES];
-	enum rt_family first;
-	struct rt_error *err;
-	size_t count = 0;
-
-	if (!taken)
-		return rt_error_oom();
-	*network = making->request.network;
-	for (int family = 0; family < RT_FAMILIES; family++) {
-		fixed[family] = network->legs[family].address.address.family != AF_UNSPEC;
-		if (!fixed[family])
-			network->legs[family].address = making->request.pools[family];
-	}
-	err = rt_bridge_look(&making->store, &making->link, network, &making->bridge);
-	for (size_t i = 0; i < making->count; i++)
-		for (int family = 0; family < RT_FAMILIES && is_neighbour(making, &making->records[i]); family++)
-			taken[count++] = making->records[i].network.legs[family].address.address;
-	for (int family = 0; family < RT_FAMILIES && !err; family++) {
-		struct rt_leg *leg = &network->legs[family];
-
-		if (leg->gateway.family != AF_UNSPEC)
-			taken[count++] = leg->gateway;
-		if (fixed[family] && rt_address_equal(&leg->gateway, &leg->address.address))
-			err = rt_fail(RT_EXISTS, "address %s is the gateway's", rt_address_text(&leg->gateway).text);
-		else if (!fixed[family] && leg->address.address.family != AF_UNSPEC)
-			err = choose_address(making, taken, count, leg);
-	}
-	first = network->legs[RT_IPV4].address.address.family != AF_UNSPEC ? RT_IPV4 : RT_IPV6;
-	if (!err && !rt_mac_is_set(&network->mac))
-		network->mac = rt_pool_mac(&network->legs[first].address.address);
-	return err ? err : check_taken(making);
 }
 
 /* All rules, as if the record `without` (may be NULL) were not there. */
@@ -303,12 +226,10 @@ static struct rt_error *build(struct making *making)
 		err = make_veth(making);
 	if (!err)
 		err = rt_inside_configure(making->namespace_fd, network);
-	if (!err && rt_filter_is_needed(&making->record))
+	if (!err && (rt_filter_is_needed(&making->record) || making->rules_remain))
 		err = write_filter(&making->store, NULL);
-	if (!err && !making->request.hold && making->record.pid && rt_guard_is_needed(making->record.pid)) {
+	if (!err && making->record.guarded)
 		rt_warn_ignored(rt_guard_raise(making->namespace_fd, network->ifname));
-		making->record.guarded = true;
-	}
 	/* Last, as from here on it is seen. */
 	if (!err && !making->request.hold)
 		err = join(&making->link, &making->record);
@@ -328,6 +249,16 @@ static struct rt_error *leave_earlier_bridge(struct making *making)
 	return undo(&making->store, &making->link, earlier);
 }
 
+static struct rt_error *allot(struct making *making)
+{
+	const struct rt_allotment allotment = { .store = &making->store, .link = &making->link, .records = making->records,
+						.count = making->count, .id = making->record.id, .request = &making->request };
+
+	/* Held back, nobody speaks to it before CRIU has locked it. */
+	making->record.guarded = !making->request.hold && making->record.pid && rt_guard_is_needed(making->record.pid);
+	return rt_allot(&allotment, &making->record.network, &making->bridge);
+}
+
 static struct rt_error *make(struct making *making, unsigned flags)
 {
 	struct rt_error *err;
@@ -342,7 +273,7 @@ static struct rt_error *make(struct making *making, unsigned flags)
 	if (!err)
 		err = leave_earlier_bridge(making);
 	if (!err)
-		err = choose(making);
+		err = allot(making);
 	if (!err)
 		err = rt_store_save(&making->store, &making->record);
 	if (err)

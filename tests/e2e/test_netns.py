@@ -699,6 +699,15 @@ def test_a_record_that_is_still_there_is_taken_over(host, bundle, outlives_conta
         assert host.list()["web"]["status"] == "up"
 
 
+def test_rules_of_the_last_life_go_with_it(host, bundle):
+    path = bundle()
+    with ns.Namespaces("net") as first:
+        host("hook", "--publish", "8080:80", "--nat", stdin=state("web", first.pid, path))
+    with ns.Namespaces("net") as second:
+        host("hook", stdin=state("web", second.pid, path))
+        assert frozen.nft_rules() == ""
+
+
 def test_an_annotation_that_makes_no_sense_is_one_sentence(host, place, bundle):
     one = place()
     for text, sentence in (("{", "reading annotation 'org.rt.netns'"), ('{"addresses": [{"address": "1.2.3.4"}]}', "'1.2.3.4' is no prefix"),
