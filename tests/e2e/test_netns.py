@@ -778,6 +778,7 @@ def hosts(work, outlives_containers):
     made = [netns.Host(f"{work}/net-{name}", outlives_containers.enter_context(ns.network()).enter) for name in "ab"]
     proc.run(["ip", "link", "add", "switch0", "type", "bridge"])
     proc.run(["ip", "address", "add", "172.19.0.200/16", "dev", "switch0"])
+    proc.run(["ip", "address", "add", "fd00:19::c8/64", "dev", "switch0", "nodad"])
     proc.run(["ip", "link", "set", "switch0", "up"])
     for number, one in enumerate(made):
         proc.run(["ip", "link", "add", f"port{number}", "type", "veth", "peer", "name", "up0", "netns", one.enter[2]])
@@ -792,20 +793,22 @@ def hosts(work, outlives_containers):
         proc.run(["ip", "link", "delete", name], ok=None)
 
 
-def test_a_container_moves_to_another_host_with_its_connection(inside, hosts, talk, work):
+def test_a_container_moves_to_another_host_with_its_connections(inside, hosts, talk, work):
     """As a migration does it: detach here, hold there, restore, release there; the switch learns the new way at once."""
     needs.criu()
     a, b = hosts
     c = inside(started=False, enter=a.enter)
-    a.add_hooks(c, "--hostless")
+    a.add_hooks(c, "--hostless", *SUBNET6)
     c.run_detached()
     c.do(ECHO % 80)
-    one = talk(a.address(c.id), 80)
-    one.send("here")
-    assert one.receive() == "here"
+    talks = [talk(a.address(c.id), 80), talk(a.address(c.id, 6), 80)]
+    for one in talks:
+        one.send("here")
+        assert one.receive() == "here"
     saved = a("save", c.id).out
     a("detach", c.id)
-    one.send("there")  # on its way while nobody is at home
+    for one in talks:
+        one.send("there")  # on its way while nobody is at home
     images = frozen.checkpoint(c, TCP)
     a.nothing_left()
     assert "rt0" in proc.run([*a.enter, "ip", "link"]).out
@@ -814,7 +817,7 @@ def test_a_container_moves_to_another_host_with_its_connection(inside, hosts, ta
     moved.enter, moved.root = b.enter, work + "/root-b"
     moved.config["hooks"] = {}
     moved.config["annotations"] = {"org.rt.netns": json.dumps({**json.loads(saved), "hold": True})}
-    b.add_hooks(moved, "--hostless")
+    b.add_hooks(moved, "--hostless", *SUBNET6)
     moved.write_config()
     with netns.Capture("switch0") as capture:
         frozen.restore(moved, images, TCP)
@@ -822,7 +825,9 @@ def test_a_container_moves_to_another_host_with_its_connection(inside, hosts, ta
         assert json.loads(saved)["mac"] == mac and b.address(moved.id) == json.loads(saved)["addresses"][0]["address"].split("/")[0]
         assert netns.of_mac(capture.frames(0.3), mac) == []
         b("release", moved.id)
-        assert netns.gratuitous_arp(capture.frames(0.2), b.address(moved.id))
-    assert one.receive() == "there"
-    one.send("and on")
-    assert one.receive() == "and on"
+        heard = capture.frames(0.2)
+        assert netns.gratuitous_arp(heard, b.address(moved.id)) and netns.advertisements(heard, b.address(moved.id, 6))
+    for one in talks:
+        assert one.receive() == "there"
+        one.send("and on")
+        assert one.receive() == "and on"
