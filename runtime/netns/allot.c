@@ -105,7 +105,7 @@ struct rt_error *rt_allot(const struct rt_allotment *allotment, struct rt_networ
 		if (!fixed[family])
 			network.legs[family].address = allotment->request->pools[family];
 	}
-	err = rt_bridge_look(allotment->store, allotment->link, &network, ret_bridge);
+	err = rt_bridge_look(allotment->store, allotment->link, allotment->request->gateway_is_wish, &network, ret_bridge);
 	if (!err)
 		err = choose(allotment, fixed, &network);
 	if (err)

@@ -14,7 +14,7 @@ static bool has_leg(const struct rt_network *network, int family)
 }
 
 /* The host's address for one leg: what the bridge has, what was asked for, the first of the prefix. */
-static struct rt_error *find_gateway(struct rt_link *link, const char *name, const struct rt_bridge *bridge, struct rt_leg *leg)
+static struct rt_error *find_gateway(struct rt_link *link, const char *name, const struct rt_bridge *bridge, bool is_wish, struct rt_leg *leg)
 {
 	bool given = leg->gateway.family != AF_UNSPEC;
 	struct rt_prefix network = rt_prefix_network(&leg->address);
@@ -25,7 +25,7 @@ static struct rt_error *find_gateway(struct rt_link *link, const char *name, con
 		err = rt_link_address_in(link, bridge->device.index, &network, given ? &leg->gateway : NULL, &found);
 	if (err)
 		return err;
-	if (found.family != AF_UNSPEC && (!given || rt_address_equal(&found, &leg->gateway))) {
+	if (found.family != AF_UNSPEC && (!given || is_wish || rt_address_equal(&found, &leg->gateway))) {
 		leg->gateway = found;
 		return NULL;
 	}
@@ -46,7 +46,8 @@ static struct rt_error *find_gateway(struct rt_link *link, const char *name, con
 	return err;
 }
 
-struct rt_error *rt_bridge_look(const struct rt_store *store, struct rt_link *link, struct rt_network *network, struct rt_bridge *ret)
+struct rt_error *rt_bridge_look(const struct rt_store *store, struct rt_link *link, const bool is_wish[RT_FAMILIES],
+				struct rt_network *network, struct rt_bridge *ret)
 {
 	struct rt_bridge bridge = { .found = false };
 	struct rt_error *err;
@@ -63,7 +64,7 @@ struct rt_error *rt_bridge_look(const struct rt_store *store, struct rt_link *li
 		return rt_fail(RT_SYSTEM, "there is no bridge '%s', which with --hostless is yours to make", network->bridge);
 	for (int family = 0; family < RT_FAMILIES && !network->hostless && !err; family++)
 		if (has_leg(network, family))
-			err = find_gateway(link, network->bridge, &bridge, &network->legs[family]);
+			err = find_gateway(link, network->bridge, &bridge, is_wish[family], &network->legs[family]);
 	if (!err)
 		*ret = bridge;
 	return err;

@@ -10,10 +10,10 @@ struct rt_bridge {
 	struct rt_link_device device; /* where found */
 };
 
-/* Looks, changes nothing. Fills in the gateways of the legs: the host's address in each leg's prefix, or the one it will get. With
- * `network->hostless` they stay as they are, and a missing bridge is an error. */
-struct rt_error *rt_bridge_look(const struct rt_store *store, struct rt_link *link, struct rt_network *network,
-				struct rt_bridge *ret) _must_check_;
+/* Looks, changes nothing. Fills in the gateways of the legs: the host's address in each leg's prefix, or the one it will get; one that is there
+ * already is demanded, or wished. With `network->hostless` they stay as they are, and a missing bridge is an error. */
+struct rt_error *rt_bridge_look(const struct rt_store *store, struct rt_link *link, const bool is_wish[RT_FAMILIES],
+				struct rt_network *network, struct rt_bridge *ret) _must_check_;
 
 /* Makes it, or gives it what it lacks: addresses, and the settings of the host that NAT and published ports need (forwarding stays on
  * afterwards: others may have come to rely on it). */

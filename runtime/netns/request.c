@@ -115,6 +115,8 @@ struct rt_error *rt_request_make(const struct rt_request_words *words, const str
 
 	if (saved)
 		*network = *saved;
+	request.gateway_is_wish[RT_IPV4] = saved && !words->gateway;
+	request.gateway_is_wish[RT_IPV6] = saved && !words->gateway6;
 	err = set_name("--bridge", words->bridge, RT_NETNS_BRIDGE, network->bridge);
 	if (!err)
 		err = set_name("--ifname", words->ifname, RT_NETNS_IFNAME, network->ifname);
@@ -144,9 +146,17 @@ struct rt_error *rt_request_make(const struct rt_request_words *words, const str
 
 void rt_request_follow(struct rt_request *request, const struct rt_network *annotated)
 {
-	for (int family = 0; family < RT_FAMILIES; family++)
-		if (is_fixed(&annotated->legs[family]))
-			request->network.legs[family] = annotated->legs[family];
+	for (int family = 0; family < RT_FAMILIES; family++) {
+		struct rt_leg *leg = &request->network.legs[family];
+		struct rt_address given = leg->gateway;
+
+		if (!is_fixed(&annotated->legs[family]))
+			continue;
+		*leg = annotated->legs[family];
+		request->gateway_is_wish[family] = !rt_prefix_contains(&leg->address, &given);
+		if (!request->gateway_is_wish[family])
+			leg->gateway = given;
+	}
 	if (rt_mac_is_set(&annotated->mac))
 		request->network.mac = annotated->mac;
 }

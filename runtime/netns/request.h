@@ -20,13 +20,15 @@ struct rt_request_words {
 struct rt_request {
 	struct rt_network network; /* addresses and gateways where they are fixed, the MAC where it is given */
 	struct rt_prefix pools[RT_FAMILIES]; /* where an address that is not fixed comes from; AF_UNSPEC: no address of the family */
+	/* The gateway was another host's, perhaps: what the bridge has counts more. */
+	bool gateway_is_wish[RT_FAMILIES];
 	bool hold;
 };
 
 /* `saved` is what `load` read, NULL for none; what an option says counts more. */
 struct rt_error *rt_request_make(const struct rt_request_words *words, const struct rt_network *saved, struct rt_request *ret) _must_check_;
 
-/* Takes addresses, gateways and MAC of an annotation in the place of what the options say. */
+/* Takes addresses and MAC of an annotation in the place of what the options say, and the gateways, as wishes, where no option says any. */
 void rt_request_follow(struct rt_request *request, const struct rt_network *annotated);
 
 /* Takes what the container had where nothing is fixed and it is still possible: the address if it is in the pool, the MAC if the addresses

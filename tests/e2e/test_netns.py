@@ -52,6 +52,27 @@ def other(work, outlives_containers, host):
 
 
 @pytest.fixture
+def hosts(work, outlives_containers):
+    """Two hosts and a switch between them: each has a bridge rt0 with the switch's port in it."""
+    made = [netns.Host(f"{work}/net-{name}", outlives_containers.enter_context(ns.network()).enter) for name in "ab"]
+    proc.run(["ip", "link", "add", "switch0", "type", "bridge"])
+    proc.run(["ip", "address", "add", "172.19.0.200/16", "dev", "switch0"])
+    proc.run(["ip", "address", "add", "fd00:19::c8/64", "dev", "switch0", "nodad"])
+    proc.run(["ip", "link", "set", "switch0", "up"])
+    for number, one in enumerate(made):
+        proc.run(["ip", "link", "add", f"port{number}", "type", "veth", "peer", "name", "up0", "netns", one.enter[2]])
+        proc.run(["ip", "link", "set", f"port{number}", "master", "switch0", "up"])
+        proc.run([*one.enter, "ip", "link", "add", "rt0", "type", "bridge"])
+        proc.run([*one.enter, "ip", "link", "set", "rt0", "up"])
+        proc.run([*one.enter, "ip", "link", "set", "up0", "master", "rt0", "up"])
+    yield made
+    for one in made:
+        one.remove_all()
+    for name in ("port0", "port1", "switch0"):
+        proc.run(["ip", "link", "delete", name], ok=None)
+
+
+@pytest.fixture
 def place(outlives_containers):
     """Network namespaces with nobody in them but a sleeper: place()."""
     return lambda: outlives_containers.enter_context(ns.Namespaces("net"))
@@ -448,6 +469,21 @@ def test_save_and_load_make_the_same_network_again(host, place, work):
     assert host("save", "clone").out == saved
 
 
+def test_on_another_host_its_own_address_is_the_gateway(host, hosts, place):
+    a, b = hosts
+    for number, one in enumerate(hosts):
+        proc.run([*one.enter, "ip", "address", "add", f"172.19.0.{number + 1}/16", "dev", "rt0"])
+    first, second = place(), place()
+    # Processes of elsewhere, as far as the two hosts go: only the namespace counts.
+    a("create", "web", "--pid", first.pid)
+    saved = a("save", "web").out
+    assert json.loads(saved)["addresses"][0]["gateway"] == "172.19.0.1"
+    assert "bridge 'rt0' has no address 172.19.0.9" in b.refuses("load", "web", "--pid", second.pid, "--gateway", "172.19.0.9", stdin=saved)
+    b("load", "web", "--pid", second.pid, stdin=saved)
+    assert b.address("web") == a.address("web") and b.save("web")["addresses"][0]["gateway"] == "172.19.0.2"
+    assert "default via 172.19.0.2" in proc.run([*into(second.pid), "ip", "route"]).out
+
+
 def test_options_of_load_count_more(host, place):
     a, b = place(), place()
     host("create", "web", "--pid", a.pid, "--nat", "--publish", "8080:80")
@@ -770,27 +806,6 @@ def test_a_detached_one_is_removed_like_any_other(container, host):
     host("detach", c.id)
     c.delete("--force")
     host.nothing_left()
-
-
-@pytest.fixture
-def hosts(work, outlives_containers):
-    """Two hosts and a switch between them: each has a bridge rt0 with the switch's port in it."""
-    made = [netns.Host(f"{work}/net-{name}", outlives_containers.enter_context(ns.network()).enter) for name in "ab"]
-    proc.run(["ip", "link", "add", "switch0", "type", "bridge"])
-    proc.run(["ip", "address", "add", "172.19.0.200/16", "dev", "switch0"])
-    proc.run(["ip", "address", "add", "fd00:19::c8/64", "dev", "switch0", "nodad"])
-    proc.run(["ip", "link", "set", "switch0", "up"])
-    for number, one in enumerate(made):
-        proc.run(["ip", "link", "add", f"port{number}", "type", "veth", "peer", "name", "up0", "netns", one.enter[2]])
-        proc.run(["ip", "link", "set", f"port{number}", "master", "switch0", "up"])
-        proc.run([*one.enter, "ip", "link", "add", "rt0", "type", "bridge"])
-        proc.run([*one.enter, "ip", "link", "set", "rt0", "up"])
-        proc.run([*one.enter, "ip", "link", "set", "up0", "master", "rt0", "up"])
-    yield made
-    for one in made:
-        one.remove_all()
-    for name in ("port0", "port1", "switch0"):
-        proc.run(["ip", "link", "delete", name], ok=None)
 
 
 def test_a_container_moves_to_another_host_with_its_connections(inside, hosts, talk, work):

@@ -92,10 +92,30 @@ static void an_annotation_counts_more_than_options(void **state)
 
 	rt_request_follow(&request, &annotated);
 	assert_string_equal(rt_prefix_text(&request.network.legs[RT_IPV4].address).text, "10.0.0.5/24");
-	assert_string_equal(rt_address_text(&request.network.legs[RT_IPV4].gateway).text, "10.0.0.1");
 	assert_int_equal(request.network.mac.bytes[1], 9);
 	assert_int_equal(request.network.legs[RT_IPV6].address.address.family, AF_UNSPEC);
 	assert_int_equal(request.pools[RT_IPV6].address.family, AF_INET6);
+}
+
+static void the_gateway_of_an_annotation_is_but_a_wish(void **state)
+{
+	struct rt_network annotated = network_with("10.0.0.5/24", "10.0.0.1");
+	struct rt_request request = request_of(&(struct rt_request_words){ 0 });
+
+	rt_request_follow(&request, &annotated);
+	assert_string_equal(rt_address_text(&request.network.legs[RT_IPV4].gateway).text, "10.0.0.1");
+	assert_true(request.gateway_is_wish[RT_IPV4]);
+	assert_false(request.gateway_is_wish[RT_IPV6]);
+	request = request_of(&(struct rt_request_words){ .subnet = "10.0.0.0/24", .gateway = "10.0.0.2" });
+	rt_request_follow(&request, &annotated);
+	assert_string_equal(rt_address_text(&request.network.legs[RT_IPV4].gateway).text, "10.0.0.2");
+	assert_false(request.gateway_is_wish[RT_IPV4]);
+	request = request_of(&(struct rt_request_words){ .hostless = true, .hostless_given = true });
+	rt_request_follow(&request, &annotated);
+	assert_string_equal(rt_address_text(&request.network.legs[RT_IPV4].gateway).text, "10.0.0.1");
+	request = request_of(&(struct rt_request_words){ .hostless = true, .hostless_given = true, .gateway = "172.19.0.3" });
+	rt_request_follow(&request, &annotated);
+	assert_string_equal(rt_address_text(&request.network.legs[RT_IPV4].gateway).text, "10.0.0.1");
 }
 
 static void an_earlier_address_is_kept_where_the_pool_has_it(void **state)
@@ -124,6 +144,7 @@ int main(void)
 		cmocka_unit_test(what_contradicts_itself_is_refused),
 		cmocka_unit_test(what_was_saved_counts_less_than_options),
 		cmocka_unit_test(an_annotation_counts_more_than_options),
+		cmocka_unit_test(the_gateway_of_an_annotation_is_but_a_wish),
 		cmocka_unit_test(an_earlier_address_is_kept_where_the_pool_has_it),
 	};
 
