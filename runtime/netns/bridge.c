@@ -1,12 +1,11 @@
 #include "runtime/netns/bridge.h"
 
-#include "runtime/base/io.h"
 #include "runtime/base/log.h"
 #include "runtime/base/str.h"
 #include "runtime/netns/forward.h"
+#include "runtime/netns/host.h"
 #include "runtime/netns/pool.h"
 
-#include <fcntl.h>
 
 static bool has_leg(const struct rt_network *network, int family)
 {
@@ -88,40 +87,6 @@ static struct rt_error *make(const struct rt_store *store, struct rt_link *link,
 	return err;
 }
 
-/* /proc/sys/net shows the network namespace of who reads it, wherever it was mounted. */
-static struct rt_error *switch_on(const char *path)
-{
-	_cleanup_free_ char *now = NULL;
-	struct rt_error *err = rt_read_file_at(AT_FDCWD, path, 64, &now, NULL);
-
-	if (!err && now[0] != '0')
-		return NULL;
-	if (!err)
-		err = rt_write_file_at(AT_FDCWD, path, "1");
-	return err ? rt_while(err, "switching on '%s'", path) : NULL;
-}
-
-static struct rt_error *let_through(const struct rt_store *store, const struct rt_network *network)
-{
-	_cleanup_free_ char *localnet = NULL;
-	struct rt_error *err = NULL;
-
-	/* Neighbours too are forwarded, where Docker has the kernel filter bridges (br_netfilter). */
-	if (!network->hostless)
-		rt_warn_ignored(rt_forward_let(store, network->bridge));
-	if (!network->nat && network->port_count == 0)
-		return NULL;
-	if (has_leg(network, RT_IPV4))
-		err = switch_on("/proc/sys/net/ipv4/ip_forward");
-	if (!err && has_leg(network, RT_IPV6))
-		err = switch_on("/proc/sys/net/ipv6/conf/all/forwarding");
-	if (err || network->port_count == 0 || !has_leg(network, RT_IPV4))
-		return err;
-	/* Or the kernel drops what goes from 127.0.0.1 of the host to a published port. */
-	err = rt_format(&localnet, "/proc/sys/net/ipv4/conf/%s/route_localnet", network->bridge);
-	return err ? err : switch_on(localnet);
-}
-
 struct rt_error *rt_bridge_prepare(const struct rt_store *store, struct rt_link *link, const struct rt_network *network,
 				   struct rt_bridge *bridge)
 {
@@ -139,7 +104,12 @@ struct rt_error *rt_bridge_prepare(const struct rt_store *store, struct rt_link 
 	}
 	if (!err && !bridge->device.up)
 		err = rt_link_up(link, bridge->device.index);
-	return err ? err : let_through(store, network);
+	/* Neighbours too are forwarded, where Docker has the kernel filter bridges (br_netfilter). */
+	if (!err && !network->hostless)
+		rt_warn_ignored(rt_forward_let(store, network->bridge));
+	if (!err && (network->nat || network->port_count))
+		err = rt_host_prepare(network);
+	return err;
 }
 
 struct rt_error *rt_bridge_leave(const struct rt_store *store, struct rt_link *link, const char *name, const struct rt_record *records,

@@ -402,6 +402,21 @@ def test_udp_is_published_too(inside, host, other):
     assert proc.run([*other.enter, "/usr/bin/python3", "-c", script]).out == "cba\n"
 
 
+def test_a_host_that_begins_to_forward_still_heeds_router_advertisements(host, place, other):
+    def knob(name, value=None):
+        with open(f"/proc/sys/net/ipv6/conf/{name}", "r" if value is None else "w") as f:
+            return f.read().strip() if value is None else f.write(value)
+
+    knob("all/forwarding", "0")
+    for device in ("default", "cable0"):
+        knob(f"{device}/accept_ra", "1")
+    host("create", "web", "--pid", place().pid, *SUBNET6)
+    assert knob("all/forwarding") == "0" and knob("cable0/accept_ra") == "1"
+    host("rm", "web")
+    host("create", "web", "--pid", place().pid, *SUBNET6, "--nat")
+    assert knob("all/forwarding") == "1" and knob("cable0/accept_ra") == "2"
+
+
 def test_nobody_elses_rules_are_touched(host, place):
     proc.run(["nft", "add table inet theirs; add chain inet theirs c; add rule inet theirs c counter"])
     try:
