@@ -91,17 +91,19 @@ static struct rt_record *find_record(const struct making *making, const char *id
 static struct rt_error *meet_earlier(struct making *making, unsigned flags, bool *ret_done)
 {
 	const struct rt_record *earlier = find_record(making, making->record.id);
-	bool same;
+	bool whole, same;
 
 	if (!earlier)
 		return NULL;
-	same = earlier->device == making->record.device && earlier->inode == making->record.inode && earlier->phase != RT_RECORD_MAKING;
+	/* The kernel gives a namespace's number to the next one: alone it proves nothing. */
+	whole = earlier->phase != RT_RECORD_MAKING && rt_endpoint_is_alive(earlier);
+	same = whole && earlier->device == making->record.device && earlier->inode == making->record.inode;
 	*ret_done = same && flags & RT_ENDPOINT_AGAIN;
 	if (*ret_done)
 		return NULL;
 	if (same)
 		return rt_fail(RT_EXISTS, "it has a network already");
-	if (earlier->phase != RT_RECORD_MAKING && rt_endpoint_is_alive(earlier))
+	if (whole)
 		return rt_fail(RT_EXISTS, "there is a network of this id already, of a container with process %d", earlier->pid);
 	rt_request_keep(&making->request, &earlier->network);
 	making->rules_remain = rt_filter_is_needed(earlier);

@@ -750,6 +750,22 @@ def test_a_record_that_is_still_there_is_taken_over(host, bundle, outlives_conta
         assert host.list()["web"]["status"] == "up"
 
 
+def test_a_namespace_with_the_number_of_the_last_one_is_another_one(host, bundle):
+    """The kernel uses the numbers of namespaces again, at once."""
+    path = bundle()
+    with ns.Namespaces("net") as first:
+        host("hook", stdin=state("web", first.pid, path))
+        number = os.stat(first.path("net")).st_ino
+    record = json.loads(open(host.directory + "/web.json").read())
+    assert record["inode"] == number
+    with ns.Namespaces("net") as second:
+        record["inode"] = os.stat(second.path("net")).st_ino
+        with open(host.directory + "/web.json", "w") as f:
+            json.dump(record, f)
+        host("hook", stdin=state("web", second.pid, path))
+        assert host.list()["web"]["status"] == "up" and "eth0" in netns.devices(second.pid)
+
+
 def test_rules_of_the_last_life_go_with_it(host, bundle):
     path = bundle()
     with ns.Namespaces("net") as first:
