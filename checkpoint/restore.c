@@ -286,6 +286,7 @@ static struct rt_error *all_restored(struct restore *restore, pid_t pid)
 	if (err)
 		return err;
 	restore->process.pid = pid;
+	rt_criu_watch(restore->criu, pid);
 	restore->birth.container.state.restored = true;
 	return rt_birth_complete(&restore->birth, pid, restore->process.pidfd, create->pid_file, create->pidfd_socket);
 }
@@ -359,6 +360,8 @@ static struct rt_error *bring_back(struct restore *restore, const struct rt_cont
 		err = rt_interrupt_check();
 	if (!err)
 		err = ask_for_restore(restore);
+	if (!err)
+		err = rt_birth_release(&restore->birth);
 	return err ? err : rt_birth_run_poststart(&restore->birth.container);
 }
 
@@ -379,7 +382,7 @@ struct rt_error *rt_container_restore(const struct rt_context *context, const ch
 	_cleanup_(restore_deinit) struct restore restore = {
 		.options = options,
 		.settings = options->criu,
-		.birth = RT_BIRTH_NULL,
+		.birth = { .container = RT_CONTAINER_NULL, .root_fd = -1, .held = true },
 		.image_fd = -1,
 		.work_fd = -1,
 		.rootfs_fd = -1,

@@ -169,10 +169,14 @@ def test_a_joined_network_namespace_gets_no_rule(container, network):
     assert_restorable(c)
 
 
-def restore_begun(c, *flags):
+def begin(c, *flags):
     """Its standard error is a file: the container's is the same, and a pipe would not end."""
     with open(f"{c.dir}/error", "w") as f:
-        process = proc.start(c.argv("restore", *flags, "--bundle", c.dir, "--image-path", c.images, c.id), stderr=f)
+        return proc.start(c.argv("restore", *flags, "--bundle", c.dir, "--image-path", c.images, c.id), stderr=f)
+
+
+def restore_begun(c):
+    process = begin(c, "--detach")
     return process, proc.eventually(lambda: criu_of(process), what="criu to start")
 
 
@@ -206,7 +210,7 @@ def test_criu_killed_at_any_moment(dumped):
     draw = random.Random(5)
     failed = 0
     for i in range(20):
-        process, criu = restore_begun(c, "--detach")
+        process, criu = restore_begun(c)
         time.sleep((i + draw.random()) / 20 * length)
         if process.poll() is None:
             kill_quietly(criu)
@@ -228,7 +232,7 @@ def test_the_runtime_killed_at_any_moment(dumped):
     length = frozen.restore(c, c.images).seconds
     c.delete("--force")
     for i in range(12):
-        process, _ = restore_begun(c, "--detach")
+        process, _ = restore_begun(c)
         time.sleep(length * i / 12)
         process.kill()
         process.wait(30)
@@ -248,7 +252,7 @@ def test_asked_to_stop_at_any_moment(dumped, detach):
     draw = random.Random(7)
     stopped = 0
     for i in range(24):
-        process, _ = restore_begun(c, *(["--detach"] if detach else []))
+        process = begin(c, *(["--detach"] if detach else []))
         time.sleep((i + draw.random()) / 24 * length)
         which = (signal.SIGTERM, signal.SIGINT)[i % 2]
         process.send_signal(which)
@@ -293,3 +297,23 @@ def test_images_stay_as_they_were(dumped):
     os.rename(c.host_path("/bin/busybox"), c.host_path("/bin/other"))
     refused(c, "root filesystem")
     assert {name: os.path.getsize(f"{c.images}/{name}") for name in os.listdir(c.images) if name.endswith(".img")} == before
+
+
+def test_the_restored_init_killed_at_any_moment(dumped):
+    """By somebody else, before CRIU has let it go: CRIU would wait for it forever."""
+    c = dumped()
+    for i in range(6):
+        process = begin(c, "--detach", "--pid-file", c.pid_file)
+        while not os.path.exists(c.pid_file):  # without a pause: CRIU is done some milliseconds later
+            assert process.poll() is None
+        time.sleep(i / 6 * 0.01)
+        kill_quietly(c.pid)
+        if process.wait(30):
+            with open(f"{c.dir}/error") as f:
+                assert "has ended" in f.read()
+            assert not c.exists()
+        else:
+            c.delete("--force")
+        os.unlink(c.pid_file)
+        assert_nothing_left(c)
+    assert_restorable(c)
