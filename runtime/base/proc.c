@@ -101,6 +101,7 @@ static struct rt_error *run_start(const struct rt_run_options *options, struct r
 		return rt_fail_errno("cannot fork");
 	if (run->pid == 0)
 		exec_program(options, child_in, child_out);
+	setpgid(run->pid, run->pid); /* here too: it may have to be killed before it gets there */
 	return rt_pidfd_open(run->pid, &run->pidfd);
 }
 
