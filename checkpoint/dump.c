@@ -313,7 +313,8 @@ static struct rt_error *ask_for_dump(struct dump *dump)
 	if (!err)
 		return dump->settings->leave_running ? rt_rescue_thaw(&dump->rescue) : NULL;
 	if (!failure.refused && !failure.died)
-		err = blame_disk(dump, rt_criulog_explain(err, dump->work_fd, LOG_FILE));
+		err = blame_disk(dump, rt_criulog_explain(err, dump->work_fd, LOG_FILE,
+							   rt_exchange_keeps_log(&dump->exchange, dump->settings)));
 	return look_after(dump, &failure, err);
 }
 

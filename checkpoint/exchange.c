@@ -103,6 +103,11 @@ struct rt_error *rt_exchange_import(struct rt_exchange *exchange, struct rt_criu
 	return err;
 }
 
+bool rt_exchange_keeps_log(const struct rt_exchange *exchange, const struct rt_criu_settings *settings)
+{
+	return settings->work_path || !exchange->directory;
+}
+
 /* In an archive the times stand beside the images, in a directory among them. */
 static struct rt_error *bring_times(const struct rt_exchange *exchange)
 {

@@ -319,7 +319,7 @@ static struct rt_error *ask_for_restore(struct restore *restore)
 	request.opts = &restore->criu_options.opts;
 	err = rt_criu_request(restore->criu, &request, &handler, NULL, &failure);
 	if (err && !failure.refused && !failure.died)
-		err = rt_criulog_explain(err, restore->work_fd, LOG_FILE);
+		err = rt_criulog_explain(err, restore->work_fd, LOG_FILE, rt_exchange_keeps_log(&restore->exchange, &restore->settings));
 	return err;
 }
 
