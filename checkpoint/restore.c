@@ -10,6 +10,7 @@
 #include "checkpoint/manifest.h"
 #include "checkpoint/rescue.h"
 #include "checkpoint/rpc.h"
+#include "checkpoint/timers.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/interrupt.h"
 #include "runtime/base/log.h"
@@ -287,6 +288,9 @@ static struct rt_error *all_restored(struct restore *restore, pid_t pid)
 		return err;
 	restore->process.pid = pid;
 	rt_criu_watch(restore->criu, pid);
+	err = rt_timers_start_again(restore->image_fd, &restore->birth.container, pid);
+	if (err)
+		return err;
 	restore->birth.container.state.restored = true;
 	return rt_birth_complete(&restore->birth, pid, restore->process.pidfd, create->pid_file, create->pidfd_socket);
 }

@@ -83,6 +83,14 @@ def test_descriptors_criu_does_not_know(inside, make, words):
     assert_stands_in_the_way(c, words)
 
 
+def test_an_eventfd_that_is_a_semaphore(inside):
+    c = inside()
+    c.do("e = os.eventfd(3, os.EFD_SEMAPHORE); plain = os.eventfd(3)")
+    assert_stands_in_the_way(c, r"holds an eventfd that is a semaphore \(EFD_SEMAPHORE, descriptor \d+\)")
+    c.do("os.close(e)")
+    assert c.rt("checkpoint", "--check", c.id).code == 0
+
+
 def test_a_large_removed_file(inside):
     c = inside()
     c.do("f = open('/tmp/large', 'wb'); f.write(b'x' * 3000000); f.flush(); os.unlink('/tmp/large')")
