@@ -40,6 +40,7 @@ struct dump {
 	struct rt_criu *criu;
 	struct rt_rescue rescue;
 	bool images_complete; /* CRIU has written them all */
+	bool manifest_written;
 	Rt__Manifest *manifest;
 	uint64_t began; /* us */
 };
@@ -192,10 +193,6 @@ static struct rt_error *set_options(struct dump *dump)
 		if (!opts->parent_img)
 			return rt_error_oom();
 	}
-	if (settings->has_status_fd) {
-		opts->has_status_fd = 1;
-		opts->status_fd = (int32_t)settings->status_fd;
-	}
 	return NULL;
 }
 
@@ -215,6 +212,7 @@ static struct rt_error *note_options(const struct dump *dump, Rt__Options *into)
 	into->leave_running = settings->leave_running;
 	into->pre_dump = settings->pre_dump;
 	into->auto_dedup = settings->auto_dedup;
+	into->page_server = settings->page_server && !settings->lazy_pages;
 	into->track_mem = dump->options.opts.track_mem;
 	into->ghost_limit = settings->ghost_limit;
 	into->empty_namespaces = dump->options.opts.empty_ns;
@@ -226,13 +224,10 @@ static struct rt_error *note_options(const struct dump *dump, Rt__Options *into)
 
 static struct rt_error *start_criu(struct dump *dump)
 {
-	const int status_fd[] = { (int)dump->settings->status_fd };
 	uint32_t version;
 	struct rt_error *err;
 
 	err = rt_criu_start(&(struct rt_criu_options){
-		.fds = status_fd,
-		.fd_count = dump->settings->has_status_fd,
 		.flags = dump->settings->shell_job ? RT_CRIU_SHELL_JOB : RT_CRIU_QUIET,
 		/* With --lazy-pages it waits for somebody to come for the memory, as long as it takes. */
 		.patience_ms = dump->settings->lazy_pages ? RT_CRIU_PATIENCE_MS : 0,
@@ -257,6 +252,20 @@ static struct rt_error *look_for_obstacles(struct dump *dump)
 	return err ? err : rt_preflight_verdict(&report);
 }
 
+static struct rt_error *write_manifest(struct dump *dump, uint64_t dumped);
+
+/* CRIU waits for somebody to fetch the memory (--lazy-pages), who needs all the rest for that: the manifest, too. */
+static struct rt_error *tell_ready(struct dump *dump)
+{
+	struct rt_error *err = write_manifest(dump, now_us());
+
+	dump->manifest_written = !err;
+	if (err || !dump->settings->has_status_fd)
+		return err;
+	err = rt_write_all((int)dump->settings->status_fd, "", 1);
+	return err ? rt_while(err, "telling --status-fd") : NULL;
+}
+
 /* Between the rounds of --pre-dump, and while it writes what it took, the container is to run: there CRIU freezes by itself. */
 static struct rt_error *notify(void *userdata, struct rt_criu_notification *notification)
 {
@@ -269,6 +278,8 @@ static struct rt_error *notify(void *userdata, struct rt_criu_notification *noti
 		return rt_rescue_freeze(&dump->rescue);
 	if (rt_str_equal(notification->script, "post-dump"))
 		dump->images_complete = true;
+	if (rt_str_equal(notification->script, "status-ready"))
+		return tell_ready(dump);
 	return NULL;
 }
 
@@ -373,7 +384,7 @@ static struct rt_error *run(struct dump *dump)
 		err = rt_interrupt_check();
 	if (!err)
 		err = ask_for_dump(dump);
-	if (!err)
+	if (!err && !dump->manifest_written)
 		err = write_manifest(dump, now_us());
 	if (!err)
 		err = rt_exchange_export(&dump->exchange, dump->settings, dump->container.state.rootfs);
