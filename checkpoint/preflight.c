@@ -1,11 +1,13 @@
 #include "checkpoint/preflight.h"
 
 #include "checkpoint/mountinfo.h"
+#include "runtime/base/io.h"
 #include "runtime/base/str.h"
 #include "runtime/container/private.h"
 #include "runtime/sys/cred.h"
 #include "runtime/sys/ns.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/capability.h>
 #include <stdarg.h>
@@ -243,6 +245,28 @@ static struct rt_error *check_room(int image_fd, uint64_t memory, const struct r
 				(unsigned long long)(memory >> 20), (unsigned long long)(room >> 20));
 }
 
+/* CRIU keeps memory that is to be fetched in pipes, and goes wrong, at the other end, where it can't enlarge them. 16 MiB is what did for every size
+ * that was tried (1 GiB). */
+#define PIPE_ENOUGH (16u << 20)
+
+static struct rt_error *check_pipes(const struct rt_preflight_subject *subject, uint64_t memory, struct rt_preflight *report)
+{
+	_cleanup_free_ char *text = NULL;
+	struct rt_error *err;
+	unsigned long long most;
+
+	if (!subject->settings->lazy_pages || subject->may_raise_limits)
+		return NULL;
+	err = rt_read_file_at(AT_FDCWD, "/proc/sys/fs/pipe-max-size", 64, &text, NULL);
+	if (err)
+		return err;
+	most = strtoull(text, NULL, 10);
+	if (memory <= most || most >= PIPE_ENOUGH)
+		return NULL;
+	return rt_preflight_add(report, "--lazy-pages needs pipes larger than fs.pipe-max-size allows without CAP_SYS_RESOURCE (%llu KiB): raise it, "
+					"'sysctl fs.pipe-max-size=%u'", most >> 10, PIPE_ENOUGH);
+}
+
 static struct rt_error *check_processes(const struct rt_container *container, const struct rt_spec *spec,
 					const struct rt_criu_settings *settings, int image_fd, struct rt_preflight *report)
 {
@@ -264,6 +288,8 @@ static struct rt_error *check_processes(const struct rt_container *container, co
 		return err;
 	subject.may_raise_limits = caps.effective & (1ull << CAP_SYS_RESOURCE);
 	err = rt_preflight_tasks(&subject, count ? pids : &container->state.pid, count ? count : 1, report, &memory);
+	if (!err)
+		err = check_pipes(&subject, memory, report);
 	return err ? err : check_room(image_fd, memory, settings, report);
 }
 

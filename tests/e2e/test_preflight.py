@@ -174,6 +174,18 @@ def test_no_soft_dirty(running, flags):
     assert_stands_in_the_way(running(), "does not track written memory", *flags)
 
 
+def test_pipes_too_small_for_lazy_pages(inside, pipe_size):
+    """Only where root lacks CAP_SYS_RESOURCE, and only with more memory than goes into one pipe."""
+    if needs.effective_capabilities() >> needs.CAPABILITIES["CAP_SYS_RESOURCE"] & 1:
+        pytest.skip("root may enlarge pipes here")
+    c = inside()
+    c.do("held = bytes(os.urandom(1 << 20) * 4)")
+    pipe_size(1 << 20)
+    assert_stands_in_the_way(c, r"fs\.pipe-max-size allows without CAP_SYS_RESOURCE \(1024 KiB\)", "--lazy-pages", "--page-server", "127.0.0.1:1")
+    pipe_size(16 << 20)
+    assert obstacles(c, "--lazy-pages", "--page-server", "127.0.0.1:1") == []
+
+
 def test_iptables_without_iptables(running, work):
     c = running()
     if not any(os.path.exists(f"{d}/iptables-restore") for d in ("/usr/sbin", "/usr/bin", "/sbin", "/usr/local/sbin")):

@@ -11,7 +11,6 @@ import pytest
 
 from lib import frozen, needs, proc
 
-PIPE_MAX = "/proc/sys/fs/pipe-max-size"
 MIB = 1 << 20
 
 # Every page differs, so that one in another's place would be seen.
@@ -25,18 +24,9 @@ def criu():
 
 
 @pytest.fixture
-def large_pipes():
-    """What CRIU may use without CAP_SYS_RESOURCE; for the whole machine, so it is put back."""
-    with open(PIPE_MAX) as f:
-        before = f.read()
-    try:
-        with open(PIPE_MAX, "w") as f:
-            f.write(str(16 * MIB))
-    except OSError:
-        pytest.skip("fs.pipe-max-size can't be raised here")
-    yield
-    with open(PIPE_MAX, "w") as f:
-        f.write(before)
+def large_pipes(pipe_size):
+    """What CRIU may use without CAP_SYS_RESOURCE."""
+    pipe_size(16 * MIB)
 
 
 @pytest.fixture
