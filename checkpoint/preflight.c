@@ -1,5 +1,6 @@
 #include "checkpoint/preflight.h"
 
+#include "checkpoint/describe_private.h"
 #include "checkpoint/mountinfo.h"
 #include "runtime/base/io.h"
 #include "runtime/base/str.h"
@@ -228,6 +229,23 @@ static struct rt_error *check_maps(const struct rt_spec *spec, struct rt_preflig
 					"%d, which 'linux.uidMappings' or 'linux.gidMappings' lacks", OVERFLOW_ID);
 }
 
+/* A dump finds out by itself, when it describes the container. */
+static struct rt_error *check_streams(pid_t init, struct rt_preflight *report)
+{
+	_cleanup_(rt_mountinfo_deinit) struct rt_mountinfo mounts = RT_MOUNTINFO_NULL;
+	Rt__Container *container = calloc(1, sizeof(*container));
+	struct rt_error *err;
+
+	if (!container)
+		return rt_error_oom();
+	rt__container__init(container);
+	err = rt_mountinfo_load(init, &mounts);
+	if (!err)
+		err = rt_describe_streams(init, &mounts, container);
+	rt__container__free_unpacked(container, NULL);
+	return err && err->code == RT_CRIU ? note(report, err) : err;
+}
+
 static struct rt_error *check_room(int image_fd, uint64_t memory, const struct rt_criu_settings *settings,
 				   struct rt_preflight *report)
 {
@@ -307,6 +325,8 @@ struct rt_error *rt_preflight_dump(const struct rt_container *container, const s
 		err = check_maps(spec, report);
 	if (!err)
 		err = check_mounts(container->state.pid, report);
+	if (!err && !criu)
+		err = check_streams(container->state.pid, report);
 	if (!err)
 		err = check_processes(container, spec, settings, image_fd, report);
 	return err ? rt_while(err, "looking for obstacles") : NULL;
