@@ -25,11 +25,9 @@ struct rt_dump_hooks {
 /* In complete(): from here on our death leaves the container frozen, as another host may have it running. */
 struct rt_error *rt_dump_hold(struct rt_dump *dump) _must_check_;
 
-/* The same with hooks, and flags. MEMORY_ELSEWHERE: pages that can be restored lazily are not in the images, and CRIU serves them to nobody: whoever asked for this
- * has them. KEEP: the container stays, stopped. */
+/* The same with hooks, and flags. KEEP: the container stays, stopped. */
 enum {
-	RT_DUMP_MEMORY_ELSEWHERE = 1 << 0,
-	RT_DUMP_KEEP = 1 << 1,
+	RT_DUMP_KEEP = 1 << 0,
 };
 struct rt_error *rt_container_dump(const struct rt_context *context, const char *id, const struct rt_criu_settings *settings, unsigned flags,
 				   const struct rt_dump_hooks *hooks) _must_check_;

@@ -7,6 +7,7 @@
 #include "runtime/sys/ns.h"
 
 #include <fcntl.h>
+#include <sys/sysmacros.h>
 
 void rt_connection_deinit(struct rt_connection *connection)
 {
@@ -119,10 +120,72 @@ static struct rt_error *find_cgroup_source(const struct rt_container *container,
 	return rt_format(ret, "%s%s", hierarchy->mount_point, rt_str_equal(hierarchy->path, "/") ? "" : hierarchy->path);
 }
 
+static bool is_bind(const struct rt_spec_mount *mount)
+{
+	if (mount->type && rt_str_equal(mount->type, "bind"))
+		return true;
+	for (size_t i = 0; i < mount->option_count; i++)
+		if (rt_str_equal(mount->options[i], "bind") || rt_str_equal(mount->options[i], "rbind"))
+			return true;
+	return false;
+}
+
+/* Both are real paths. */
+static bool is_below(const char *path, const char *directory)
+{
+	size_t length = strlen(directory);
+
+	return length == 1 || (strncmp(path, directory, length) == 0 && (path[length] == '\0' || path[length] == '/'));
+}
+
+/* Devices that a runtime puts into /dev where nobody may make them: memory, terminals, and those of the config. */
+static bool is_device(const struct rt_spec *spec, const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0 || (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode)))
+		return false;
+	if (S_ISCHR(st.st_mode) && (major(st.st_rdev) == 1 || major(st.st_rdev) == 5))
+		return true;
+	for (size_t i = 0; i < spec->device_count; i++)
+		if (spec->devices[i].type == (S_ISCHR(st.st_mode) ? 'c' : 'b') && (int64_t)major(st.st_rdev) == spec->devices[i].major &&
+		    (int64_t)minor(st.st_rdev) == spec->devices[i].minor)
+			return true;
+	return false;
+}
+
+/* What of the host a container gets is for the config to say, not for a checkpoint from who knows where: a source that it tells must be one of
+ * the config's (the destination was behind a symlink), or be below one (rbind). */
+static struct rt_error *check_source(const struct rt_container *container, const struct rt_spec *spec, const char *source)
+{
+	_cleanup_free_ char *real = NULL;
+	struct rt_error *err = rt_real_path(source, &real);
+
+	if (err || is_device(spec, real))
+		return err;
+	for (size_t i = 0; i < spec->mount_count; i++) {
+		const struct rt_spec_mount *mount = &spec->mounts[i];
+		_cleanup_free_ char *path = NULL, *allowed = NULL;
+
+		if (!is_bind(mount) || !mount->source)
+			continue;
+		err = rt_format(&path, "%s%s%s", *mount->source == '/' ? "" : container->state.bundle, *mount->source == '/' ? "" : "/",
+				mount->source);
+		if (err)
+			return err;
+		err = rt_real_path(path, &allowed);
+		if (!err && is_below(real, allowed))
+			return NULL;
+		rt_error_free(err);
+	}
+	return rt_fail(RT_CONFIG, "its source '%s' of the checkpoint is in no mount of this configuration", source);
+}
+
 static struct rt_error *find_source(const struct rt_container *container, const struct rt_spec *spec, const Rt__Mount *mount,
 				    char **ret)
 {
 	const struct rt_spec_mount *wanted = configured(spec, mount->destination);
+	struct rt_error *err;
 
 	if (rt_str_starts(mount->type, "cgroup"))
 		return find_cgroup_source(container, mount, ret);
@@ -132,7 +195,8 @@ static struct rt_error *find_source(const struct rt_container *container, const 
 		return rt_format(ret, "%s", wanted->source);
 	if (wanted && wanted->source)
 		return rt_format(ret, "%s/%s", container->state.bundle, wanted->source);
-	return rt_format(ret, "%s", mount->source);
+	err = check_source(container, spec, mount->source);
+	return err ? err : rt_format(ret, "%s", mount->source);
 }
 
 /* CRIU does not make mount points. Inside another mount they are there or come with it. */
@@ -189,6 +253,17 @@ static enum rt_namespace_kind spec_kind(Rt__NamespaceKind kind)
 	return RT_NS_KINDS;
 }
 
+/* As many as there can be; more are in no manifest that rt wrote. */
+static struct rt_error *hand_on(struct rt_connection *connection, int fd)
+{
+	if (connection->count == RT_ARRAY_SIZE(connection->fds)) {
+		close(fd);
+		return rt_fail(RT_CONFIG, "the manifest names more namespaces and streams than a container has");
+	}
+	connection->fds[connection->count++] = fd;
+	return NULL;
+}
+
 static struct rt_error *restore_namespace(struct rt_criu_opts *options, const struct rt_spec *spec,
 					  const Rt__Namespace *namespace, struct rt_connection *connection)
 {
@@ -209,8 +284,8 @@ static struct rt_error *restore_namespace(struct rt_criu_opts *options, const st
 		close(fd);
 		return rt_criu_opts_add_join(options, word_of(namespace->kind), path, NULL);
 	}
-	connection->fds[connection->count++] = fd;
-	return rt_criu_opts_add_inherited(options, namespace->external_key, fd);
+	err = hand_on(connection, fd);
+	return err ? err : rt_criu_opts_add_inherited(options, namespace->external_key, fd);
 }
 
 /* What CRIU's inherit_fd must call it to have the descriptor itself passed on. By the full name of an external file it is opened once
@@ -225,15 +300,19 @@ static const char *inherited_name(const Rt__Stream *stream)
  * uses those itself. */
 static struct rt_error *restore_stream(struct rt_criu_opts *options, const Rt__Stream *stream, struct rt_connection *connection)
 {
+	struct rt_error *err;
 	int fd;
 
 	if (!has_key(stream->key) || stream->same_as >= 0)
 		return NULL;
+	/* All others of our descriptors are our own. */
+	if (stream->fd > STDERR_FILENO)
+		return rt_fail(RT_CONFIG, "the manifest has descriptor %u as a standard stream", stream->fd);
 	fd = fcntl((int)stream->fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 	if (fd < 0)
 		return rt_fail_errno("standard stream %u of the container has to be replaced, but ours is not open", stream->fd);
-	connection->fds[connection->count++] = fd;
-	return rt_criu_opts_add_inherited(options, inherited_name(stream), fd);
+	err = hand_on(connection, fd);
+	return err ? err : rt_criu_opts_add_inherited(options, inherited_name(stream), fd);
 }
 
 static struct rt_error *restore_cgroups(struct rt_criu_opts *options, const struct rt_container *container)
@@ -260,7 +339,7 @@ struct rt_error *rt_connect_for_restore(struct rt_criu_opts *options, const stru
 		err = restore_mount(options, container, spec, rootfs_fd, described, described->mounts[i]);
 	for (size_t i = 0; i < described->n_namespaces && !err; i++)
 		err = restore_namespace(options, spec, described->namespaces[i], connection);
-	for (size_t i = 0; i < described->n_streams && i <= STDERR_FILENO && !err; i++)
+	for (size_t i = 0; i < described->n_streams && !err; i++)
 		err = restore_stream(options, described->streams[i], connection);
 	return err ? err : restore_cgroups(options, container);
 }
@@ -281,16 +360,6 @@ static struct rt_error *assume_mount(Rt__Container *into, const char *destinatio
 	made->masked = masked;
 	made->is_directory = is_directory;
 	return NULL;
-}
-
-static bool is_bind(const struct rt_spec_mount *mount)
-{
-	if (mount->type && rt_str_equal(mount->type, "bind"))
-		return true;
-	for (size_t i = 0; i < mount->option_count; i++)
-		if (rt_str_equal(mount->options[i], "bind") || rt_str_equal(mount->options[i], "rbind"))
-			return true;
-	return false;
 }
 
 static bool is_directory(const char *path)

@@ -2,6 +2,7 @@
  * restore. Both directions stand in this one file, as each is only right with the other. */
 #pragma once
 
+#include "checkpoint/describe.h"
 #include "checkpoint/options.h"
 #include "proto/manifest.pb-c.h"
 
@@ -10,7 +11,7 @@ struct rt_error *rt_connect_for_dump(struct rt_criu_opts *options, const Rt__Con
 
 /* What the restore hands to CRIU by descriptor; all closed by rt_connection_deinit(). */
 struct rt_connection {
-	int fds[RT_NS_KINDS + 3];
+	int fds[RT_NS_KINDS + RT_DESCRIBED_STREAMS];
 	size_t count;
 };
 #define RT_CONNECTION_NULL ((struct rt_connection){ .count = 0 })

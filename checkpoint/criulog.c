@@ -370,11 +370,11 @@ struct rt_error *rt_criulog_load(int work_dir_fd, const char *name, struct rt_cr
 	return rt_criulog_parse(text, size, ret);
 }
 
-struct rt_error *rt_criulog_explain(struct rt_error *err, int work_dir_fd, const char *name)
+struct rt_error *rt_criulog_explain(struct rt_error *err, int work_dir_fd, const char *name, bool kept)
 {
 	_cleanup_(rt_criulog_deinit) struct rt_criulog log = RT_CRIULOG_NULL;
 	_cleanup_error_ struct rt_error *trouble = NULL;
-	char process[32] = "";
+	char process[32] = "", where[64];
 	enum rt_code code = err->code;
 
 	trouble = rt_criulog_load(work_dir_fd, name, &log);
@@ -383,8 +383,9 @@ struct rt_error *rt_criulog_explain(struct rt_error *err, int work_dir_fd, const
 		return err;
 	if (log.pid)
 		snprintf(process, sizeof(process), "process %d: ", log.pid);
+	snprintf(where, sizeof(where), kept ? "see '%s'" : "--work-path keeps its log, '%s'", name);
 	rt_error_free(err);
 	if (log.words)
-		return rt_fail(RT_CRIU, "%s%s (criu: '%s', see '%s')", process, log.words, log.line, name);
-	return rt_fail(RT_CRIU, "%scriu: %s (see '%s')", process, log.line, name);
+		return rt_fail(RT_CRIU, "%s%s (criu: '%s'; %s)", process, log.words, log.line, where);
+	return rt_fail(RT_CRIU, "%scriu: %s (%s)", process, log.line, where);
 }

@@ -21,9 +21,10 @@ struct rt_error *rt_criulog_parse(const char *text, size_t size, struct rt_criul
 /* Same of a file; only its first and last 4 MiB are looked at. A file that is not there is an empty log. */
 struct rt_error *rt_criulog_load(int work_dir_fd, const char *name, struct rt_criulog *ret) _must_check_;
 
-/* Replaces an error of rt_criu_request() by one that explains: "<words> (criu: <line>, see <name>)". Takes over `err`; where the log
+/* Replaces an error of rt_criu_request() by one that explains: "<words> (criu: <line>, see <name>)"; or, where the log will be gone by the time
+ * somebody wants to read it (`kept` false), how to have it kept. Takes over `err`; where the log
  * has nothing to tell, or only that we refused, it is returned as it is. Not to be called where rt_criu_failure.refused. */
-struct rt_error *rt_criulog_explain(struct rt_error *err, int work_dir_fd, const char *name) _must_check_;
+struct rt_error *rt_criulog_explain(struct rt_error *err, int work_dir_fd, const char *name, bool kept) _must_check_;
 
 /* For the preflight, which must say the same: the words for an error line of CRIU, or NULL. */
 const char *rt_criulog_words(const char *line);

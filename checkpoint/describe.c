@@ -195,6 +195,8 @@ struct rt_error *rt_describe_container(struct rt_container *container, const str
 	if (!err)
 		err = rt_describe_streams(pid, &mounts, into);
 	if (!err)
+		err = rt_describe_other_streams(container, &mounts, into);
+	if (!err)
 		err = describe_cgroup(container, into->cgroup);
 	if (!err)
 		err = describe_limits(container, into->cgroup);

@@ -8,6 +8,9 @@
 #include "runtime/container/container.h"
 #include "proto/manifest.pb-c.h"
 
+/* Most entries in `streams`: init's three, then files of the host that others have as theirs. */
+#define RT_DESCRIBED_STREAMS 16
+
 /* Fills id, paths, config, mounts, namespaces, maps, streams, cgroup and labels. `config` is the text of config.json. */
 struct rt_error *rt_describe_container(struct rt_container *container, const struct rt_spec *spec, const char *config,
 				       size_t config_size, Rt__Container *into) _must_check_;

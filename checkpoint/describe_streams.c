@@ -177,3 +177,60 @@ struct rt_error *rt_describe_streams(pid_t pid, const struct rt_mountinfo *their
 		err = describe_stream(pid, fd, theirs, into);
 	return err;
 }
+
+static bool has_key(const Rt__Container *container, const char *key)
+{
+	for (size_t i = 0; i < container->n_streams; i++)
+		if (rt_str_equal(container->streams[i]->key, key))
+			return true;
+	return false;
+}
+
+/* A process may end, or close it, while we look. */
+static struct rt_error *describe_other_stream(pid_t pid, unsigned fd, const struct rt_mountinfo *theirs, Rt__Container *into)
+{
+	_cleanup_free_ char *key = NULL;
+	char path[64], link[PATH_MAX];
+	struct fdinfo info;
+	Rt__Stream *stream;
+	struct rt_error *err;
+	struct stat st;
+	ssize_t length;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%u", pid, fd);
+	length = readlink(path, link, sizeof(link) - 1);
+	if (length < 0 || stat(path, &st) < 0 || !S_ISREG(st.st_mode))
+		return NULL;
+	link[length] = '\0';
+	err = read_fdinfo(pid, fd, &info);
+	if (err)
+		return rt_error_free(err);
+	if (kind_of(&st, &info, theirs) != RT__STREAM_KIND__STREAM_FILE)
+		return NULL;
+	err = rt_format(&key, "file[%x:%lx]", (unsigned)info.mount, (unsigned long)st.st_ino);
+	if (err || has_key(into, key) || into->n_streams == RT_DESCRIBED_STREAMS)
+		return err;
+	err = rt_manifest_append(&into->streams, &into->n_streams, &rt__stream__descriptor, &stream);
+	if (err)
+		return err;
+	*stream = (Rt__Stream){
+		.base = stream->base, .fd = fd, .kind = RT__STREAM_KIND__STREAM_FILE, .key = stream->key, .path = stream->path,
+		.flags = info.flags, .position = info.position, .device = st.st_dev, .inode = st.st_ino, .same_as = -1,
+	};
+	err = rt_manifest_set(&stream->path, link);
+	return err ? err : rt_manifest_set(&stream->key, key);
+}
+
+struct rt_error *rt_describe_other_streams(const struct rt_container *container, const struct rt_mountinfo *theirs, Rt__Container *into)
+{
+	_cleanup_free_ pid_t *pids = NULL;
+	struct rt_error *err = NULL;
+	size_t count = 0;
+
+	if (container->cgroup)
+		err = rt_cgroup_pids(container->cgroup, &pids, &count);
+	for (size_t i = 0; i < count && !err; i++)
+		for (unsigned fd = 0; pids[i] != container->state.pid && fd <= STDERR_FILENO && !err; fd++)
+			err = describe_other_stream(pids[i], fd, theirs, into);
+	return err;
+}

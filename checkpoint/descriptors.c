@@ -15,7 +15,7 @@ struct rt_error *rt_descriptors_store(int image_fd, const Rt__Container *contain
 	_cleanup_json_ json_t *names = json_array();
 	_cleanup_free_ char *text = NULL;
 
-	for (size_t i = 0; i < container->n_streams; i++) {
+	for (size_t i = 0; i < container->n_streams && i < STREAMS; i++) {
 		const char *path = container->streams[i]->path;
 
 		if (json_array_append_new(names, json_string(path && *path ? path : "/dev/null")) < 0)

@@ -44,6 +44,7 @@ struct rt_dump {
 	struct rt_criu *criu;
 	struct rt_rescue rescue;
 	bool images_complete; /* CRIU has written them all */
+	bool manifest_written;
 	Rt__Manifest *manifest;
 	uint64_t began; /* us */
 };
@@ -211,10 +212,6 @@ static struct rt_error *set_options(struct rt_dump *dump)
 		if (!opts->parent_img)
 			return rt_error_oom();
 	}
-	if (settings->has_status_fd) {
-		opts->has_status_fd = 1;
-		opts->status_fd = (int32_t)settings->status_fd;
-	}
 	return NULL;
 }
 
@@ -234,6 +231,7 @@ static struct rt_error *note_options(const struct rt_dump *dump, Rt__Options *in
 	into->leave_running = settings->leave_running;
 	into->pre_dump = settings->pre_dump;
 	into->auto_dedup = settings->auto_dedup;
+	into->page_server = settings->page_server && !settings->lazy_pages;
 	into->track_mem = dump->options.opts.track_mem;
 	into->ghost_limit = settings->ghost_limit;
 	into->empty_namespaces = dump->options.opts.empty_ns;
@@ -247,7 +245,7 @@ static struct rt_error *open_nobody(struct rt_dump *dump)
 {
 	int ends[2];
 
-	if (!(dump->flags & RT_DUMP_MEMORY_ELSEWHERE))
+	if (!dump->settings->memory_elsewhere)
 		return NULL;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
 		return rt_fail_errno("cannot make a pair of sockets");
@@ -258,20 +256,14 @@ static struct rt_error *open_nobody(struct rt_dump *dump)
 
 static struct rt_error *start_criu(struct rt_dump *dump)
 {
-	int fds[2];
-	size_t count = 0;
 	uint32_t version;
 	struct rt_error *err = open_nobody(dump);
 
-	if (dump->settings->has_status_fd)
-		fds[count++] = (int)dump->settings->status_fd;
-	if (dump->nobody_fd >= 0)
-		fds[count++] = dump->nobody_fd;
 	if (err)
 		return err;
 	err = rt_criu_start(&(struct rt_criu_options){
-		.fds = fds,
-		.fd_count = count,
+		.fds = &dump->nobody_fd,
+		.fd_count = dump->nobody_fd >= 0,
 		.flags = dump->settings->shell_job ? RT_CRIU_SHELL_JOB : RT_CRIU_QUIET,
 		/* With --lazy-pages it waits for somebody to come for the memory, as long as it takes. */
 		.patience_ms = dump->settings->lazy_pages && dump->nobody_fd < 0 ? RT_CRIU_PATIENCE_MS : 0,
@@ -338,7 +330,20 @@ static struct rt_error *complete(struct rt_dump *dump)
 	if (!dump->hooks)
 		return NULL;
 	err = write_manifest(dump, now_us());
+	dump->manifest_written = !err;
 	return err ? err : dump->hooks->complete(dump->hooks->userdata, dump, dump->image_fd);
+}
+
+/* CRIU waits for somebody to fetch the memory (--lazy-pages), who needs all the rest for that: the manifest, too. */
+static struct rt_error *tell_ready(struct rt_dump *dump)
+{
+	struct rt_error *err = dump->manifest_written ? NULL : write_manifest(dump, now_us());
+
+	dump->manifest_written = !err;
+	if (err || !dump->settings->has_status_fd)
+		return err;
+	err = rt_write_all((int)dump->settings->status_fd, "", 1);
+	return err ? rt_while(err, "telling --status-fd") : NULL;
 }
 
 struct rt_error *rt_dump_hold(struct rt_dump *dump)
@@ -358,6 +363,8 @@ static struct rt_error *notify(void *userdata, struct rt_criu_notification *noti
 		return freeze(dump);
 	if (rt_str_equal(notification->script, "post-dump"))
 		return complete(dump);
+	if (rt_str_equal(notification->script, "status-ready"))
+		return tell_ready(dump);
 	return NULL;
 }
 
@@ -402,7 +409,8 @@ static struct rt_error *ask_for_dump(struct rt_dump *dump)
 	if (!err)
 		return dump->settings->leave_running ? rt_rescue_thaw(&dump->rescue) : NULL;
 	if (!failure.refused && !failure.died)
-		err = blame_disk(dump, rt_criulog_explain(err, dump->work_fd, LOG_FILE));
+		err = blame_disk(dump, rt_criulog_explain(err, dump->work_fd, LOG_FILE,
+							   rt_exchange_keeps_log(&dump->exchange, dump->settings)));
 	return look_after(dump, &failure, err);
 }
 
@@ -444,7 +452,7 @@ static struct rt_error *run(struct rt_dump *dump)
 		err = dump->hooks->prepared(dump->hooks->userdata);
 	if (!err)
 		err = ask_for_dump(dump);
-	if (!err && !dump->hooks)
+	if (!err && !dump->manifest_written)
 		err = write_manifest(dump, now_us());
 	if (!err)
 		err = rt_exchange_export(&dump->exchange, dump->settings, dump->container.state.rootfs);

@@ -54,6 +54,8 @@ struct rt_error *rt_exchange_prepare(struct rt_exchange *exchange, struct rt_cri
 
 	if (!settings->export_file)
 		return NULL;
+	if (settings->page_server || settings->lazy_pages)
+		return rt_fail(RT_USAGE, "a checkpoint can't be exported whose memory goes elsewhere (--page-server, --lazy-pages)");
 	err = check_target(settings->export_file);
 	if (err || settings->image_path)
 		return err;
@@ -101,6 +103,11 @@ struct rt_error *rt_exchange_import(struct rt_exchange *exchange, struct rt_criu
 		});
 	settings->image_path = exchange->images;
 	return err;
+}
+
+bool rt_exchange_keeps_log(const struct rt_exchange *exchange, const struct rt_criu_settings *settings)
+{
+	return settings->work_path || !exchange->directory;
 }
 
 /* In an archive the times stand beside the images, in a directory among them. */

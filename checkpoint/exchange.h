@@ -23,5 +23,8 @@ struct rt_error *rt_exchange_export(struct rt_exchange *exchange, const struct r
  * happens without one. */
 struct rt_error *rt_exchange_import(struct rt_exchange *exchange, struct rt_criu_settings *settings, const char *rootfs) _must_check_;
 
+/* Whether what CRIU writes beside the images, its log, is still there after rt_exchange_deinit(). */
+bool rt_exchange_keeps_log(const struct rt_exchange *exchange, const struct rt_criu_settings *settings);
+
 /* For inspect: everything of an archive but memory and root filesystem. */
 struct rt_error *rt_exchange_look_into(struct rt_exchange *exchange, const char *file) _must_check_;

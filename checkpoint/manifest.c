@@ -391,6 +391,11 @@ static struct rt_error *verify_file(int dir_fd, const Rt__File *file, unsigned f
 	return NULL;
 }
 
+static bool is_memory(const char *name)
+{
+	return rt_str_starts(name, "pages-") || rt_str_starts(name, "pagemap-");
+}
+
 struct rt_error *rt_manifest_verify(int dir_fd, const Rt__Manifest *manifest, unsigned flags)
 {
 	_cleanup_(names_deinit) struct names names = { 0 };
@@ -405,11 +410,11 @@ struct rt_error *rt_manifest_verify(int dir_fd, const Rt__Manifest *manifest, un
 	err = list_images(dir_fd, &names);
 	if (err)
 		return err;
-	/* Both are sorted, and every name of the manifest is there: what is left over was added. */
+	/* Both are sorted, and every name of the manifest is there: what is left over was added. Memory may be, from a page server. */
 	for (int i = 0; i < names.count; i++) {
 		if (at < manifest->n_files && strcmp(manifest->files[at]->name, names.entries[i]->d_name) == 0)
 			at++;
-		else
+		else if (!manifest->options || !manifest->options->page_server || !is_memory(names.entries[i]->d_name))
 			return rt_fail(RT_CONFIG, "image '%s' is no part of the checkpoint", names.entries[i]->d_name);
 	}
 	return NULL;

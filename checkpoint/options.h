@@ -23,6 +23,8 @@ struct rt_criu_settings {
 	const char *page_server; /* ADDRESS:PORT */
 	unsigned status_fd; /* a NUL byte is written to it once lazy pages can be asked for */
 	bool has_status_fd, leave_running, pre_dump;
+	/* With lazy_pages: the pages that can be restored lazily are not in the images, and CRIU serves them to nobody, as somebody else has them (migration). */
+	bool memory_elsewhere;
 	const char *export_file; /* also write an archive */
 	/* restore */
 	const char *lsm_profile, *lsm_mount_context;

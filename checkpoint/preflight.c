@@ -1,11 +1,14 @@
 #include "checkpoint/preflight.h"
 
+#include "checkpoint/describe_private.h"
 #include "checkpoint/mountinfo.h"
+#include "runtime/base/io.h"
 #include "runtime/base/str.h"
 #include "runtime/container/private.h"
 #include "runtime/sys/cred.h"
 #include "runtime/sys/ns.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/capability.h>
 #include <stdarg.h>
@@ -226,6 +229,23 @@ static struct rt_error *check_maps(const struct rt_spec *spec, struct rt_preflig
 					"%d, which 'linux.uidMappings' or 'linux.gidMappings' lacks", OVERFLOW_ID);
 }
 
+/* A dump finds out by itself, when it describes the container. */
+static struct rt_error *check_streams(pid_t init, struct rt_preflight *report)
+{
+	_cleanup_(rt_mountinfo_deinit) struct rt_mountinfo mounts = RT_MOUNTINFO_NULL;
+	Rt__Container *container = calloc(1, sizeof(*container));
+	struct rt_error *err;
+
+	if (!container)
+		return rt_error_oom();
+	rt__container__init(container);
+	err = rt_mountinfo_load(init, &mounts);
+	if (!err)
+		err = rt_describe_streams(init, &mounts, container);
+	rt__container__free_unpacked(container, NULL);
+	return err && err->code == RT_CRIU ? note(report, err) : err;
+}
+
 static struct rt_error *check_room(int image_fd, uint64_t memory, const struct rt_criu_settings *settings,
 				   struct rt_preflight *report)
 {
@@ -241,6 +261,28 @@ static struct rt_error *check_room(int image_fd, uint64_t memory, const struct r
 		return NULL;
 	return rt_preflight_add(report, "the container has %llu MiB of memory to write, but there are only %llu MiB free for images",
 				(unsigned long long)(memory >> 20), (unsigned long long)(room >> 20));
+}
+
+/* CRIU keeps memory that is to be fetched in pipes, and goes wrong, at the other end, where it can't enlarge them. 16 MiB is what did for every size
+ * that was tried (1 GiB). */
+#define PIPE_ENOUGH (16u << 20)
+
+static struct rt_error *check_pipes(const struct rt_preflight_subject *subject, uint64_t memory, struct rt_preflight *report)
+{
+	_cleanup_free_ char *text = NULL;
+	struct rt_error *err;
+	unsigned long long most;
+
+	if (!subject->settings->lazy_pages || subject->settings->memory_elsewhere || subject->may_raise_limits)
+		return NULL;
+	err = rt_read_file_at(AT_FDCWD, "/proc/sys/fs/pipe-max-size", 64, &text, NULL);
+	if (err)
+		return err;
+	most = strtoull(text, NULL, 10);
+	if (memory <= most || most >= PIPE_ENOUGH)
+		return NULL;
+	return rt_preflight_add(report, "--lazy-pages needs pipes larger than fs.pipe-max-size allows without CAP_SYS_RESOURCE (%llu KiB): raise it, "
+					"'sysctl fs.pipe-max-size=%u'", most >> 10, PIPE_ENOUGH);
 }
 
 static struct rt_error *check_processes(const struct rt_container *container, const struct rt_spec *spec,
@@ -264,6 +306,8 @@ static struct rt_error *check_processes(const struct rt_container *container, co
 		return err;
 	subject.may_raise_limits = caps.effective & (1ull << CAP_SYS_RESOURCE);
 	err = rt_preflight_tasks(&subject, count ? pids : &container->state.pid, count ? count : 1, report, &memory);
+	if (!err)
+		err = check_pipes(&subject, memory, report);
 	return err ? err : check_room(image_fd, memory, settings, report);
 }
 
@@ -281,6 +325,8 @@ struct rt_error *rt_preflight_dump(const struct rt_container *container, const s
 		err = check_maps(spec, report);
 	if (!err)
 		err = check_mounts(container->state.pid, report);
+	if (!err && !criu)
+		err = check_streams(container->state.pid, report);
 	if (!err)
 		err = check_processes(container, spec, settings, image_fd, report);
 	return err ? rt_while(err, "looking for obstacles") : NULL;

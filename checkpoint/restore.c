@@ -10,6 +10,7 @@
 #include "checkpoint/manifest.h"
 #include "checkpoint/rescue.h"
 #include "checkpoint/rpc.h"
+#include "checkpoint/timers.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/interrupt.h"
 #include "runtime/base/log.h"
@@ -286,6 +287,10 @@ static struct rt_error *all_restored(struct restore *restore, pid_t pid)
 	if (err)
 		return err;
 	restore->process.pid = pid;
+	rt_criu_watch(restore->criu, pid);
+	err = rt_timers_start_again(restore->image_fd, &restore->birth.container, pid);
+	if (err)
+		return err;
 	restore->birth.container.state.restored = true;
 	err = rt_birth_complete(&restore->birth, pid, restore->process.pidfd, create->pid_file, create->pidfd_socket);
 	if (!err && restore->options->hooks)
@@ -321,7 +326,7 @@ static struct rt_error *ask_for_restore(struct restore *restore)
 	request.opts = &restore->criu_options.opts;
 	err = rt_criu_request(restore->criu, &request, &handler, NULL, &failure);
 	if (err && !failure.refused && !failure.died)
-		err = rt_criulog_explain(err, restore->work_fd, LOG_FILE);
+		err = rt_criulog_explain(err, restore->work_fd, LOG_FILE, rt_exchange_keeps_log(&restore->exchange, &restore->settings));
 	return err;
 }
 
@@ -367,6 +372,8 @@ static struct rt_error *bring_back(struct restore *restore, const struct rt_cont
 		err = hooks->begin(hooks->userdata, restore->image_fd, restore->work_fd);
 	if (!err)
 		err = ask_for_restore(restore);
+	if (!err)
+		err = rt_birth_release(&restore->birth);
 	if (!err && hooks)
 		hooks->running(hooks->userdata);
 	return err ? err : rt_birth_run_poststart(&restore->birth.container);
@@ -389,7 +396,7 @@ struct rt_error *rt_container_restore(const struct rt_context *context, const ch
 	_cleanup_(restore_deinit) struct restore restore = {
 		.options = options,
 		.settings = options->criu,
-		.birth = RT_BIRTH_NULL,
+		.birth = { .container = RT_CONTAINER_NULL, .root_fd = -1, .held = true },
 		.image_fd = -1,
 		.work_fd = -1,
 		.rootfs_fd = -1,

@@ -15,11 +15,15 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+/* How often the watched process is looked at. */
+#define LOOK_MS 500
+
 struct rt_criu {
 	pid_t pid;
 	int pidfd;
 	int socket;
 	int patience_ms; /* of the options */
+	pid_t watched; /* of rt_criu_watch(); 0: none */
 	bool given_up; /* it was over */
 	bool own_group; /* its helpers are in a process group with it, and nobody else is */
 };
@@ -61,6 +65,11 @@ pid_t rt_criu_pid(const struct rt_criu *criu)
 	return criu->pid;
 }
 
+void rt_criu_watch(struct rt_criu *criu, pid_t pid)
+{
+	criu->watched = pid;
+}
+
 /* A CRIU that was killed leaves helpers that wait for it forever. Before it is reaped nobody else can have its number. */
 static void reap(const struct rt_criu *criu)
 {
@@ -86,10 +95,11 @@ void rt_criu_close(struct rt_criu *criu)
 		return;
 	rt_closep(&criu->socket);
 	if (criu->pidfd >= 0)
-		err = rt_pidfd_wait(criu->pidfd, RT_CRIU_GRACE_MS, &ended);
+		err = rt_pidfd_wait(criu->pidfd, criu->given_up ? 0 : RT_CRIU_GRACE_MS, &ended);
 	if (criu->pid > 0) {
 		if (criu->pidfd >= 0 && !ended) {
-			rt_warn("criu (process %d) does not end, killing it", criu->pid);
+			if (!criu->given_up)
+				rt_warn("criu (process %d) does not end, killing it", criu->pid);
 			kill(criu->pid, SIGKILL);
 		}
 		reap(criu);
@@ -134,8 +144,25 @@ static struct rt_error *send_request(int socket, const Criu__Request *request)
 	return send_packet(socket, bytes, size);
 }
 
-/* The end of the socket alone would not do: helpers that CRIU forked hold it too, and may wait for a dead CRIU forever. Fails where we
- * were asked to stop and our patience is over. */
+/* Its pidfd would not tell: an init waits for the others of its pid namespace, and these for CRIU, which traces them. */
+static bool is_ending(pid_t pid)
+{
+	struct rt_proc_stat stat;
+	bool found = false;
+
+	rt_error_free(rt_proc_stat(pid, &stat, &found));
+	return !found || stat.exiting || stat.state == 'Z';
+}
+
+static struct rt_error *given_up(void)
+{
+	struct rt_error *err = rt_interrupt_check();
+
+	return err ? err : rt_fail(RT_CRIU, "the restored process has ended before criu let it go");
+}
+
+/* The end of the socket alone would not do: helpers that CRIU forked hold it too, and may wait for a dead CRIU forever. Fails where our
+ * patience is over. */
 static struct rt_error *wait_for_packet(struct rt_criu *criu, bool *ret_ended)
 {
 	struct pollfd waits[] = {
@@ -143,17 +170,18 @@ static struct rt_error *wait_for_packet(struct rt_criu *criu, bool *ret_ended)
 		{ .fd = criu->pidfd, .events = POLLIN },
 		{ .fd = criu->patience_ms ? rt_interrupt_fd() : -1, .events = POLLIN },
 	};
-	int left = -1, count = 0;
+	bool hurried = false;
 
 	while (!waits[0].revents && !waits[1].revents) {
-		count = poll(waits, RT_ARRAY_SIZE(waits), left);
+		int count = poll(waits, RT_ARRAY_SIZE(waits), hurried ? criu->patience_ms : criu->watched ? LOOK_MS : -1);
+
 		if (count < 0 && errno != EINTR)
 			return rt_fail_errno("cannot wait for criu");
-		criu->given_up = count == 0;
+		criu->given_up = count == 0 && hurried;
 		if (criu->given_up)
-			return rt_interrupt_check();
-		if (count > 0 && waits[2].revents) {
-			left = criu->patience_ms;
+			return given_up();
+		if ((count > 0 && waits[2].revents) || (count == 0 && is_ending(criu->watched))) {
+			hurried = true;
 			waits[2].fd = -1;
 		}
 	}

@@ -11,7 +11,7 @@
  * seized by ptrace die or stay stopped, the network stays locked, a cgroup frozen. So it is never killed while it can still end by
  * itself. It gets no parent-death signal: when our end of the socket closes, by rt_criu_close() or by our death, its next
  * notification fails, and CRIU takes that as a refusal and rolls back. For the same reason it gets a process group of its own, out
- * of reach of Ctrl-C. Only rt_criu_close() kills it, after RT_CRIU_GRACE_MS without an end. */
+ * of reach of Ctrl-C. Only rt_criu_close() kills it, after RT_CRIU_GRACE_MS without an end, or at once where our patience was over. */
 #pragma once
 
 #include "runtime/base/error.h"
@@ -23,7 +23,7 @@
 #define RT_CRIU_VERSION_MIN 40000
 #define RT_CRIU_GRACE_MS 10000
 /* For rt_criu_options.patience_ms where nothing can be lost. */
-#define RT_CRIU_PATIENCE_MS 3000
+#define RT_CRIU_PATIENCE_MS 2000
 /* Longest answer of CRIU that is believed. */
 #define RT_CRIU_MESSAGE_MAX (2 << 20)
 
@@ -41,8 +41,8 @@ struct rt_criu_options {
 	const int *fds;
 	size_t fd_count;
 	unsigned flags;
-	/* How long a request may go on without a word from CRIU once we were asked to stop (base/interrupt.h). 0: as long as it takes, since
-	 * the next notification is where it can be refused without harm. */
+	/* How long a request may go on without a word from CRIU once we were asked to stop (base/interrupt.h), or the process of rt_criu_watch()
+	 * has ended. 0: as long as it takes, since the next notification is where it can be refused without harm. */
 	int patience_ms;
 };
 
@@ -58,6 +58,10 @@ static inline void rt_criu_closep(struct rt_criu **criu)
 #define _cleanup_criu_ _cleanup_(rt_criu_closep)
 
 pid_t rt_criu_pid(const struct rt_criu *criu);
+
+/* A child of ours without which CRIU has nothing to do any more: a restored init that somebody kills before CRIU has let it go leaves CRIU
+ * waiting for it forever. Once it is on its way out, patience counts. */
+void rt_criu_watch(struct rt_criu *criu, pid_t pid);
 
 /* What CRIU tells on its way. Scripts of 4.x: "pre-dump", "post-dump", "pre-restore", "post-restore", "network-lock",
  * "network-unlock", "setup-namespaces", "post-setup-namespaces", "pre-resume", "post-resume", "orphan-pts-master",
@@ -84,7 +88,7 @@ struct rt_criu_handler {
 /* What CRIU says of its failure, beyond the error's text. */
 struct rt_criu_failure {
 	int cr_errno; /* 0: not told */
-	bool refused; /* by our handler, whose error it is, or given up when our patience was over */
+	bool refused; /* by our handler, whose error it is; or given up, when our patience was over */
 	bool died; /* without an answer */
 };
 

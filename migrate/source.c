@@ -93,6 +93,7 @@ static struct rt_error *start_dumper(struct rt_source *source)
 	source->criu.image_path = source->image_path;
 	source->criu.tcp_established = source->tcp_established;
 	source->criu.lazy_pages = source->lazy;
+	source->criu.memory_elsewhere = source->lazy;
 	source->criu.ext_unix_sk = source->values->ext_unix_sk;
 	source->criu.file_locks = source->values->file_locks;
 	source->criu.link_remap = source->values->link_remap;
@@ -100,7 +101,7 @@ static struct rt_error *start_dumper(struct rt_source *source)
 		.context = source->context,
 		.id = source->id,
 		.settings = &source->criu,
-		.flags = (source->lazy ? RT_DUMP_MEMORY_ELSEWHERE : 0) | (source->values->keep ? RT_DUMP_KEEP : 0),
+		.flags = source->values->keep ? RT_DUMP_KEEP : 0,
 	}, &source->dumper);
 }
 

@@ -17,6 +17,8 @@
 #endif
 
 #define OUTPUT_ROOM 4096
+/* linux/sched.h: PF_EXITING, in the flags of /proc/PID/stat */
+#define TASK_EXITING 0x4u
 
 static int64_t now_ms(void)
 {
@@ -99,6 +101,7 @@ static struct rt_error *run_start(const struct rt_run_options *options, struct r
 		return rt_fail_errno("cannot fork");
 	if (run->pid == 0)
 		exec_program(options, child_in, child_out);
+	setpgid(run->pid, run->pid); /* here too: it may have to be killed before it gets there */
 	return rt_pidfd_open(run->pid, &run->pidfd);
 }
 
@@ -281,6 +284,7 @@ struct rt_error *rt_proc_stat(pid_t pid, struct rt_proc_stat *ret, bool *ret_fou
 	char path[32], state;
 	struct rt_error *err;
 	const char *after;
+	unsigned flags;
 	int parent;
 
 	*ret_found = false;
@@ -295,10 +299,10 @@ struct rt_error *rt_proc_stat(pid_t pid, struct rt_proc_stat *ret, bool *ret_fou
 		return err;
 	/* The name in parentheses may hold anything, parentheses too: read from the last one. */
 	after = strrchr(text, ')');
-	if (!after || sscanf(after + 1, " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-			     &state, &parent, &start) != 3)
+	if (!after || sscanf(after + 1, " %c %d %*d %*d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+			     &state, &parent, &flags, &start) != 4)
 		return rt_fail(RT_SYSTEM, "cannot understand '%s'", path);
-	*ret = (struct rt_proc_stat){ .state = state, .parent = parent, .start_time = start };
+	*ret = (struct rt_proc_stat){ .state = state, .exiting = flags & TASK_EXITING, .parent = parent, .start_time = start };
 	*ret_found = true;
 	return NULL;
 }

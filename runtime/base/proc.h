@@ -38,6 +38,7 @@ struct rt_error *rt_pidfd_wait(int pidfd, int timeout_ms, bool *ret_ended) _must
 
 struct rt_proc_stat {
 	char state; /* R S D T t Z X, as in proc(5) */
+	bool exiting; /* on its way out, though it may wait for others first (an init for its pid namespace) */
 	pid_t parent;
 	uint64_t start_time; /* ticks since boot: with the pid it names one process for good */
 };

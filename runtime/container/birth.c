@@ -229,7 +229,7 @@ struct rt_error *rt_birth_complete(struct rt_birth *birth, pid_t pid, int pidfd,
 		return err;
 	container->state.pid = pid;
 	container->state.start_time = stat.start_time;
-	container->state.creating = false;
+	container->state.creating = birth->held;
 	/* Where the cgroup really is, once it had to be asked for (systemd) or parts of it could not be had (rootless). */
 	err = store_cgroup(container);
 	if (!err)
@@ -239,6 +239,12 @@ struct rt_error *rt_birth_complete(struct rt_birth *birth, pid_t pid, int pidfd,
 	if (!err && pidfd_socket)
 		err = rt_send_pidfd(pidfd_socket, pidfd);
 	return err;
+}
+
+struct rt_error *rt_birth_release(struct rt_birth *birth)
+{
+	birth->container.state.creating = false;
+	return rt_state_store(birth->container.dir_fd, &birth->container.state);
 }
 
 struct rt_error *rt_birth_undo(struct rt_birth *birth, struct rt_error *err)

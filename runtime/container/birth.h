@@ -4,6 +4,7 @@
  *	rt_birth_register()	directory, lock; the cgroup planned
  *	rt_birth_commit()	configuration and state on disk, then the cgroup made
  *	rt_birth_complete()	its process exists: pid in the state, pid file, resctrl group
+ *	rt_birth_release()	where it was held until now (restore): it runs
  *	rt_birth_undo()		after a failure anywhere between
  *
  * Whatever kills us in between, delete --force knows from the state what to look for. */
@@ -17,6 +18,7 @@ struct rt_birth {
 	size_t config_size;
 	int root_fd; /* context->root; -1 before rt_birth_register() */
 	struct rt_spec *limits; /* only its resources: in force instead of the config's; NULL: those */
+	bool held; /* complete, but whoever holds its processes has not let them go: "creating" until rt_birth_release() */
 	bool registered; /* from here on a failure must undo */
 };
 
@@ -39,6 +41,9 @@ struct rt_error *rt_birth_commit(struct rt_birth *birth) _must_check_;
 /* pid_file and pidfd_socket may be NULL. */
 struct rt_error *rt_birth_complete(struct rt_birth *birth, pid_t pid, int pidfd, const char *pid_file,
 				   const char *pidfd_socket) _must_check_;
+
+/* Only where `held` was set before rt_birth_complete(). */
+struct rt_error *rt_birth_release(struct rt_birth *birth) _must_check_;
 
 /* Returns `err`: the failure to report is the first one, whatever the undoing meets. */
 struct rt_error *rt_birth_undo(struct rt_birth *birth, struct rt_error *err) _must_check_;

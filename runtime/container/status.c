@@ -180,7 +180,8 @@ struct rt_error *rt_container_status(const struct rt_container *container, enum 
 	err = rt_container_pidfd(container, &pidfd);
 	if (err)
 		return err;
-	if (pidfd < 0) {
+	/* With a process, too: one that is restored but not let go yet. */
+	if (pidfd < 0 || container->state.creating) {
 		*ret = container->state.creating ? RT_STATUS_CREATING : RT_STATUS_STOPPED;
 		return NULL;
 	}

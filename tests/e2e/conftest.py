@@ -71,6 +71,25 @@ def work(nothing_left_behind):
 
 
 @pytest.fixture
+def pipe_size():
+    """pipe_size(bytes) sets fs.pipe-max-size, which is the whole machine's; it is put back."""
+    path = "/proc/sys/fs/pipe-max-size"
+    with open(path) as f:
+        before = f.read()
+
+    def set_to(size):
+        try:
+            with open(path, "w") as f:
+                f.write(str(size))
+        except OSError as e:
+            pytest.skip(f"fs.pipe-max-size can't be set here: {e.strerror}")
+
+    yield set_to
+    if open(path).read() != before:
+        set_to(before)
+
+
+@pytest.fixture
 def outlives_containers(work):
     """An ExitStack for what containers stand on: it is undone after they are deleted, in
     whatever order a test names its fixtures."""

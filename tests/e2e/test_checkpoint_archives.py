@@ -146,3 +146,24 @@ def test_a_plain_tar_made_by_hand_is_as_good(running, work):
     subprocess.run(["tar", "-C", f"{work}/unpacked", "-cf", f"{work}/again.tar", "."], check=True)
     imported(c, f"{work}/again.tar")
     assert c.status == "running"
+
+
+@pytest.mark.parametrize("flags, words", [([], "; --work-path keeps its log, 'restore.log')"), (["--work-path"], "; see 'restore.log')")],
+                         ids=["no work path", "a work path"])
+def test_a_failed_import_explains_itself(running, work, flags, words):
+    """The log would be among the temporary files: it is not named as if it were there."""
+    c = running()
+    c.rt("checkpoint", "--export", f"{work}/c.tar", c.id)
+    os.rename(c.host_path("/bin/busybox"), c.host_path("/bin/other"))
+    result = imported(c, f"{work}/c.tar", *flags, *[f"{work}/log" for _ in flags], ok=False)
+    assert "the root filesystem is not that of the checkpoint" in result.err and words in result.err
+    assert os.path.exists(f"{work}/log/restore.log") == bool(flags)
+
+
+def test_a_failed_export_explains_itself(inside, work):
+    c = inside()
+    c.do("odd = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)")
+    assert "; --work-path keeps its log, 'dump.log')" in c.rt("checkpoint", "--export", f"{work}/c.tar", c.id, ok=False).err
+    assert c.status == "running" and c.do("1 + 1") == 2
+    assert "see 'dump.log'" in c.rt("checkpoint", "--export", f"{work}/c.tar", "--work-path", f"{work}/log", c.id, ok=False).err
+    assert os.path.exists(f"{work}/log/dump.log")

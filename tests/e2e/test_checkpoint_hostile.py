@@ -10,7 +10,7 @@ import tarfile
 
 import pytest
 
-from lib import frozen, needs
+from lib import config, frozen, needs
 
 SLEEP = ["sh", "-c", "while :; do sleep 1; done"]
 
@@ -149,6 +149,58 @@ def adding(*more):
 
 def imported(c, path, *flags, **how):
     return c.rt("restore", "--detach", "--bundle", c.dir, "--import", path, *flags, c.id, ok=None, **how)
+
+
+def varint(number):
+    text = bytearray()
+    while number > 127:
+        text.append(number & 127 | 128)
+        number >>= 7
+    return bytes(text + bytes([number]))
+
+
+def field(number, value):
+    """As protobuf has it: a number, or bytes after their length. What is appended to a message counts as part of it."""
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def add_to_container(images, number, message):
+    with open(f"{images}/manifest", "ab") as f:
+        f.write(field(7, field(number, message)))
+
+
+def test_a_manifest_cannot_pass_on_what_is_open_in_rt(dumped):
+    c = dumped
+    for fd in (3, 5, 7, 57):
+        bad = copy_of(c)
+        with open(f"{bad}/manifest", "r+b") as f:
+            text = f.read()
+            stdout = field(1, 1) + field(2, 3) + b"\x1a"  # of a Stream: descriptor 1, a file, and then its key
+            assert text.count(stdout) == 1
+            f.seek(0)
+            f.write(text.replace(stdout, field(1, fd) + stdout[2:]))
+        assert_refused(c, restored(c, bad), f"descriptor {fd} as a standard stream")
+
+
+def test_a_manifest_with_more_namespaces_than_there_are(dumped, network):
+    c = dumped
+    config.set_namespace(c.config, "network", network.path("net"))
+    c.write_config()
+    bad = copy_of(c)
+    for i in range(100):
+        add_to_container(bad, 10, field(1, 4) + field(2, 2) + field(5, b"key"))
+    assert_refused(c, restored(c, bad), "more namespaces and streams")
+
+
+def test_a_manifest_cannot_bind_what_the_config_does_not(dumped, work):
+    c = dumped
+    os.makedirs(f"{work}/secret")
+    for source in ("/etc", f"{work}/secret", "/dev/../etc", c.dir + "/.."):
+        bad = copy_of(c)
+        add_to_container(bad, 9, field(1, b"/mnt") + field(2, source.encode()) + field(3, b"/mnt") + field(7, 1))
+        assert_refused(c, restored(c, bad), f"its source '{source}' of the checkpoint is in no mount of this configuration")
 
 
 @pytest.mark.parametrize("extra", [

@@ -83,6 +83,14 @@ def test_descriptors_criu_does_not_know(inside, make, words):
     assert_stands_in_the_way(c, words)
 
 
+def test_an_eventfd_that_is_a_semaphore(inside):
+    c = inside()
+    c.do("e = os.eventfd(3, os.EFD_SEMAPHORE); plain = os.eventfd(3)")
+    assert_stands_in_the_way(c, r"holds an eventfd that is a semaphore \(EFD_SEMAPHORE, descriptor \d+\)")
+    c.do("os.close(e)")
+    assert c.rt("checkpoint", "--check", c.id).code == 0
+
+
 def test_a_large_removed_file(inside):
     c = inside()
     c.do("f = open('/tmp/large', 'wb'); f.write(b'x' * 3000000); f.flush(); os.unlink('/tmp/large')")
@@ -164,6 +172,18 @@ def test_no_soft_dirty(running, flags):
     if needs.kernel_option("CONFIG_MEM_SOFT_DIRTY") != "n":
         pytest.skip("this kernel tracks written memory")
     assert_stands_in_the_way(running(), "does not track written memory", *flags)
+
+
+def test_pipes_too_small_for_lazy_pages(inside, pipe_size):
+    """Only where root lacks CAP_SYS_RESOURCE, and only with more memory than goes into one pipe."""
+    if needs.effective_capabilities() >> needs.CAPABILITIES["CAP_SYS_RESOURCE"] & 1:
+        pytest.skip("root may enlarge pipes here")
+    c = inside()
+    c.do("held = bytes(os.urandom(1 << 20) * 4)")
+    pipe_size(1 << 20)
+    assert_stands_in_the_way(c, r"fs\.pipe-max-size allows without CAP_SYS_RESOURCE \(1024 KiB\)", "--lazy-pages", "--page-server", "127.0.0.1:1")
+    pipe_size(16 << 20)
+    assert obstacles(c, "--lazy-pages", "--page-server", "127.0.0.1:1") == []
 
 
 def test_iptables_without_iptables(running, work):

@@ -4,6 +4,7 @@
 import glob
 import os
 import random
+import re
 import signal
 import subprocess
 import time
@@ -169,10 +170,38 @@ def test_a_joined_network_namespace_gets_no_rule(container, network):
     assert_restorable(c)
 
 
-def restore_begun(c, *flags):
+def test_rules_that_the_restore_added_are_removed(inside, network, work):
+    """In a namespace it joins, where those of the dump are gone, as on another host. CRIU 4.2 locks none at a restore; a hook does
+    what another CRIU may do, and the restore fails at its very end."""
+    c = inside(started=False)
+    config.set_namespace(c.config, "network", network.path("net"))
+    c.run_detached()
+    c.do("s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen(); a = socket.socket(); a.connect(s.getsockname()); b = s.accept()[0]")
+    c.images = frozen.checkpoint(c, "--tcp-established")
+    table = re.search(r"table inet (CRIU-[-0-9a-f]+)", frozen.nft_rules(network.enter)).group(1)
+    network.run(["nft", "flush", "ruleset"])
+    network.run(["nft", "add", "table", "inet", "CRIU-of-somebody-else"])
+    c.before = left(c)
+    add = f"nsenter --net={network.path('net')} nft add table inet {table} && touch {work}/added"
+    c.config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", add], "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]}]}
+    c.write_config()
+    result = c.rt("restore", "--detach", "--bundle", c.dir, "--image-path", c.images, "--tcp-established", "--pid-file", f"{work}/none/pid", c.id,
+                  ok=False)
+    assert f"{work}/none" in result.err and os.path.exists(f"{work}/added")
+    assert frozen.nft_rules(network.enter).split() == "table inet CRIU-of-somebody-else { }".split()
+    assert_nothing_left(c)
+    frozen.restore(c, c.images, "--tcp-established")
+    assert c.do("a.send(b'x'); b.recv(1)") == b"x" and table not in frozen.nft_rules(network.enter)
+
+
+def begin(c, *flags):
     """Its standard error is a file: the container's is the same, and a pipe would not end."""
     with open(f"{c.dir}/error", "w") as f:
-        process = proc.start(c.argv("restore", *flags, "--bundle", c.dir, "--image-path", c.images, c.id), stderr=f)
+        return proc.start(c.argv("restore", *flags, "--bundle", c.dir, "--image-path", c.images, c.id), stderr=f)
+
+
+def restore_begun(c):
+    process = begin(c, "--detach")
     return process, proc.eventually(lambda: criu_of(process), what="criu to start")
 
 
@@ -206,7 +235,7 @@ def test_criu_killed_at_any_moment(dumped):
     draw = random.Random(5)
     failed = 0
     for i in range(20):
-        process, criu = restore_begun(c, "--detach")
+        process, criu = restore_begun(c)
         time.sleep((i + draw.random()) / 20 * length)
         if process.poll() is None:
             kill_quietly(criu)
@@ -228,7 +257,7 @@ def test_the_runtime_killed_at_any_moment(dumped):
     length = frozen.restore(c, c.images).seconds
     c.delete("--force")
     for i in range(12):
-        process, _ = restore_begun(c, "--detach")
+        process, _ = restore_begun(c)
         time.sleep(length * i / 12)
         process.kill()
         process.wait(30)
@@ -248,7 +277,7 @@ def test_asked_to_stop_at_any_moment(dumped, detach):
     draw = random.Random(7)
     stopped = 0
     for i in range(24):
-        process, _ = restore_begun(c, *(["--detach"] if detach else []))
+        process = begin(c, *(["--detach"] if detach else []))
         time.sleep((i + draw.random()) / 24 * length)
         which = (signal.SIGTERM, signal.SIGINT)[i % 2]
         process.send_signal(which)
@@ -293,3 +322,23 @@ def test_images_stay_as_they_were(dumped):
     os.rename(c.host_path("/bin/busybox"), c.host_path("/bin/other"))
     refused(c, "root filesystem")
     assert {name: os.path.getsize(f"{c.images}/{name}") for name in os.listdir(c.images) if name.endswith(".img")} == before
+
+
+def test_the_restored_init_killed_at_any_moment(dumped):
+    """By somebody else, before CRIU has let it go: CRIU would wait for it forever."""
+    c = dumped()
+    for i in range(6):
+        process = begin(c, "--detach", "--pid-file", c.pid_file)
+        while not os.path.exists(c.pid_file):  # without a pause: CRIU is done some milliseconds later
+            assert process.poll() is None
+        time.sleep(i / 6 * 0.01)
+        kill_quietly(c.pid)
+        if process.wait(30):
+            with open(f"{c.dir}/error") as f:
+                assert "has ended" in f.read()
+            assert not c.exists()
+        else:
+            c.delete("--force")
+        os.unlink(c.pid_file)
+        assert_nothing_left(c)
+    assert_restorable(c)

@@ -115,6 +115,39 @@ def test_events(inside):
     assert c.do("signal.pidfd_send_signal(pidfd, 0)") is None
 
 
+TIMERS = """
+libc = ctypes.CDLL(None, use_errno=True)
+def timer(clock, first, every, flags=0):
+    fd = libc.timerfd_create(clock, 0o4000)
+    now = time.clock_gettime_ns(clock) if flags & 1 else 0
+    spec = struct.pack('4q', 0, every, *divmod(now + first, 10**9))
+    assert libc.timerfd_settime(fd, flags, spec, None) == 0, ctypes.get_errno()
+    return fd
+def read(fd):
+    try: return struct.unpack('Q', os.read(fd, 8))[0]
+    except BlockingIOError: return 0
+"""
+
+
+def test_timers(inside):
+    """Also those that rang before the checkpoint and were not looked at: the kernel goes on only once somebody reads them."""
+    c = inside()
+    c.do(TIMERS + "ms = 10**6\n"
+         "rang = [timer(time.CLOCK_MONOTONIC, 5 * ms, 30 * ms), timer(time.CLOCK_REALTIME, 5 * ms, 30 * ms, 1), timer(time.CLOCK_BOOTTIME, 5 * ms, 20 * ms)]\n"
+         "once = timer(time.CLOCK_MONOTONIC, 5 * ms, 0); running = timer(time.CLOCK_MONOTONIC, 999 * ms, 999 * ms); stopped = timer(time.CLOCK_MONOTONIC, 0, 0)\n"
+         "twin = os.dup(rang[0]); time.sleep(0.1)")
+    flags = c.do("[open(f'/proc/self/fdinfo/{fd}').read().split('settime flags:')[1].split()[0] for fd in rang]")
+    for turn in range(2):
+        frozen.around(c, name=f"images{turn}")
+        assert c.do("[read(fd) > 0 for fd in rang]") == [True] * 3
+        proc.eventually(lambda: c.do("[read(fd) > 0 for fd in rang]") == [True] * 3, what="every timer to ring again")
+        assert c.do("[open(f'/proc/self/fdinfo/{fd}').read().split('settime flags:')[1].split()[0] for fd in rang]") == flags
+        assert c.do("read(stopped)") == 0
+        c.do("time.sleep(0.1)")
+    assert c.do("(read(once), read(once))") == (1, 0)
+    proc.eventually(lambda: c.do("read(running)") > 0, what="the one that was running")
+
+
 def test_unix_sockets_of_every_kind(inside):
     c = inside()
     c.do("kinds = [socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET]\n"

@@ -61,9 +61,18 @@ def client():
 HELLO = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-def nginx(container):
+# A shell that starts nginx, and stays with a connection to it; what it says comes out of a fifo.
+WITH_A_CONNECTION = """
+mkfifo /tmp/say; exec 3<>/tmp/say
+nginx -c /etc/nginx/nginx.conf &
+until wget -q -O /dev/null http://127.0.0.1/hello; do sleep 0.1; done
+exec nc 127.0.0.1 80 <&3 >/tmp/heard
+"""
+
+
+def nginx(container, args=None):
     """In a user namespace: its workers change to another user, whom CRIU can dump elsewhere only with CAP_SYS_RESOURCE."""
-    c = container(kind="nginx")
+    c = container(args, kind="nginx")
     config.use_user_namespace(c.config, 200000)
     proc.run(["chown", "-R", "-h", "200000:200000", c.rootfs])
     os.chmod(os.path.dirname(c.dir), 0o711)
@@ -96,6 +105,26 @@ def test_nginx_with_its_workers_under_their_own_user(container):
     proc.eventually(lambda: proc.run(fetch, ok=None).out == "hello from nginx\n", what="nginx to answer after a reload")
     c.kill("QUIT")
     c.wait_stopped()
+
+
+def test_connections_to_workers_of_another_user_are_kept(container):
+    """In a user namespace connections come back only together with the network they are in, so both ends are inside."""
+    c = nginx(container, ["sh", "-c", WITH_A_CONNECTION])
+
+    def ask(times):
+        with open(c.host_path("/tmp/say"), "wb", buffering=0) as f:
+            f.write(HELLO)
+        proc.eventually(lambda: heard() == times, what=f"answer {times}")
+
+    def heard():
+        with open(c.host_path("/tmp/heard"), "rb") as f:
+            return f.read().count(b"hello from nginx")
+
+    proc.eventually(lambda: os.path.exists(c.host_path("/tmp/heard")), what="the connection")
+    ask(1)
+    for turn in range(3):
+        frozen.around(c, TCP, name=f"images{turn}")
+        ask(2 + turn)
 
 
 def test_a_connection_to_nginx_is_kept(container, network, client):

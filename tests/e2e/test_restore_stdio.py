@@ -115,6 +115,17 @@ def test_a_file_of_the_host_is_appended_to(container, work):
     assert len(numbers) > count and numbers == [str(n + 1) for n in range(len(numbers))]
 
 
+def test_a_file_that_only_a_child_still_has(container):
+    """The shell has turned elsewhere, as scripts that log into the container do."""
+    c = container(["sh", "-c", "while :; do echo child; sleep 0.1; done & exec sleep 1000 >/dev/null 2>&1 </dev/null"])
+    c.run_detached()
+    c.wait_output("child")
+    for turn in range(2):
+        frozen.around(c, name=f"images{turn}")
+        before = c.output.count("child")
+        proc.eventually(lambda: c.output.count("child") > before + 2, what="the child to go on")
+
+
 def test_input_from_a_file_goes_on_where_it_was(container, work):
     c = container(["sh", "-c", "while read line; do echo $line; sleep 0.05; done"])
     path = f"{work}/input"
@@ -169,7 +180,10 @@ def test_sockets_of_another_network_are_told(container, pair):
     ours, theirs = pair()
     run(c, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=theirs.fileno())
     theirs.close()
-    assert "standard stream 0 is a socket of another network namespace" in frozen.checkpoint(c, ok=False).err
+    words = "standard stream 0 is a socket of another network namespace"
+    check = c.rt("checkpoint", "--check", c.id, ok=False)
+    assert words in check.out and check.code == 1
+    assert words in frozen.checkpoint(c, ok=False).err
     ours.sendall(b"one\n")
     assert read_some(ours.fileno(), b"err one\n")
 
@@ -235,6 +249,8 @@ def test_a_restored_terminal_interrupts_stops_and_resizes(container):
     images = frozen.checkpoint(c)
     c.terminal.close()
     restore_on_terminal(c, images)
+    c.terminal.type("echo a''gain\n")
+    c.terminal.expect("again")
     c.terminal.resize(40, 90)
     c.terminal.type("stty size\n")
     c.terminal.expect("40 90")

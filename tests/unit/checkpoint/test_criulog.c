@@ -116,19 +116,22 @@ static void an_error_is_replaced_by_its_explanation(void **state)
 	assert_non_null(mkdtemp(directory));
 	snprintf(path, sizeof(path), "%s/dump.log", directory);
 	dir_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	err = rt_criulog_explain(rt_fail(RT_CRIU, "criu failed"), dir_fd, "dump.log");
+	err = rt_criulog_explain(rt_fail(RT_CRIU, "criu failed"), dir_fd, "dump.log", true);
 	assert_string_equal(err->message, "criu failed");
 	rt_error_free(err);
 
 	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	assert_int_equal(write(fd, log, strlen(log)), strlen(log));
-	err = rt_criulog_explain(rt_fail(RT_CRIU, "criu failed"), dir_fd, "dump.log");
+	err = rt_criulog_explain(rt_fail(RT_CRIU, "criu failed"), dir_fd, "dump.log", true);
 	assert_int_equal(err->code, RT_CRIU);
 	text = rt_error_text(err);
 	assert_string_equal(text, "process 3: a deleted file that is still open is larger than the limit: raise it with --ghost-limit "
-				  "(criu: 'Can't dump ghost file /tmp/g of 9 size, increase limit', see 'dump.log')");
+				  "(criu: 'Can't dump ghost file /tmp/g of 9 size, increase limit'; see 'dump.log')");
 	rt_error_free(err);
-	err = rt_criulog_explain(rt_fail(RT_PEER, "refused by us"), dir_fd, "dump.log");
+	err = rt_criulog_explain(rt_fail(RT_CRIU, "criu failed"), dir_fd, "dump.log", false);
+	assert_non_null(strstr(err->message, "; --work-path keeps its log, 'dump.log')"));
+	rt_error_free(err);
+	err = rt_criulog_explain(rt_fail(RT_PEER, "refused by us"), dir_fd, "dump.log", true);
 	assert_string_equal(err->message, "refused by us");
 	rt_error_free(err);
 	unlink(path);
