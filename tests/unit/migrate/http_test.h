@@ -356,12 +356,17 @@ static inline void ask_raw(const char *bytes, size_t size, const char *expected)
 		fail_msg("'%.200s' does not begin with '%s'", answer, expected);
 }
 
+static inline void ask_text(const char *text, const char *expected)
+{
+	ask_raw(text, strlen(text), expected);
+}
+
 static inline void ask_path(const char *method, const char *path, const char *expected)
 {
 	_cleanup_free_ char *text = NULL;
 
 	succeeds(rt_format(&text, "%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", method, path));
-	ask_raw(text, strlen(text), expected);
+	ask_text(text, expected);
 }
 
 struct source {
