@@ -127,7 +127,7 @@ static inline struct rt_error *begin_sink(void *userdata, struct rt_http_exchang
 
 static inline struct rt_error *data_sink(void *userdata, struct rt_http_exchange *exchange, void *state, const void *bytes, size_t size)
 {
-	unsigned long long received = service.received += size;
+	unsigned long long received = atomic_fetch_add(&service.received, size) + size;
 
 	if (service.refuse_at > 0 && received >= service.refuse_at)
 		return rt_fail(RT_PEER, "the disk of this host is full after %llu bytes", service.refuse_at);
