@@ -25,13 +25,14 @@
 struct service {
 	atomic_uint begun, finished, completed, closed, blocked;
 	atomic_ullong received;
-	unsigned long long refuse_at; /* bytes of /v1/sink; 0: never */
-	unsigned long long stop_reading_at; /* bytes of /v1/sink after which the handler just waits; 0: never */
+	atomic_ullong refuse_at; /* bytes of /v1/sink; 0: never */
+	atomic_ullong stop_reading_at; /* bytes of /v1/sink after which the handler just waits; 0: never */
 	char peer[512], word[256];
 	struct rt_http_server *server;
 	char url[128];
 };
 static struct service service;
+static pthread_mutex_t service_lock = PTHREAD_MUTEX_INITIALIZER; /* of its strings */
 
 struct echo {
 	struct rt_http_exchange *exchange;
@@ -69,8 +70,10 @@ static inline struct rt_error *begin_echo(void *userdata, struct rt_http_exchang
 	struct echo *echo = calloc(1, sizeof(*echo));
 
 	service.begun++;
+	pthread_mutex_lock(&service_lock);
 	snprintf(service.peer, sizeof(service.peer), "%s", rt_http_exchange_peer(exchange));
 	snprintf(service.word, sizeof(service.word), "%s", rt_http_exchange_word(exchange));
+	pthread_mutex_unlock(&service_lock);
 	if (!echo)
 		return rt_error_oom();
 	echo->exchange = exchange;
@@ -130,7 +133,7 @@ static inline struct rt_error *data_sink(void *userdata, struct rt_http_exchange
 	unsigned long long received = atomic_fetch_add(&service.received, size) + size;
 
 	if (service.refuse_at > 0 && received >= service.refuse_at)
-		return rt_fail(RT_PEER, "the disk of this host is full after %llu bytes", service.refuse_at);
+		return rt_fail(RT_PEER, "the disk of this host is full after %llu bytes", (unsigned long long)service.refuse_at);
 	while (service.stop_reading_at > 0 && received >= service.stop_reading_at && !rt_http_exchange_gone(exchange))
 		pause_ms(10);
 	return NULL;
