@@ -378,6 +378,22 @@ static void a_message_is_not_repeated_when_the_connection_breaks(void **state)
 	disconnect(&pair);
 }
 
+static void a_kept_connection_that_was_closed_is_replaced(void **state)
+{
+	struct source source = { .left = 100000 };
+	struct pair pair;
+
+	start_with((struct rt_http_server_options){ .idle_timeout_s = 1 });
+	pair = connect_with((struct rt_http_client_options){ 0 });
+	succeeds(post(&pair, "/v1/echo/w", "x", NULL));
+	pause_ms(1500);
+	succeeds(post(&pair, "/v1/echo/w", "x", NULL));
+	pause_ms(1500);
+	succeeds(upload(&pair, "/v1/sink", &source, NULL));
+	disconnect(&pair);
+	stop();
+}
+
 static void hosts_that_are_not_there_are_named(void **state)
 {
 	struct pair pair;
@@ -474,6 +490,7 @@ int main(void)
 		cmocka_unit_test(the_bandwidth_is_shared_by_all_connections),
 		cmocka_unit_test(hostile_answers_are_errors),
 		cmocka_unit_test(a_message_is_not_repeated_when_the_connection_breaks),
+		cmocka_unit_test(a_kept_connection_that_was_closed_is_replaced),
 		cmocka_unit_test(hosts_that_are_not_there_are_named),
 		cmocka_unit_test(the_environment_has_no_say),
 		cmocka_unit_test(urls_are_checked),
