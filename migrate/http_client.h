@@ -13,11 +13,11 @@ struct rt_http_client_options {
 	const char *url; /* "https://hostb:7443"; a path is refused */
 	const char *ca_file; /* NULL: the system's */
 	const char *cert_file, *key_file; /* a client certificate; NULL: none */
-	const char *token_file; /* one line, sent as "Authorization: Bearer"; must not be readable for others */
+	const char *token_file; /* one line of 16 to 512 characters, sent as "Authorization: Bearer"; its mode must be 0600 */
 	bool insecure; /* plain http to another host than this one is allowed */
 	unsigned connect_timeout_ms; /* 0: 5000 */
-	unsigned stall_timeout_ms; /* a request with no byte in either direction for so long has failed; 0: 30000 */
-	uint64_t bandwidth; /* bytes per second over all connections; 0: no limit */
+	unsigned stall_timeout_ms; /* a request with no byte in either direction for so long has failed, the time of callbacks excepted; 0: 30000 */
+	uint64_t bandwidth; /* bytes per second over all connections; 0: no limit. What a `pull` gives waits for it, a message only counts */
 };
 
 struct rt_http_client;
@@ -55,9 +55,11 @@ struct rt_http_answer {
 	size_t size;
 };
 
-/* `ret` may be NULL. Where the peer answered other than 2xx this fails, unless `accept` is that status. */
+/* `ret` may be NULL. Where the peer answered other than 2xx this fails, unless `accept` is that status. A request that may have reached the peer is not sent
+ * again, except GET: the caller knows what may be said twice. */
 struct rt_error *rt_http_ask(struct rt_http_connection *connection, const struct rt_http_request *request, unsigned accept,
 			     struct rt_http_answer *ret) _must_check_;
 
-/* From another thread: the request at hand on this connection, and all later ones, end at once. */
+/* From another thread: the request at hand on this connection, and all later ones, end at once; where a `pull` or `push` of the caller's is running, when that
+ * returns. */
 void rt_http_cancel(struct rt_http_connection *connection);

@@ -93,15 +93,15 @@ static bool send_tls(gnutls_session_t session, int fd, const char *bytes, size_t
 	return true;
 }
 
-/* Closing a socket with unread bytes in it resets the connection, and the reset may overtake the answer: so what comes is thrown away (not even copied)
+/* Closing a socket with unread bytes in it resets the connection, and the reset may overtake the answer: so what comes is thrown away
  * until the peer has seen the answer and closes. */
 static void linger(int fd, int64_t until)
 {
-	char nowhere[1];
+	char nowhere[16384];
 
 	shutdown(fd, SHUT_WR);
 	while (ready(fd, POLLIN, until)) {
-		ssize_t n = recv(fd, nowhere, 1u << 30, MSG_TRUNC | MSG_DONTWAIT);
+		ssize_t n = recv(fd, nowhere, sizeof(nowhere), MSG_DONTWAIT);
 
 		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
 			return;

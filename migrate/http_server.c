@@ -18,7 +18,7 @@
 /* Connections beyond the limit that are told so; beyond these, nothing is accepted until others end. */
 #define EXCESS_CONNECTIONS 16
 /* Half of it is the buffer that bodies are read into. */
-#define CONNECTION_MEMORY (1u << 20)
+#define CONNECTION_MEMORY (512u << 10)
 #define PEM_SIZE_MAX (1u << 20)
 #define WATCH_MS 250
 

@@ -53,7 +53,7 @@ struct rt_http_route {
 };
 
 struct rt_http_server;
-/* `routes` and userdata must outlive it. */
+/* `routes` and userdata must outlive it. Its threads have the caller's signal mask. */
 struct rt_error *rt_http_server_start(const struct rt_http_server_options *options, const struct rt_http_route *routes, void *userdata,
 				      struct rt_http_server **ret) _must_check_;
 /* "127.0.0.1:7443": with the port it got. */

@@ -10,10 +10,12 @@
 
 #include <cmocka.h>
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -23,13 +25,14 @@
 struct service {
 	atomic_uint begun, finished, completed, closed, blocked;
 	atomic_ullong received;
-	unsigned long long refuse_at; /* bytes of /v1/sink; 0: never */
-	unsigned long long stop_reading_at; /* bytes of /v1/sink after which the handler just waits; 0: never */
-	char peer[512];
+	atomic_ullong refuse_at; /* bytes of /v1/sink; 0: never */
+	atomic_ullong stop_reading_at; /* bytes of /v1/sink after which the handler just waits; 0: never */
+	char peer[512], word[256];
 	struct rt_http_server *server;
 	char url[128];
 };
 static struct service service;
+static pthread_mutex_t service_lock = PTHREAD_MUTEX_INITIALIZER; /* of its strings */
 
 struct echo {
 	struct rt_http_exchange *exchange;
@@ -67,7 +70,10 @@ static inline struct rt_error *begin_echo(void *userdata, struct rt_http_exchang
 	struct echo *echo = calloc(1, sizeof(*echo));
 
 	service.begun++;
+	pthread_mutex_lock(&service_lock);
 	snprintf(service.peer, sizeof(service.peer), "%s", rt_http_exchange_peer(exchange));
+	snprintf(service.word, sizeof(service.word), "%s", rt_http_exchange_word(exchange));
+	pthread_mutex_unlock(&service_lock);
 	if (!echo)
 		return rt_error_oom();
 	echo->exchange = exchange;
@@ -124,10 +130,10 @@ static inline struct rt_error *begin_sink(void *userdata, struct rt_http_exchang
 
 static inline struct rt_error *data_sink(void *userdata, struct rt_http_exchange *exchange, void *state, const void *bytes, size_t size)
 {
-	unsigned long long received = service.received += size;
+	unsigned long long received = atomic_fetch_add(&service.received, size) + size;
 
 	if (service.refuse_at > 0 && received >= service.refuse_at)
-		return rt_fail(RT_PEER, "the disk of this host is full after %llu bytes", service.refuse_at);
+		return rt_fail(RT_PEER, "the disk of this host is full after %llu bytes", (unsigned long long)service.refuse_at);
 	while (service.stop_reading_at > 0 && received >= service.stop_reading_at && !rt_http_exchange_gone(exchange))
 		pause_ms(10);
 	return NULL;
@@ -158,6 +164,9 @@ static inline struct rt_error *pull_stream(void *userdata, void *buffer, size_t 
 		if (echo->sent > 0)
 			pause_ms(100);
 		*ret_size = (size_t)snprintf(buffer, room, "word%u ", echo->sent++);
+	} else if (rt_str_equal(word, "lazy") && echo->sent++ < 3) {
+		pause_ms(1300);
+		*ret_size = (size_t)snprintf(buffer, room, "lazy");
 	} else if (rt_str_equal(word, "many") && echo->sent < 1000) {
 		*ret_size = room < 100000 ? room : 100000;
 		memset(buffer, 'm', *ret_size);
@@ -212,7 +221,6 @@ static inline struct rt_error *begin_error(void *userdata, struct rt_http_exchan
 {
 	const char *word = rt_http_exchange_word(exchange);
 
-	service.begun++;
 	if (rt_str_equal(word, "usage"))
 		return rt_fail(RT_USAGE, "usage");
 	if (rt_str_equal(word, "config"))
@@ -308,6 +316,85 @@ static inline struct rt_error *post(struct pair *pair, const char *path, const c
 static inline struct rt_error *get(struct pair *pair, const char *path, struct rt_http_answer *ret)
 {
 	struct rt_http_request request = { .method = "GET", .path = path };
+
+	return rt_http_ask(pair->connection, &request, 0, ret);
+}
+
+/* What a client with ideas of its own sends. */
+static inline int connect_raw(void)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	address.sin_port = htons((uint16_t)atoi(strrchr(service.url, ':') + 1));
+	assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	return fd;
+}
+
+/* Reads to the end of the connection, at most 10 s. */
+static inline void read_raw(int fd, char *ret, size_t room)
+{
+	struct pollfd entry = { .fd = fd, .events = POLLIN };
+	size_t used = 0;
+	ssize_t n = 1;
+
+	while (used + 1 < room && n > 0) {
+		if (poll(&entry, 1, 10000) != 1)
+			fail_msg("the connection was not closed");
+		n = recv(fd, ret + used, room - 1 - used, 0);
+		used += n > 0 ? (size_t)n : 0;
+	}
+	ret[used] = 0;
+}
+
+/* Sends `size` bytes; the answer must begin with `expected`. */
+static inline void ask_raw(const char *bytes, size_t size, const char *expected)
+{
+	_cleanup_close_ int fd = connect_raw();
+	char answer[8192];
+
+	assert_int_equal(send(fd, bytes, size, MSG_NOSIGNAL), size);
+	read_raw(fd, answer, sizeof(answer));
+	if (!rt_str_starts(answer, expected))
+		fail_msg("'%.200s' does not begin with '%s'", answer, expected);
+}
+
+static inline void ask_text(const char *text, const char *expected)
+{
+	ask_raw(text, strlen(text), expected);
+}
+
+static inline void ask_path(const char *method, const char *path, const char *expected)
+{
+	_cleanup_free_ char *text = NULL;
+
+	succeeds(rt_format(&text, "%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", method, path));
+	ask_text(text, expected);
+}
+
+struct source {
+	unsigned long long left, fail_below;
+	int pause_ms;
+};
+
+static inline struct rt_error *pull_source(void *userdata, void *buffer, size_t room, size_t *ret_size)
+{
+	struct source *source = userdata;
+	size_t size = source->left < room ? (size_t)source->left : room;
+
+	if (source->pause_ms > 0)
+		pause_ms(source->pause_ms);
+	if (source->left < source->fail_below)
+		return rt_fail(RT_CRIU, "the source has failed");
+	memset(buffer, 's', size);
+	source->left -= size;
+	*ret_size = size;
+	return NULL;
+}
+
+static inline struct rt_error *upload(struct pair *pair, const char *path, struct source *source, struct rt_http_answer *ret)
+{
+	struct rt_http_request request = { .method = "POST", .path = path, .pull = pull_source, .pull_userdata = source };
 
 	return rt_http_ask(pair->connection, &request, 0, ret);
 }
