@@ -40,9 +40,9 @@ struct rt_error *rt_tree_pack_begin(struct rt_tree_pack *pack)
 	pack->value = malloc(RT_TREE_XATTR_MAX);
 	if (!pack->archive || !pack->chunk || !pack->names || !pack->value)
 		return rt_error_oom();
-	/* Names are bytes, of no character set; attributes keep their names only under one of the two headers there are for them. */
+	/* Names are bytes, of no character set. Of the two ways there are to write extended attributes, only this one gives every name back as it was. */
 	if (archive_write_set_format_pax(pack->archive) != ARCHIVE_OK ||
-	    archive_write_set_options(pack->archive, "pax:hdrcharset=BINARY,pax:xattrheader=SCHILY") != ARCHIVE_OK ||
+	    archive_write_set_options(pack->archive, "pax:hdrcharset=BINARY,pax:xattrheader=LIBARCHIVE") != ARCHIVE_OK ||
 	    archive_write_set_bytes_per_block(pack->archive, CHUNK) != ARCHIVE_OK ||
 	    archive_write_set_bytes_in_last_block(pack->archive, 1) != ARCHIVE_OK ||
 	    archive_write_open(pack->archive, pack, NULL, pass_on, NULL) != ARCHIVE_OK)
@@ -57,6 +57,8 @@ void rt_tree_pack_deinit(struct rt_tree_pack *pack)
 		archive_write_fail(pack->archive);
 		archive_write_free(pack->archive);
 	}
+	if (pack->zeroes)
+		munmap((void *)pack->zeroes, ZEROES);
 	rt_error_free(pack->err);
 	free(pack->chunk);
 	free(pack->names);
@@ -241,20 +243,20 @@ static struct rt_error *write_bytes(struct rt_tree_pack *pack, const uint8_t *by
 static struct rt_error *write_zeroes(struct rt_tree_pack *pack, uint64_t size)
 {
 	struct rt_error *err = NULL;
-	void *zeroes;
 
-	if (size == 0)
-		return NULL;
-	zeroes = mmap(NULL, ZEROES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (zeroes == MAP_FAILED)
-		return rt_fail_errno("cannot map zeroes");
+	if (size > 0 && !pack->zeroes) {
+		void *zeroes = mmap(NULL, ZEROES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+		if (zeroes == MAP_FAILED)
+			return rt_fail_errno("cannot map zeroes");
+		pack->zeroes = zeroes;
+	}
 	while (!err && size > 0) {
 		size_t want = size < ZEROES ? (size_t)size : ZEROES;
 
-		err = write_bytes(pack, zeroes, want);
+		err = write_bytes(pack, pack->zeroes, want);
 		size -= want;
 	}
-	munmap(zeroes, ZEROES);
 	return err;
 }
 

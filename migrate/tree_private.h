@@ -133,6 +133,7 @@ struct rt_tree_pack {
 	struct rt_tree_totals totals;
 	struct rt_tree_summing summing; /* of the file that is being sent */
 	uint8_t *chunk;
+	const uint8_t *zeroes; /* mapped when they are needed */
 	char *names, *value; /* of extended attributes */
 };
 
