@@ -23,6 +23,7 @@ static la_ssize_t pass_on(struct archive *archive, void *data, const void *bytes
 		pack->err = pack->write(pack->userdata, bytes, size);
 	if (!pack->err)
 		return (la_ssize_t)size;
+	pack->broken = true;
 	archive_set_error(archive, EIO, "the stream is broken");
 	return -1;
 }

@@ -129,6 +129,7 @@ struct rt_tree_pack {
 	rt_tree_write_fn write;
 	void *userdata;
 	struct rt_error *err; /* of `write`; owned */
+	bool broken; /* there was one */
 	unsigned flags; /* of the tree */
 	struct rt_tree_totals totals;
 	struct rt_tree_summing summing; /* of the file that is being sent */

@@ -48,6 +48,12 @@ void rt_tree_free(struct rt_tree *tree)
 	free(tree);
 }
 
+/* That the stream is broken has nothing to do with the file that was being sent. */
+static struct rt_error *while_sending(const struct walk *walk, struct rt_error *err, const char *path)
+{
+	return err && !walk->pack.broken ? rt_while(err, "'%s'", path) : err;
+}
+
 /* ---- what is gone ---- */
 
 static struct rt_error *path_below(const struct rt_tree_directory *directory, const char *name, char path[PATH_MAX])
@@ -180,7 +186,7 @@ static struct rt_error *send_leaf(struct walk *walk, struct rt_tree_directory *d
 	else
 		err = rt_tree_pack_node(&walk->pack, item, &gone);
 	if (err)
-		return rt_while(err, "'%s'", item->path);
+		return while_sending(walk, err, item->path);
 	if (gone)
 		return drop(walk, directory, seen);
 	rt_tree_directory_free(rt_take_ptr(seen->inside));
@@ -215,7 +221,7 @@ static struct rt_error *send_subdirectory(struct walk *walk, struct rt_tree_dire
 		item->fd = fd;
 		err = rt_tree_pack_node(&walk->pack, item, &gone);
 		if (err)
-			return rt_while(err, "'%s'", item->path);
+			return while_sending(walk, err, item->path);
 		if (!seen->inside)
 			seen->inside = rt_tree_directory_new(directory, item->name);
 		if (!seen->inside)
@@ -258,7 +264,7 @@ static struct rt_error *send_directory(struct walk *walk, struct rt_tree_directo
 	if (changed) {
 		err = rt_tree_directory_read(directory, fd, send_removal, walk);
 		if (err)
-			return rt_while(err, "'/%s'", directory->path);
+			return while_sending(walk, err, directory->path);
 	}
 	for (size_t i = 0; !err && i < directory->count; i++)
 		err = visit(walk, directory, &directory->children[i], fd, depth);
