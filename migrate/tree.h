@@ -1,8 +1,8 @@
 /* A root filesystem on its way to another host: all of it while the container runs, and a small delta when it is frozen.
  *
  * The sender notes what it sent (inode, size, mtime, ctime), so that the delta holds just what has changed since. The wire format is tar (pax, through libarchive)
- * with three additions as extended attributes that no file can have: a name that was removed ("rt.removed"), attributes without content ("rt.metadata"), and the
- * end of the stream ("rt.end"), so that a cut one is told. The receiver treats every byte as hostile and never writes outside of its root. Owners, modes, times,
+ * with four additions as extended attributes that no file can have: a name that was removed ("rt.removed"), attributes without content ("rt.metadata"), changed
+ * parts of a file ("rt.patch"), and the end of the stream ("rt.end"), so that a cut one is told (docs/rootfs-stream.md). The receiver treats every byte as hostile and never writes outside of its root. Owners, modes, times,
  * xattrs, ACLs, hard links, symlinks, sparse files, devices and FIFOs go along; sockets don't, nor what is mounted below the root. Neither side syncs anything. */
 #pragma once
 

@@ -34,7 +34,7 @@ struct rt_error *rt_tree_apply_new(const struct rt_tree_receive_options *options
 	if (fstatvfs(options->root_fd, &fs) < 0)
 		return rt_fail_errno("cannot look at the file system that the root filesystem goes to");
 	apply->unpack.root_fd = options->root_fd;
-	apply->unpack.flags = RT_UNPACK_REAL_PARENTS | RT_UNPACK_XATTRS | RT_UNPACK_EXACT | RT_UNPACK_WHITEOUTS;
+	apply->unpack.flags = RT_UNPACK_REAL_PARENTS | RT_UNPACK_XATTRS | RT_UNPACK_EXACT | RT_UNPACK_WHITEOUTS | RT_UNPACK_NO_NEW_HOLES;
 	if (options->privileged_nodes)
 		apply->unpack.flags |= RT_UNPACK_DEVICES;
 	if (options->flags & RT_TREE_UPPER)
@@ -120,6 +120,8 @@ static struct rt_error *apply_entry(struct rt_tree_apply *apply, struct archive_
 	apply->totals.files++;
 	if (has_mark(entry, RT_TREE_METADATA, value, sizeof(value)))
 		return rt_unpack_change(&apply->unpack, entry, path);
+	if (has_mark(entry, RT_TREE_PATCH, value, sizeof(value)))
+		return rt_unpack_patch(&apply->unpack, apply->archive, entry, path);
 	return rt_unpack_entry(&apply->unpack, apply->archive, entry, path);
 }
 

@@ -23,6 +23,7 @@ static la_ssize_t pass_on(struct archive *archive, void *data, const void *bytes
 		pack->err = pack->write(pack->userdata, bytes, size);
 	if (!pack->err)
 		return (la_ssize_t)size;
+	pack->broken = true;
 	archive_set_error(archive, EIO, "the stream is broken");
 	return -1;
 }
@@ -40,9 +41,9 @@ struct rt_error *rt_tree_pack_begin(struct rt_tree_pack *pack)
 	pack->value = malloc(RT_TREE_XATTR_MAX);
 	if (!pack->archive || !pack->chunk || !pack->names || !pack->value)
 		return rt_error_oom();
-	/* Names are bytes, of no character set; attributes keep their names only under one of the two headers there are for them. */
+	/* Names are bytes, of no character set. Of the two ways there are to write extended attributes, only this one gives every name back as it was. */
 	if (archive_write_set_format_pax(pack->archive) != ARCHIVE_OK ||
-	    archive_write_set_options(pack->archive, "pax:hdrcharset=BINARY,pax:xattrheader=SCHILY") != ARCHIVE_OK ||
+	    archive_write_set_options(pack->archive, "pax:hdrcharset=BINARY,pax:xattrheader=LIBARCHIVE") != ARCHIVE_OK ||
 	    archive_write_set_bytes_per_block(pack->archive, CHUNK) != ARCHIVE_OK ||
 	    archive_write_set_bytes_in_last_block(pack->archive, 1) != ARCHIVE_OK ||
 	    archive_write_open(pack->archive, pack, NULL, pass_on, NULL) != ARCHIVE_OK)
@@ -57,6 +58,8 @@ void rt_tree_pack_deinit(struct rt_tree_pack *pack)
 		archive_write_fail(pack->archive);
 		archive_write_free(pack->archive);
 	}
+	if (pack->zeroes)
+		munmap((void *)pack->zeroes, ZEROES);
 	rt_error_free(pack->err);
 	free(pack->chunk);
 	free(pack->names);
@@ -241,28 +244,29 @@ static struct rt_error *write_bytes(struct rt_tree_pack *pack, const uint8_t *by
 static struct rt_error *write_zeroes(struct rt_tree_pack *pack, uint64_t size)
 {
 	struct rt_error *err = NULL;
-	void *zeroes;
 
-	if (size == 0)
-		return NULL;
-	zeroes = mmap(NULL, ZEROES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (zeroes == MAP_FAILED)
-		return rt_fail_errno("cannot map zeroes");
+	if (size > 0 && !pack->zeroes) {
+		void *zeroes = mmap(NULL, ZEROES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+		if (zeroes == MAP_FAILED)
+			return rt_fail_errno("cannot map zeroes");
+		pack->zeroes = zeroes;
+	}
 	while (!err && size > 0) {
 		size_t want = size < ZEROES ? (size_t)size : ZEROES;
 
-		err = write_bytes(pack, zeroes, want);
+		err = write_bytes(pack, pack->zeroes, want);
 		size -= want;
 	}
-	munmap(zeroes, ZEROES);
 	return err;
 }
 
-static struct rt_error *write_extent(struct rt_tree_pack *pack, int fd, uint64_t offset, uint64_t size, bool *ret_short)
+static struct rt_error *write_extent(struct rt_tree_pack *pack, int fd, struct rt_tree_extent extent, bool *ret_short)
 {
-	while (size > 0) {
-		size_t want = size < CHUNK ? (size_t)size : CHUNK;
-		ssize_t got = pread(fd, pack->chunk, want, (off_t)offset);
+	pack->totals.bytes += extent.size;
+	while (extent.size > 0) {
+		size_t want = extent.size < CHUNK ? (size_t)extent.size : CHUNK;
+		ssize_t got = pread(fd, pack->chunk, want, (off_t)extent.offset);
 		struct rt_error *err;
 
 		if (got < 0 && errno == EINTR)
@@ -271,51 +275,48 @@ static struct rt_error *write_extent(struct rt_tree_pack *pack, int fd, uint64_t
 			return rt_fail_errno("cannot read it");
 		if (got == 0) {
 			*ret_short = true;
-			pack->totals.bytes += size;
-			return write_zeroes(pack, size);
+			rt_tree_summing_add(&pack->summing, NULL, extent.size);
+			return write_zeroes(pack, extent.size);
 		}
+		rt_tree_summing_add(&pack->summing, pack->chunk, (uint64_t)got);
 		err = write_bytes(pack, pack->chunk, (size_t)got);
 		if (err)
 			return err;
-		offset += (uint64_t)got;
-		size -= (uint64_t)got;
-		pack->totals.bytes += (uint64_t)got;
+		extent.offset += (uint64_t)got;
+		extent.size -= (uint64_t)got;
 	}
 	return NULL;
 }
 
-struct extent {
-	uint64_t offset, size;
-};
-
 /* Where there is data. One extent of everything where the file has no holes, or its file system can't tell. */
-static struct rt_error *find_extents(int fd, const struct statx *st, struct extent **ret, size_t *ret_count)
+static struct rt_error *find_extents(int fd, const struct statx *st, struct rt_tree_extent **ret, size_t *ret_count)
 {
-	_cleanup_free_ struct extent *extents = NULL;
+	_cleanup_free_ struct rt_tree_extent *extents = NULL;
+	bool sparse = st->stx_blocks * 512 < st->stx_size;
 	uint64_t at = 0;
 	size_t count = 0, room = 0;
 
 	while (at < st->stx_size) {
-		off_t data = st->stx_blocks * 512 < st->stx_size ? lseek(fd, (off_t)at, SEEK_DATA) : (off_t)at, end = (off_t)st->stx_size;
+		off_t data = sparse ? lseek(fd, (off_t)at, SEEK_DATA) : (off_t)at, end = (off_t)st->stx_size;
 
 		if (data < 0 && errno == ENXIO)
 			break;
 		if (data < 0)
 			data = (off_t)at;
-		else if (st->stx_blocks * 512 < st->stx_size && count < EXTENTS_MAX - 1)
+		else if (sparse && count < EXTENTS_MAX - 1)
 			end = lseek(fd, data, SEEK_HOLE);
 		if (end < 0 || (uint64_t)end > st->stx_size)
 			end = (off_t)st->stx_size;
 		if (data >= end)
 			break;
 		if (count == room) {
-			struct extent *more = reallocarray(extents, room = room ? room * 2 : 4, sizeof(*extents));
+			struct rt_tree_extent *more = reallocarray(extents, room = room ? room * 2 : 4, sizeof(*extents));
 
 			if (!more)
 				return rt_error_oom();
 			extents = more;
 		}
-		extents[count++] = (struct extent){ (uint64_t)data, (uint64_t)(end - data) };
+		extents[count++] = (struct rt_tree_extent){ (uint64_t)data, (uint64_t)(end - data) };
 		at = (uint64_t)end;
 	}
 	*ret = rt_take_ptr(extents);
@@ -323,32 +324,89 @@ static struct rt_error *find_extents(int fd, const struct statx *st, struct exte
 	return NULL;
 }
 
-struct rt_error *rt_tree_pack_file(struct rt_tree_pack *pack, const struct rt_tree_item *item, bool *ret_short)
+/* The map, when there is more to say than "all of it". */
+static void set_extents(struct archive_entry *entry, uint64_t size, const struct rt_tree_extent *extents, size_t count)
+{
+	archive_entry_set_size(entry, (la_int64_t)size);
+	if (size == 0 || (count == 1 && extents[0].size == size))
+		return;
+	for (size_t i = 0; i < count; i++)
+		archive_entry_sparse_add_entry(entry, (la_int64_t)extents[i].offset, (la_int64_t)extents[i].size);
+	if (count == 0)
+		archive_entry_sparse_add_entry(entry, 0, 0);
+}
+
+enum content {
+	WHOLE,
+	PARTS, /* what lies between is as the other side has it */
+};
+
+static struct rt_error *put_content(struct rt_tree_pack *pack, struct archive_entry *entry, const struct rt_tree_item *item, enum content content,
+				    const struct rt_tree_extent *extents, size_t count, bool *ret_short)
+{
+	uint64_t at = 0;
+	struct rt_error *err;
+
+	*ret_short = false;
+	set_extents(entry, item->st->stx_size, extents, count);
+	err = put(pack, entry);
+	for (size_t i = 0; !err && i < count; i++) {
+		if (content == WHOLE)
+			rt_tree_summing_add(&pack->summing, NULL, extents[i].offset - at);
+		else
+			pack->summing.at = extents[i].offset;
+		err = write_zeroes(pack, extents[i].offset - at);
+		if (!err)
+			err = write_extent(pack, item->fd, extents[i], ret_short);
+		at = extents[i].offset + extents[i].size;
+	}
+	if (content == WHOLE)
+		rt_tree_summing_add(&pack->summing, NULL, item->st->stx_size - at);
+	return err ? err : write_zeroes(pack, item->st->stx_size - at);
+}
+
+/* Hands over what was summed up. */
+static void end_summing(struct rt_tree_pack *pack, struct rt_tree_sums *ret)
+{
+	*ret = pack->summing.sums;
+	pack->summing.sums = (struct rt_tree_sums){ 0 };
+	rt_tree_summing_deinit(&pack->summing);
+}
+
+struct rt_error *rt_tree_pack_file(struct rt_tree_pack *pack, const struct rt_tree_item *item, struct rt_tree_sums *ret_sums, bool *ret_short)
 {
 	_cleanup_(rt_archive_entry_freep) struct archive_entry *entry = NULL;
-	_cleanup_free_ struct extent *extents = NULL;
-	uint64_t size = item->st->stx_size, at = 0;
+	_cleanup_free_ struct rt_tree_extent *extents = NULL;
 	size_t count = 0;
 	struct rt_error *err = new_entry(pack, item, &entry);
 
-	*ret_short = false;
 	if (!err)
 		err = find_extents(item->fd, item->st, &extents, &count);
 	if (err)
 		return err;
-	archive_entry_set_size(entry, (la_int64_t)size);
-	if (size > 0 && (count != 1 || extents[0].size != size)) {
-		for (size_t i = 0; i < count; i++)
-			archive_entry_sparse_add_entry(entry, (la_int64_t)extents[i].offset, (la_int64_t)extents[i].size);
-		if (count == 0)
-			archive_entry_sparse_add_entry(entry, 0, 0);
-	}
-	err = put(pack, entry);
-	for (size_t i = 0; !err && i < count; i++) {
-		err = write_zeroes(pack, extents[i].offset - at);
-		if (!err)
-			err = write_extent(pack, item->fd, extents[i].offset, extents[i].size, ret_short);
-		at = extents[i].offset + extents[i].size;
-	}
-	return err ? err : write_zeroes(pack, size - at);
+	err = rt_tree_summing_begin(&pack->summing, item->st->stx_size);
+	if (!err)
+		err = put_content(pack, entry, item, WHOLE, extents, count, ret_short);
+	end_summing(pack, ret_sums);
+	return err;
+}
+
+/* They are read once more than to be compared, and may have changed meanwhile: the sums are of what was sent. */
+struct rt_error *rt_tree_pack_patch(struct rt_tree_pack *pack, const struct rt_tree_item *item, const struct rt_tree_extent *extents, size_t count,
+				    struct rt_tree_sums *sums, bool *ret_short)
+{
+	_cleanup_(rt_archive_entry_freep) struct archive_entry *entry = NULL;
+	struct rt_error *err = new_entry(pack, item, &entry);
+
+	if (err)
+		return err;
+	archive_entry_xattr_add_entry(entry, RT_TREE_PATCH, "1", 1);
+	err = rt_tree_summing_begin(&pack->summing, item->st->stx_size);
+	rt_tree_sums_clear(&pack->summing.sums);
+	pack->summing.sums = *sums;
+	*sums = (struct rt_tree_sums){ 0 };
+	if (!err)
+		err = put_content(pack, entry, item, PARTS, extents, count, ret_short);
+	end_summing(pack, sums);
+	return err;
 }

@@ -24,7 +24,7 @@ struct rt_tree_receiver {
 	uint64_t filled, emptied; /* bytes, since the beginning */
 	size_t lent; /* behind `emptied`, being read */
 	bool ended, abandoned; /* by the caller */
-	bool done; /* the thread */
+	bool done, failed; /* the thread */
 	struct rt_error *err; /* owned */
 	uint8_t ring[RING];
 };
@@ -62,6 +62,7 @@ static void *unpack(void *userdata)
 
 	pthread_mutex_lock(&receiver->mutex);
 	receiver->err = err;
+	receiver->failed = err != NULL;
 	receiver->done = true;
 	pthread_cond_signal(&receiver->changed);
 	pthread_mutex_unlock(&receiver->mutex);
@@ -106,7 +107,7 @@ struct rt_error *rt_tree_receiver_new(const struct rt_tree_receive_options *opti
 	return NULL;
 }
 
-/* With the mutex: what the thread ended with; it ends before the stream does only by failing. */
+/* What the thread ended with; it ends before the stream does only by failing. Told once. */
 static struct rt_error *take_error(struct rt_tree_receiver *receiver)
 {
 	struct rt_error *err = rt_take_ptr(receiver->err);
@@ -163,7 +164,7 @@ struct rt_error *rt_tree_receiver_finish(struct rt_tree_receiver *receiver, stru
 	bool first = receiver->running;
 
 	join(receiver, &receiver->ended);
-	if (receiver->err || !first)
+	if (receiver->failed || !first)
 		return take_error(receiver);
 	*ret = rt_tree_apply_totals(receiver->apply);
 	return NULL;

@@ -22,12 +22,18 @@ struct rt_tree_directory *rt_tree_directory_new(const struct rt_tree_directory *
 	return directory;
 }
 
+void rt_tree_seen_clear(struct rt_tree_seen *seen)
+{
+	rt_tree_directory_free(rt_take_ptr(seen->inside));
+	rt_tree_sums_clear(&seen->sums);
+}
+
 void rt_tree_directory_free(struct rt_tree_directory *directory)
 {
 	if (!directory)
 		return;
 	for (size_t i = 0; i < directory->count; i++)
-		rt_tree_directory_free(directory->children[i].inside);
+		rt_tree_seen_clear(&directory->children[i]);
 	free(directory->children);
 	free(directory->names);
 	free(directory->path);
@@ -108,7 +114,7 @@ static struct rt_error *take_over(struct rt_tree_directory *directory, struct rt
 				break;
 			if (!err)
 				err = gone(userdata, directory, &directory->children[old]);
-			rt_tree_directory_free(rt_take_ptr(directory->children[old].inside));
+			rt_tree_seen_clear(&directory->children[old]);
 			old++;
 		}
 		if (old < directory->count && order == 0) {
@@ -162,6 +168,11 @@ bool rt_tree_seen_same(const struct rt_tree_seen *seen, const struct statx *now)
 {
 	return seen->mode && !seen->racy && seen->inode == now->stx_ino && seen->device == rt_tree_device(now) && same_time(&seen->ctime, &now->stx_ctime) &&
 	       seen->size == now->stx_size && same_time(&seen->mtime, &now->stx_mtime) && seen->mode == now->stx_mode;
+}
+
+bool rt_tree_seen_same_attributes(const struct rt_tree_seen *seen, const struct statx *now)
+{
+	return rt_tree_seen_same(seen, now);
 }
 
 static bool is_recent(const struct statx_timestamp *ctime)

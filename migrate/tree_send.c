@@ -48,6 +48,12 @@ void rt_tree_free(struct rt_tree *tree)
 	free(tree);
 }
 
+/* That the stream is broken has nothing to do with the file that was being sent. */
+static struct rt_error *while_sending(const struct walk *walk, struct rt_error *err, const char *path)
+{
+	return err && !walk->pack.broken ? rt_while(err, "'%s'", path) : err;
+}
+
 /* ---- what is gone ---- */
 
 static struct rt_error *path_below(const struct rt_tree_directory *directory, const char *name, char path[PATH_MAX])
@@ -73,7 +79,7 @@ static struct rt_error *send_removal(void *userdata, struct rt_tree_directory *d
 /* Its place may be empty for a moment, or for good. */
 static struct rt_error *drop(struct walk *walk, struct rt_tree_directory *directory, struct rt_tree_seen *seen)
 {
-	rt_tree_directory_free(rt_take_ptr(seen->inside));
+	rt_tree_seen_clear(seen);
 	return send_removal(walk, directory, seen);
 }
 
@@ -102,20 +108,69 @@ static int open_file(int dir_fd, const char *name)
 	return fd < 0 && errno == EPERM ? openat(dir_fd, name, flags) : fd;
 }
 
-static struct rt_error *send_file(struct walk *walk, struct rt_tree_item *item, bool *ret_gone, bool *ret_short)
+/* *ret is -1 where it vanished. */
+static struct rt_error *reopen_file(const struct rt_tree_item *item, int *ret)
 {
 	_cleanup_close_ int fd = open_file(item->dir_fd, item->name);
 	struct statx now;
 
-	*ret_gone = *ret_short = false;
-	if (fd < 0 && errno != ENOENT && errno != ELOOP && errno != ENXIO && errno != ENODEV)
-		return rt_fail_errno("cannot open it");
-	if (fd < 0 || statx(fd, "", AT_EMPTY_PATH, MASK, &now) < 0 || !S_ISREG(now.stx_mode) || now.stx_ino != item->st->stx_ino) {
-		*ret_gone = true;
+	*ret = -1;
+	if (fd < 0)
+		return errno == ENOENT || errno == ELOOP || errno == ENXIO || errno == ENODEV ? NULL : rt_fail_errno("cannot open it");
+	if (statx(fd, "", AT_EMPTY_PATH, MASK, &now) == 0 && S_ISREG(now.stx_mode) && now.stx_ino == item->st->stx_ino)
+		*ret = rt_take_fd(fd);
+	return NULL;
+}
+
+/* The other side has this file; what has changed of it? *ret_sent: all that has, which may be nothing. */
+static struct rt_error *send_change(struct walk *walk, struct rt_tree_seen *seen, struct rt_tree_item *item, bool *ret_sent, bool *ret_short)
+{
+	_cleanup_(rt_tree_difference_deinit) struct rt_tree_difference difference = { 0 };
+	const struct statx *st = item->st;
+	struct rt_error *err;
+
+	*ret_short = false;
+	*ret_sent = true;
+	if (!seen->sums.known || !S_ISREG(seen->mode) || seen->inode != st->stx_ino || seen->device != rt_tree_device(st)) {
+		*ret_sent = false;
 		return NULL;
 	}
+	err = rt_tree_compare(item->fd, st, seen, walk->pack.chunk, &difference);
+	if (err)
+		return err;
+	if (difference.count == 0 && seen->size == st->stx_size)
+		return rt_tree_seen_same_attributes(seen, st) ? NULL : rt_tree_pack_metadata(&walk->pack, item);
+	/* A new file of its own is safer to have, and no dearer, when most of it is new. */
+	*ret_sent = difference.known && difference.bytes < st->stx_size / 2;
+	if (!*ret_sent)
+		return NULL;
+	err = rt_tree_pack_patch(&walk->pack, item, difference.extents, difference.count, &difference.sums, ret_short);
+	if (err)
+		return err;
+	rt_tree_sums_clear(&seen->sums);
+	seen->sums = difference.sums;
+	difference.sums = (struct rt_tree_sums){ 0 };
+	return NULL;
+}
+
+static struct rt_error *send_file(struct walk *walk, struct rt_tree_seen *seen, struct rt_tree_item *item, bool *ret_gone, bool *ret_short)
+{
+	struct rt_tree_sums sums = { 0 };
+	_cleanup_close_ int fd = -1;
+	struct rt_error *err = reopen_file(item, &fd);
+	bool sent;
+
+	*ret_gone = fd < 0;
+	if (err || fd < 0)
+		return err;
 	item->fd = fd;
-	return rt_tree_pack_file(&walk->pack, item, ret_short);
+	err = send_change(walk, seen, item, &sent, ret_short);
+	if (err || sent)
+		return err;
+	err = rt_tree_pack_file(&walk->pack, item, &sums, ret_short);
+	rt_tree_sums_clear(&seen->sums);
+	seen->sums = sums;
+	return err;
 }
 
 static struct rt_error *send_leaf(struct walk *walk, struct rt_tree_directory *directory, struct rt_tree_seen *seen, struct rt_tree_item *item)
@@ -127,14 +182,17 @@ static struct rt_error *send_leaf(struct walk *walk, struct rt_tree_directory *d
 	if (target)
 		err = rt_tree_pack_link(&walk->pack, item, target);
 	else if (S_ISREG(item->st->stx_mode))
-		err = send_file(walk, item, &gone, &shorter);
+		err = send_file(walk, seen, item, &gone, &shorter);
 	else
 		err = rt_tree_pack_node(&walk->pack, item, &gone);
 	if (err)
-		return rt_while(err, "'%s'", item->path);
+		return while_sending(walk, err, item->path);
 	if (gone)
 		return drop(walk, directory, seen);
 	rt_tree_directory_free(rt_take_ptr(seen->inside));
+	/* Of a file with several names, the sums are kept with one. */
+	if (target)
+		rt_tree_sums_clear(&seen->sums);
 	rt_tree_seen_note(seen, item->st);
 	seen->racy |= shorter;
 	return target ? NULL : note_link(walk, item->st, item->path);
@@ -163,7 +221,7 @@ static struct rt_error *send_subdirectory(struct walk *walk, struct rt_tree_dire
 		item->fd = fd;
 		err = rt_tree_pack_node(&walk->pack, item, &gone);
 		if (err)
-			return rt_while(err, "'%s'", item->path);
+			return while_sending(walk, err, item->path);
 		if (!seen->inside)
 			seen->inside = rt_tree_directory_new(directory, item->name);
 		if (!seen->inside)
@@ -206,7 +264,7 @@ static struct rt_error *send_directory(struct walk *walk, struct rt_tree_directo
 	if (changed) {
 		err = rt_tree_directory_read(directory, fd, send_removal, walk);
 		if (err)
-			return rt_while(err, "'/%s'", directory->path);
+			return while_sending(walk, err, directory->path);
 	}
 	for (size_t i = 0; !err && i < directory->count; i++)
 		err = visit(walk, directory, &directory->children[i], fd, depth);

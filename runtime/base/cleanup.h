@@ -36,12 +36,14 @@
 
 #define RT_ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
+/* Also by hand: closed once, however often it is called. */
 static inline void rt_closep(int *fd)
 {
 	int saved = errno;
 
 	if (*fd >= 0)
 		close(*fd);
+	*fd = -1;
 	errno = saved;
 }
 
@@ -60,6 +62,7 @@ static inline void rt_closedirp(DIR **dir)
 
 	if (*dir)
 		closedir(*dir);
+	*dir = NULL;
 	errno = saved;
 }
 

@@ -24,6 +24,7 @@ enum {
 	RT_UNPACK_AS_USER = 1 << 4, /* not root: everything belongs to us; modes of directories come last, so that we can write */
 	RT_UNPACK_WHITEOUTS = 1 << 5, /* overlay's whiteouts (character device 0:0) are made, whatever is said of devices */
 	RT_UNPACK_OVERLAY = 1 << 6, /* with XATTRS: overlay's attributes as well, but those that name inodes of another host */
+	RT_UNPACK_NO_NEW_HOLES = 1 << 8, /* files have just the holes that entries say; else long runs of zeroes become some, too */
 	RT_UNPACK_EXACT = 1 << 7, /* with XATTRS: those that an entry lacks are removed: of a directory that was there, or inherited */
 };
 
@@ -69,8 +70,10 @@ void rt_unpack_deinit(struct rt_unpack *unpack);
 struct rt_error *rt_unpack_entry(struct rt_unpack *unpack, struct archive *archive, struct archive_entry *entry, char *path)
 	_must_check_;
 
-/* Attributes and the time alone, of a regular file that is there; anything else there is an error. */
+/* Of a regular file that is there; anything else there is an error. Attributes and the time alone; or with them the size, and those parts of the content
+ * that the entry has: what is a hole in the entry stays as it was. */
 struct rt_error *rt_unpack_change(struct rt_unpack *unpack, struct archive_entry *entry, char *path) _must_check_;
+struct rt_error *rt_unpack_patch(struct rt_unpack *unpack, struct archive *archive, struct archive_entry *entry, char *path) _must_check_;
 
 /* Enters the directory of `path`, which stays in unpack->parent; *ret_name points into `path`. Where it does not exist: is made
  * with `make`, else *ret_name is NULL. */

@@ -225,10 +225,10 @@ static struct rt_error *count_bytes(struct rt_unpack *unpack, uint64_t size)
 	return NULL;
 }
 
-static struct rt_error *write_data(struct rt_unpack *unpack, struct archive *archive, int fd, uint64_t total)
+/* Reads the content; *ret_end is where the last of it ended. */
+static struct rt_error *write_parts(struct rt_unpack *unpack, struct archive *archive, int fd, uint64_t total, uint64_t *ret_end)
 {
-	uint64_t end = 0; /* of the file, as it is on disk */
-
+	*ret_end = 0;
 	for (;;) {
 		struct rt_error *err;
 		const void *bytes;
@@ -237,7 +237,7 @@ static struct rt_error *write_data(struct rt_unpack *unpack, struct archive *arc
 		int result = archive_read_data_block(archive, &bytes, &size, &offset);
 
 		if (result == ARCHIVE_EOF)
-			break;
+			return NULL;
 		if (result != ARCHIVE_OK && result != ARCHIVE_WARN)
 			return rt_unpack_fail(archive, "cannot read it");
 		if (offset < 0 || (uint64_t)offset > total || size > total - (uint64_t)offset)
@@ -245,17 +245,24 @@ static struct rt_error *write_data(struct rt_unpack *unpack, struct archive *arc
 		err = count_bytes(unpack, size);
 		if (err)
 			return err;
-		if (size == 0 || (size >= HOLE_MIN && is_zero(bytes, size)))
+		if (size == 0 || (size >= HOLE_MIN && !(unpack->flags & RT_UNPACK_NO_NEW_HOLES) && is_zero(bytes, size)))
 			continue;
 		err = write_at(fd, bytes, size, offset);
 		if (err)
 			return err;
-		end = (uint64_t)offset + size;
+		*ret_end = (uint64_t)offset + size;
 	}
+}
+
+static struct rt_error *write_data(struct rt_unpack *unpack, struct archive *archive, int fd, uint64_t total)
+{
+	uint64_t end;
+	struct rt_error *err = write_parts(unpack, archive, fd, total, &end);
+
 	/* A hole at the end is no data. */
-	if (end < total && ftruncate(fd, (off_t)total) < 0)
+	if (!err && end < total && ftruncate(fd, (off_t)total) < 0)
 		return rt_fail_errno("cannot set its size");
-	return NULL;
+	return err;
 }
 
 static struct rt_error *apply_directory(struct rt_unpack *unpack, struct archive_entry *entry, int dir_fd, const char *name,
@@ -448,9 +455,8 @@ struct rt_error *rt_unpack_entry(struct rt_unpack *unpack, struct archive *archi
 	return err;
 }
 
-struct rt_error *rt_unpack_change(struct rt_unpack *unpack, struct archive_entry *entry, char *path)
+static struct rt_error *open_existing(struct rt_unpack *unpack, char *path, int flags, int *ret)
 {
-	_cleanup_close_ int fd = -1;
 	const char *name;
 	struct rt_error *err = rt_unpack_enter(unpack, path, false, &name);
 	struct stat st;
@@ -458,13 +464,39 @@ struct rt_error *rt_unpack_change(struct rt_unpack *unpack, struct archive_entry
 	if (err)
 		return err;
 	if (!*path || !name || fstatat(unpack->parent.fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
-		return rt_fail(RT_CONFIG, "its attributes change, but there is no such file");
-	fd = openat(unpack->parent.fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0 && errno == EACCES && fchmodat(unpack->parent.fd, name, 0600, 0) == 0)
-		fd = openat(unpack->parent.fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0)
-		return rt_fail_errno("cannot open it");
-	err = rt_unpack_attributes(unpack, entry, fd);
+		return rt_fail(RT_CONFIG, "it is a change, but there is no such file");
+	flags |= O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+	*ret = openat(unpack->parent.fd, name, flags);
+	if (*ret < 0 && errno == EACCES && fchmodat(unpack->parent.fd, name, 0600, 0) == 0)
+		*ret = openat(unpack->parent.fd, name, flags);
+	return *ret < 0 ? rt_fail_errno("cannot open it") : NULL;
+}
+
+struct rt_error *rt_unpack_change(struct rt_unpack *unpack, struct archive_entry *entry, char *path)
+{
+	_cleanup_close_ int fd = -1;
+	struct rt_error *err = open_existing(unpack, path, O_RDONLY, &fd);
+
+	if (!err)
+		err = rt_unpack_attributes(unpack, entry, fd);
+	return err ? err : rt_unpack_time(entry, fd);
+}
+
+struct rt_error *rt_unpack_patch(struct rt_unpack *unpack, struct archive *archive, struct archive_entry *entry, char *path)
+{
+	la_int64_t size = archive_entry_size(entry);
+	_cleanup_close_ int fd = -1;
+	struct rt_error *err = open_existing(unpack, path, O_WRONLY, &fd);
+	uint64_t end;
+
+	if (!err && size < 0)
+		err = rt_fail(RT_CONFIG, "its size is no size");
+	if (!err && ftruncate(fd, size) < 0)
+		err = rt_fail_errno("cannot set its size");
+	if (!err)
+		err = write_parts(unpack, archive, fd, (uint64_t)size, &end);
+	if (!err)
+		err = rt_unpack_attributes(unpack, entry, fd);
 	return err ? err : rt_unpack_time(entry, fd);
 }
 

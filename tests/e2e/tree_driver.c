@@ -1,6 +1,7 @@
 /* Sends trees to trees of this host: what two hosts do, without the network between them.
  *
- *     tree_driver FROM TO [-u] [-n] [-c SIZE]    -u: upper directories; -n: no device nodes; -c: bytes come in pieces of SIZE
+ *     tree_driver FROM TO [-u] [-n] [-c SIZE]    -u: FROM is an overlay, of which the upper directory is sent; -n: no device nodes;
+ *                                                -c: bytes come in pieces of SIZE
  *
  * The first pass goes at once; then, for each line on standard input, a delta. A line may list process ids, whose mapped files are noted before. One line of JSON
  * tells what each took. */
@@ -95,7 +96,8 @@ int main(int argc, char **argv)
 {
 	struct driver driver = { .options = { .privileged_nodes = true } };
 	_cleanup_error_ struct rt_error *err = NULL;
-	_cleanup_free_ char *text = NULL;
+	_cleanup_free_ char *text = NULL, *upper = NULL;
+	const char *from;
 	int option;
 
 	while ((option = getopt(argc, argv, "unc:")) > 0) {
@@ -110,8 +112,16 @@ int main(int argc, char **argv)
 	}
 	if (argc - optind != 2)
 		return 2;
+	from = argv[optind];
+	if (driver.options.flags & RT_TREE_UPPER) {
+		err = rt_tree_upper_of(from, &upper);
+		if (!err && !upper)
+			err = rt_fail(RT_USAGE, "'%s' is no overlay", from);
+		from = upper;
+	}
 	driver.options.root_fd = open(argv[optind + 1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	err = rt_tree_new(argv[optind], driver.options.flags, &driver.tree);
+	if (!err)
+		err = rt_tree_new(from, driver.options.flags, &driver.tree);
 	if (!err)
 		err = run(&driver);
 	rt_tree_free(driver.tree);
