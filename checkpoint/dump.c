@@ -298,6 +298,8 @@ static struct rt_error *look_after(struct dump *dump, const struct rt_criu_failu
 		return rt_while(err, "the container's process has ended");
 	}
 	rt_rescue_revive(&dump->rescue);
+	if (failure->died && rt_rescue_ends_soon(&dump->rescue))
+		return rt_while(err, "the container's process has ended");
 	return err;
 }
 
