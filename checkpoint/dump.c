@@ -383,6 +383,8 @@ static struct rt_error *look_after(struct rt_dump *dump, const struct rt_criu_fa
 		return rt_while(err, "the container's process has ended");
 	}
 	rt_rescue_revive(&dump->rescue);
+	if (failure->died && rt_rescue_ends_soon(&dump->rescue))
+		return rt_while(err, "the container's process has ended");
 	return err;
 }
 

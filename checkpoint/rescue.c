@@ -20,6 +20,8 @@
 
 /* How long the guard waits for a CRIU that rolls back. */
 #define CRIU_PATIENCE_MS 60000
+/* How long a task takes from the thaw to its death by the trap, amply. */
+#define TRAP_PATIENCE_MS 50
 
 /* ---- what CRIU leaves in a container ---- */
 
@@ -99,13 +101,23 @@ struct rt_error *rt_rescue_thaw(struct rt_rescue *rescue)
 	return rt_cgroup_freeze(cgroup, rescue->was_frozen);
 }
 
-bool rt_rescue_is_alive(const struct rt_rescue *rescue)
+static bool has_ended(const struct rt_rescue *rescue, int patience_ms)
 {
 	bool ended = true;
 
 	if (rescue->init_fd >= 0)
-		rt_error_free(rt_pidfd_wait(rescue->init_fd, 0, &ended));
-	return !ended;
+		rt_error_free(rt_pidfd_wait(rescue->init_fd, patience_ms, &ended));
+	return ended;
+}
+
+bool rt_rescue_is_alive(const struct rt_rescue *rescue)
+{
+	return !has_ended(rescue, 0);
+}
+
+bool rt_rescue_ends_soon(const struct rt_rescue *rescue)
+{
+	return has_ended(rescue, TRAP_PATIENCE_MS);
 }
 
 /* The freezer last: what runs should find its connections in order. */

@@ -37,6 +37,9 @@ struct rt_error *rt_rescue_freeze(struct rt_rescue *rescue) _must_check_;
 /* Whether the container still has its init. */
 bool rt_rescue_is_alive(const struct rt_rescue *rescue);
 
+/* Whether it ends now that it runs again: of the trap that can't be repaired. */
+bool rt_rescue_ends_soon(const struct rt_rescue *rescue);
+
 /* Makes the container run as before. CRIU must have ended. Each step is tried whatever became of the others, and what is in order is left alone. */
 void rt_rescue_revive(struct rt_rescue *rescue);
 

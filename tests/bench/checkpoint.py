@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """What a checkpoint and a restore cost: rt against bare CRIU on the same tree, and against runc.
 
-    tests/bench/checkpoint.py [--rt build/rt] [--runs N] [--what tiny,redis64,...] [--check] [--json FILE]
+    tests/bench/checkpoint.py [--rt build/rt] [--runs N] [--seconds S] [--what tiny,redis64,...] [--check] [--json FILE]
 
 Every round takes each candidate once, in an order that changes: it starts the container with `rt` (runc's own with runc), which is
 then dumped and restored by the candidate; ratios are taken within a round. "criu" is the program on the command line, told the
@@ -30,7 +30,7 @@ from lib import rootfs  # noqa: E402
 WORK = "/run/bench"
 MIB = 1 << 20
 DEBUGGABLE = ["--enable-debug-command", "yes"]  # DEBUG POPULATE fills it
-KINDS = {"tiny": ("busybox", 0), "redis64": ("redis", 64), "redis256": ("redis", 256), "redis1024": ("redis", 1024)}
+KINDS = {"tiny": ("busybox", 0), "nginx": ("nginx", 0), "redis64": ("redis", 64), "redis256": ("redis", 256), "redis1024": ("redis", 1024)}
 
 
 def call(*words, **how):
@@ -66,6 +66,8 @@ class Bench:
             os.makedirs(path)
             base = KINDS[kind][0]
             rootfs.make(base, f"{path}/rootfs", f"{WORK}/templates")
+            if base == "nginx":
+                serve_as_root(f"{path}/rootfs/etc/nginx/nginx.conf")
             config = configs.default(rootfs.COMMANDS[base] + (DEBUGGABLE if base == "redis" else []))
             configs.drop_namespace(config, "cgroup")  # Debian's runc does not restore it
             config["mounts"] = [m for m in config["mounts"] if m["type"] != "cgroup"]
@@ -76,6 +78,13 @@ class Bench:
     def start(self, runtime, kind):
         timed(*runtime, "run", "--detach", "--bundle", self.bundle(kind), "c")
         mib = KINDS[kind][1]
+        if kind == "nginx":
+            pid = json.loads(call(*runtime, "state", "c"))["pid"]
+            fetch = ["nsenter", "--net", "--target", str(pid), "busybox", "wget", "-q", "-O", "-", "http://127.0.0.1/hello"]
+            for _ in range(100):
+                if subprocess.run(fetch, capture_output=True, check=False).returncode == 0:
+                    break
+                time.sleep(0.05)
         if mib:
             for _ in range(100):
                 if subprocess.run([*runtime, "exec", "c", "redis-cli", "ping"], capture_output=True, check=False).stdout == b"PONG\n":
@@ -138,6 +147,15 @@ class Bench:
         return {"dump": dump, "restore": restore, "frozen": frozen}
 
 
+def serve_as_root(path):
+    """CRIU needs CAP_SYS_RESOURCE for workers of another user; and its log is no file of the host, for runc."""
+    with open(path, "r+") as f:
+        text = f.read().replace("/dev/stderr", "stderr").replace("worker_processes 2;", "worker_processes 2; user root;")
+        f.seek(0)
+        f.write(text)
+        f.truncate()
+
+
 def freezer(pid):
     with open(f"/proc/{pid}/cgroup") as f:
         for line in f:
@@ -185,6 +203,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--rt", default=os.path.join(TESTS, "../build/rt"))
     parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=120, help="for each kind; rounds not begun by then are left out")
     parser.add_argument("--what", default=",".join(KINDS))
     parser.add_argument("--with", dest="others", default="criu,runc")
     parser.add_argument("--json")
@@ -199,7 +218,11 @@ def main():
     for kind in options.what.split(","):
         names = ["rt", *options.others.split(",")]
         samples = {name: [] for name in names}
+        began = time.monotonic()
         for round_number in range(options.runs + 1):
+            if round_number > 1 and time.monotonic() - began > options.seconds:
+                print(f"{kind}: {round_number - 1} rounds, then the time was up")
+                break
             random.shuffle(names)
             for name in names:
                 row = bench.sample(name + "_", kind)
