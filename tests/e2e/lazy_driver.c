@@ -212,7 +212,7 @@ static void serve(struct driver *driver)
 	double restored, start = now(), used = processor();
 
 	while (!status.restored)
-		must(rt_lazy_run(driver->lazy, 100, &status));
+		must(rt_lazy_run(driver->lazy, 1, &status));
 	restored = now();
 	printf("restored\n");
 	fflush(stdout);
