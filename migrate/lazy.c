@@ -110,7 +110,7 @@ void rt_lazy_free(struct rt_lazy *lazy)
 		fclose(lazy->record);
 	if (lazy->buffer)
 		munmap(lazy->buffer, RT_LAZY_CHUNK_MAX * RT_LAZY_PAGE);
-	rt_closep(&lazy->listen_fd);
+	rt_lazy_close_socket(lazy);
 	rt_closep(&lazy->socket_fd);
 	rt_closep(&lazy->event_fd);
 	rt_closep(&lazy->epoll_fd);
@@ -153,7 +153,7 @@ static struct rt_error *handle(struct rt_lazy *lazy, void *who)
 	return rt_lazy_read_events(lazy, who);
 }
 
-/* Faults that met a change of the mappings are tried again, tasks that have all their pages or are gone are left alone. *ret_left: a retry is due. */
+/* Faults that met a change of the mappings are tried again, tasks that have all their pages or are gone are left alone. *ret_retry: one is due. */
 static struct rt_error *tidy(struct rt_lazy *lazy, bool *ret_retry)
 {
 	struct rt_lazy_task *next;

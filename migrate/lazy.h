@@ -22,7 +22,7 @@
 struct rt_lazy; /* opaque; rt_lazy_free() */
 
 struct rt_lazy_options {
-	int work_fd; /* of CRIU's work directory: where the socket goes */
+	int work_fd; /* of CRIU's work directory: where the socket goes; it and image_fd stay open until rt_lazy_free() */
 	int image_fd; /* where the pagemap images are, once the first task has connected */
 	struct rt_pagesets *sets; /* borrowed */
 	/* Pages that are missing: called from rt_lazy_run(), once for each range. NULL: everything must be in the sets, a missing page is an error before any task
@@ -56,5 +56,6 @@ struct rt_lazy_status {
 };
 
 /* Does what there is to do for at most `timeout_ms` (-1: until done); *ret may be NULL. Where it fails before the tasks run, the restore has failed;
- * after it, the container must be killed. */
+ * after it, the container must be killed. A CRIU that ends without having connected is for its caller to see, and so is, while pages are missing, the end
+ * of the tasks that wait for them. */
 struct rt_error *rt_lazy_run(struct rt_lazy *lazy, int timeout_ms, struct rt_lazy_status *ret) _must_check_;

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <string.h>
 
 #define FLAG_LAZY 2u /* of a pagemap entry */
 #define PAGES_MAX (1ull << 32) /* of one address space: 16 TiB; what is kept for each page takes memory here */
@@ -130,7 +131,8 @@ struct rt_error *rt_lazy_read_pagemaps(struct rt_lazy *lazy)
 		enum rt_image_kind kind;
 		uint64_t number;
 
-		if (rt_image_kind_of(entry->d_name, &kind, &number) && kind == RT_IMAGE_PAGEMAP)
+		/* Those of shared memory are of no task, and CRIU restores them at once. */
+		if (rt_image_kind_of(entry->d_name, &kind, &number) && kind == RT_IMAGE_PAGEMAP && strncmp(entry->d_name, "pagemap-shmem-", 14) != 0)
 			err = read_pagemap(lazy, entry->d_name, number);
 	}
 	if (lazy->space_count > 0)

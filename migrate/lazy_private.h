@@ -99,6 +99,7 @@ bool rt_lazy_index(const struct rt_lazy_space *space, uint64_t origin, uint64_t 
 
 /* lazy_protocol.c */
 struct rt_error *rt_lazy_open_socket(struct rt_lazy *lazy) _must_check_;
+void rt_lazy_close_socket(struct rt_lazy *lazy);
 struct rt_error *rt_lazy_accept(struct rt_lazy *lazy) _must_check_;
 struct rt_error *rt_lazy_read_socket(struct rt_lazy *lazy) _must_check_;
 

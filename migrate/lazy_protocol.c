@@ -37,6 +37,16 @@ struct rt_error *rt_lazy_open_socket(struct rt_lazy *lazy)
 	return rt_lazy_watch(lazy, lazy->listen_fd, &lazy->listen_fd);
 }
 
+void rt_lazy_close_socket(struct rt_lazy *lazy)
+{
+	if (lazy->listen_fd < 0)
+		return;
+	/* A name that stays does no harm: the next one that listens here removes it. */
+	if (unlinkat(lazy->options.work_fd, SOCKET_NAME, 0) < 0)
+		rt_debug("cannot remove '" SOCKET_NAME "'");
+	close(rt_take_fd(lazy->listen_fd));
+}
+
 struct rt_error *rt_lazy_accept(struct rt_lazy *lazy)
 {
 	struct ucred peer;
@@ -51,7 +61,7 @@ struct rt_error *rt_lazy_accept(struct rt_lazy *lazy)
 		return NULL;
 	}
 	/* There is one connection, for all tasks. */
-	close(rt_take_fd(lazy->listen_fd));
+	rt_lazy_close_socket(lazy);
 	lazy->socket_fd = fd;
 	return rt_lazy_watch(lazy, fd, &lazy->socket_fd);
 }

@@ -42,6 +42,15 @@ static double now(void)
 	return (double)at.tv_sec + (double)at.tv_nsec / 1e9;
 }
 
+/* Seconds that this process has computed. */
+static double processor(void)
+{
+	struct timespec at;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &at);
+	return (double)at.tv_sec + (double)at.tv_nsec / 1e9;
+}
+
 static void must(struct rt_error *err)
 {
 	_cleanup_free_ char *text = NULL;
@@ -200,18 +209,18 @@ static void *send_all(void *userdata)
 static void serve(struct driver *driver)
 {
 	struct rt_lazy_status status = { 0 };
-	double restored, start = now();
+	double restored, start = now(), used = processor();
 
 	while (!status.restored)
-		must(rt_lazy_run(driver->lazy, 100, &status));
+		must(rt_lazy_run(driver->lazy, 1, &status));
 	restored = now();
 	printf("restored\n");
 	fflush(stdout);
 	if (!status.done)
 		must(rt_lazy_run(driver->lazy, -1, &status));
 	printf("{\"pages\": %" PRIu64 ", \"left\": %" PRIu64 ", \"pushed\": %" PRIu64 ", \"faulted\": %" PRIu64 ", \"faults\": %" PRIu64 ", \"wanted\": %" PRIu64
-	       ", \"waited\": %.6f, \"pushing\": %.6f}\n",
-	       status.pages, status.left, status.pushed, status.faulted, status.faults, status.wanted, restored - start, now() - restored);
+	       ", \"waited\": %.6f, \"pushing\": %.6f, \"processor\": %.6f}\n",
+	       status.pages, status.left, status.pushed, status.faulted, status.faults, status.wanted, restored - start, now() - restored, processor() - used);
 	fflush(stdout);
 }
 
