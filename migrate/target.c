@@ -272,6 +272,7 @@ static struct rt_error *take_over_all(struct rt_target *target)
 static struct rt_error *prepare(struct rt_target *target)
 {
 	const struct rt_receive_values *values = target->values;
+	struct rt_criu_features features;
 	struct rt_criu *criu = NULL;
 	uint32_t version = 0;
 	struct rt_error *err = NULL;
@@ -294,6 +295,9 @@ static struct rt_error *prepare(struct rt_target *target)
 		err = rt_criu_start(&(struct rt_criu_options){ .flags = RT_CRIU_QUIET }, &criu);
 	if (!err)
 		err = rt_criu_require_version(criu, &version);
+	/* Has it probe the kernel, and keep what it finds for the restores to come. */
+	if (!err)
+		err = rt_criu_features(criu, &features);
 	rt_criu_close(criu);
 	return err ? err : rt_manifest_new(version, &target->self);
 }
