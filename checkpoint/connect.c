@@ -223,6 +223,8 @@ static struct rt_error *find_source(const struct rt_container *container, const 
 
 	if (rt_str_starts(mount->type, "cgroup"))
 		return find_cgroup_source(container, mount, ret);
+	if (rt_mount_is_elsewhere(mount))
+		return rt_format(ret, "%s", mount->source);
 	if (mount->masked)
 		return rt_format(ret, "/dev/null");
 	if (wanted && wanted->source && *wanted->source == '/')
@@ -265,7 +267,7 @@ static struct rt_error *restore_mount(struct rt_criu_opts *options, const struct
 	if (!has_key(mount->external_key))
 		return NULL;
 	err = find_source(container, spec, mount, &source);
-	if (!err && access(source, F_OK) < 0)
+	if (!err && !rt_mount_is_elsewhere(mount) && access(source, F_OK) < 0)
 		err = rt_fail_errno("its source '%s' on this host", source);
 	if (!err)
 		err = make_mount_point(rootfs_fd, described, mount);

@@ -94,6 +94,7 @@ static struct rt_error *start_dumper(struct rt_source *source)
 	source->criu.tcp_established = source->tcp_established;
 	source->criu.lazy_pages = source->lazy;
 	source->criu.memory_elsewhere = source->lazy;
+	source->criu.tmpfs_elsewhere = true;
 	source->criu.ext_unix_sk = source->values->ext_unix_sk;
 	source->criu.file_locks = source->values->file_locks;
 	source->criu.link_remap = source->values->link_remap;
