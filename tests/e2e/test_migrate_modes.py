@@ -26,6 +26,7 @@ def there_and_back(hosts, one, moves):
     for flags in moves:
         before = one.turns(c)
         made.append(hosts.migrate(c, *flags))
+        print(f"moved with {flags}: {made[-1].notes}")
         one.came(made[-1], before)
         assert c.host.ids() == []
         c = made[-1].container
