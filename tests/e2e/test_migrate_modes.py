@@ -33,7 +33,7 @@ def there_and_back(hosts, one, moves):
     return made
 
 
-@pytest.mark.parametrize("kind", ["private", "huge", "file", "tmpfs", "maps", *NAMES])
+@pytest.mark.parametrize("kind", ["private", "huge", "tmpfs", "maps", *NAMES])
 def test_every_mode_brings_every_kind_of_memory(hosts, churn, kind):
     one = churn(kind)
     moves = there_and_back(hosts, one, [["--mode", mode] for mode in ("pre-copy", "post-copy", "hybrid", "stop", "auto")])

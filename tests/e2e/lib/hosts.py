@@ -154,7 +154,7 @@ class Host:
         return one
 
     def ids(self):
-        return sorted(os.listdir(self.root)) if os.path.isdir(self.root) else []
+        return sorted(n for n in os.listdir(self.root) if not n.startswith("@")) if os.path.isdir(self.root) else []
 
     # The daemon
 
