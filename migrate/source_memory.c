@@ -182,8 +182,11 @@ static bool sends_afterwards(const struct rt_source *source)
 
 struct rt_error *rt_source_send_last(struct rt_source *source)
 {
-	if (!source->lazy || sends_afterwards(source))
+	if (!source->lazy || source->mode == RT_MODE_POSTCOPY)
 		return NULL;
+	/* What the rounds brought of these pages must not be handed to a task that runs before they come again. */
+	if (source->mode == RT_MODE_HYBRID)
+		return rt_outflow_begin_stale(source->outflow, &source->ranges, source->spaces, source->space_count);
 	return rt_outflow_begin(source->outflow, &source->ranges, source->spaces, source->space_count);
 }
 
