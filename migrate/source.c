@@ -1,6 +1,7 @@
 #include "migrate/source_private.h"
 
 #include "migrate/link.h"
+#include "migrate/pause.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/interrupt.h"
 #include "runtime/base/io.h"
@@ -227,19 +228,20 @@ static struct rt_error *freeze(struct rt_source *source)
 
 /* From the top to the bottom. Where a step that is not `undoable` fails, it may be running over there. */
 static const struct step {
+	const char *name; /* for rt_pause() */
 	const char *doing;
 	struct rt_error *(*run)(struct rt_source *source);
 	bool undoable;
 } steps[] = {
-	{ "offering the container", rt_source_offer, true },
-	{ "copying the root filesystem", rt_source_send_rootfs, true },
-	{ "copying memory", rt_source_copy_memory, true }, /* rounds, until precopy.c says enough */
-	{ "preparing the dump", get_ready, true },
-	{ "freezing", freeze, true }, /* downtime begins */
-	{ "handing over the last changes", rt_source_final, true }, /* the target has all and holds it */
-	{ "committing", rt_source_commit, false }, /* downtime ends */
-	{ "sending the rest of memory", rt_source_push, false }, /* post-copy */
-	{ "ending here", rt_source_finish, false },
+	{ "tool-offer", "offering the container", rt_source_offer, true },
+	{ "tool-rootfs", "copying the root filesystem", rt_source_send_rootfs, true },
+	{ "tool-memory", "copying memory", rt_source_copy_memory, true }, /* rounds, until precopy.c says enough */
+	{ "tool-prepare", "preparing the dump", get_ready, true },
+	{ "tool-freeze", "freezing", freeze, true }, /* downtime begins */
+	{ "tool-final", "handing over the last changes", rt_source_final, true }, /* the target has all and holds it */
+	{ "tool-commit", "committing", rt_source_commit, false }, /* downtime ends */
+	{ "tool-push", "sending the rest of memory", rt_source_push, false }, /* post-copy */
+	{ "tool-finish", "ending here", rt_source_finish, false },
 };
 
 static struct rt_error *run_steps(struct rt_source *source)
@@ -249,6 +251,7 @@ static struct rt_error *run_steps(struct rt_source *source)
 
 		if (!err) {
 			rt_progress_step(source->progress, steps[i].doing);
+			rt_pause(steps[i].name);
 			err = steps[i].run(source);
 		}
 		if (err && steps[i].undoable) {
