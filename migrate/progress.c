@@ -79,7 +79,7 @@ void rt_progress_step(struct rt_progress *progress, const char *doing)
 {
 	progress->step = doing;
 	progress->amount_at = now_us();
-	progress->drawn_at = 0;
+	progress->drawn_at = progress->form == RT_PROGRESS_BAR ? 0 : progress->amount_at; /* what is over soon needs no line */
 	if (progress->form == RT_PROGRESS_JSON)
 		event(progress, "step", json_pack("{s:s}", "doing", doing));
 	if (progress->form != RT_PROGRESS_BAR)
@@ -154,7 +154,7 @@ void rt_progress_amount(struct rt_progress *progress, unsigned round, uint64_t d
 	if (done_bytes == 0) {
 		progress->amount_at = now;
 		if (progress->form != RT_PROGRESS_BAR)
-			progress->drawn_at = now; /* what is over soon needs no line */
+			progress->drawn_at = now;
 		elapsed = 0;
 		rate = 0;
 	}
