@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 
 #define PARALLEL_MAX 16
 /* Pages one reading takes, and one frame at most. */
@@ -30,7 +31,7 @@ struct stream {
 	struct rt_outflow_totals totals;
 	struct rt_error *err;
 	pthread_t thread;
-	bool running;
+	bool running, joined;
 };
 
 struct rt_outflow {
@@ -306,6 +307,34 @@ struct rt_error *rt_outflow_begin_stale(struct rt_outflow *outflow, const struct
 	return begin(outflow, ranges, spaces, space_count);
 }
 
+static void deadline(unsigned ms, struct timespec *ret)
+{
+	clock_gettime(CLOCK_MONOTONIC, ret);
+	ret->tv_sec += ms / 1000;
+	ret->tv_nsec += ms % 1000 * 1000000l;
+	if (ret->tv_nsec >= 1000000000l) {
+		ret->tv_sec++;
+		ret->tv_nsec -= 1000000000l;
+	}
+}
+
+bool rt_outflow_wait(struct rt_outflow *outflow, unsigned ms)
+{
+	struct timespec until;
+
+	deadline(ms, &until);
+	for (size_t i = 0; i < outflow->stream_count; i++) {
+		struct stream *stream = &outflow->streams[i];
+
+		if (!stream->running || stream->joined)
+			continue;
+		if (pthread_clockjoin_np(stream->thread, NULL, CLOCK_MONOTONIC, &until) != 0)
+			return false;
+		stream->joined = true;
+	}
+	return true;
+}
+
 struct rt_error *rt_outflow_finish(struct rt_outflow *outflow, struct rt_outflow_totals *ret)
 {
 	struct rt_outflow_totals totals = { 0 };
@@ -316,8 +345,9 @@ struct rt_error *rt_outflow_finish(struct rt_outflow *outflow, struct rt_outflow
 
 		if (!stream->running)
 			continue;
-		pthread_join(stream->thread, NULL);
-		stream->running = false;
+		if (!stream->joined)
+			pthread_join(stream->thread, NULL);
+		stream->running = stream->joined = false;
 		totals.pages += stream->totals.pages;
 		totals.zero += stream->totals.zero;
 		totals.gone += stream->totals.gone;

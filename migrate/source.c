@@ -17,6 +17,7 @@
 
 #define CONFIG_LIMIT (16u << 20)
 #define WORK_DIRECTORY "/run/rt-migrate"
+#define MAKE_TRIES 10
 
 uint64_t rt_source_now(void)
 {
@@ -42,6 +43,7 @@ static void source_deinit(struct rt_source *source)
 	free(source->config);
 	if (source->directory)
 		rt_warn_ignored(rt_remove_tree_at(AT_FDCWD, source->directory));
+	rmdir(WORK_DIRECTORY); /* if it was the last one */
 	free(source->directory);
 	free(source->image_path);
 	rt_progress_free(source->progress);
@@ -86,7 +88,14 @@ static struct rt_error *make_directory(struct rt_source *source)
 		err = rt_format(&source->directory, WORK_DIRECTORY "/%s", source->migration);
 	if (!err)
 		err = rt_format(&source->image_path, "%s/images", source->directory);
-	return err ? err : rt_make_dirs(source->image_path, 0700);
+	if (!err)
+		err = rt_make_dirs(source->image_path, 0700);
+	/* Another one may just have ended, and removed what it shared with us. */
+	for (int tries = 0; err && err->errnum == ENOENT && tries < MAKE_TRIES; tries++) {
+		rt_error_free(err);
+		err = rt_make_dirs(source->image_path, 0700);
+	}
+	return err;
 }
 
 static struct rt_error *start_dumper(struct rt_source *source)

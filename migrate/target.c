@@ -212,7 +212,12 @@ static struct rt_error *take_over(struct rt_target *target, const char *director
 	else if (move->state == RT__MOVE_STATE__MOVE_RUNNING)
 		move->state = RT__MOVE_STATE__MOVE_COMPLETE;
 	if (move->state == RT__MOVE_STATE__MOVE_ABORTED) {
+		const char *rootfs = json_string_value(json_object_get(journal, "rootfs"));
+
 		move->made_bundle = json_is_true(json_object_get(journal, "madeBundle"));
+		move->made_config = json_is_true(json_object_get(journal, "madeConfig"));
+		move->made_rootfs = json_is_true(json_object_get(journal, "madeRootfs"));
+		move->rootfs = rootfs ? strdup(rootfs) : NULL;
 		rt_move_abort(move, "'rt receive' was restarted");
 	}
 	if (!err)

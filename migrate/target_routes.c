@@ -108,6 +108,7 @@ static struct rt_error *reply_outcome(struct rt_http_exchange *exchange, struct 
 	if (move) {
 		outcome.restore_us = move->restore_us;
 		outcome.resume_us = move->resume_us;
+		outcome.rootfs_changed = move->rootfs_changed && state == RT__MOVE_STATE__MOVE_ABORTED;
 	}
 	return reply_message(exchange, &outcome.base);
 }
@@ -212,7 +213,6 @@ static void offer_finish(void *userdata, void *state, bool complete)
 static struct rt_error *rootfs_begin(void *userdata, struct rt_http_exchange *exchange, void **ret_state)
 {
 	struct rt_target *target = userdata;
-	_cleanup_free_ char *upper = NULL;
 	struct request *request = NULL;
 	bool diff;
 	struct rt_error *err = request_storing(target, exchange, true, &request);
@@ -226,9 +226,12 @@ static struct rt_error *rootfs_begin(void *userdata, struct rt_http_exchange *ex
 		request->fd = open(request->move->rootfs, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		err = request->fd < 0 ? rt_fail_errno("cannot open '%s'", request->move->rootfs) : NULL;
 	}
+	if (!err && diff)
+		err = rt_target_open_base(request->move);
 	if (!err)
 		err = rt_tree_receiver_new(&(struct rt_tree_receive_options){
 			.root_fd = request->fd, .max_bytes = target->max_rootfs, .privileged_nodes = true, .flags = diff ? RT_TREE_MERGED : 0,
+			.merged = request->move->merged,
 		}, &request->tree);
 	if (err) {
 		request_finish(target, request, false);

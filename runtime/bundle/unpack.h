@@ -24,6 +24,7 @@ enum {
 	RT_UNPACK_AS_USER = 1 << 4, /* not root: everything belongs to us; modes of directories come last, so that we can write */
 	RT_UNPACK_WHITEOUTS = 1 << 5, /* overlay's whiteouts (character device 0:0) are made, whatever is said of devices */
 	RT_UNPACK_OVERLAY = 1 << 6, /* with XATTRS: overlay's attributes as well, but those that name inodes of another host */
+	RT_UNPACK_NO_MARKS = 1 << 9, /* user.overlay.* is left out, as trusted.overlay.* is without OVERLAY */
 	RT_UNPACK_NO_NEW_HOLES = 1 << 8, /* files have just the holes that entries say; else long runs of zeroes become some, too */
 	RT_UNPACK_EXACT = 1 << 7, /* with XATTRS: those that an entry lacks are removed: of a directory that was there, or inherited */
 };
