@@ -203,7 +203,9 @@ static struct rt_error *get_ready(struct rt_source *source)
 {
 	struct rt_error *err = rt_link_say(source->dumper.fd, RT_LINK_GO);
 
-	return err ? err : rt_link_expect(source->dumper.fd, RT_LINK_PREPARED, "dumper");
+	if (!err)
+		err = rt_link_expect(source->dumper.fd, RT_LINK_PREPARED, "dumper");
+	return err ? err : rt_source_copy_rest(source);
 }
 
 static struct rt_error *freeze(struct rt_source *source)

@@ -173,12 +173,14 @@ struct rt_error *rt_source_copy_memory(struct rt_source *source)
 		round->predicted_us = rt_precopy_predict(&source->precopy, bytes_of(&source->ranges));
 		rt_progress_round(source->progress, source->precopy.rounds, round);
 	}
-	/* What the last look found is not lost: it goes out before the freeze. */
-	if (!err && source->ranges.count > 0)
-		err = send_round(source, next_round(source));
 	if (!err)
 		tell_verdict(source, verdict);
 	return err;
+}
+
+struct rt_error *rt_source_copy_rest(struct rt_source *source)
+{
+	return source->ranges.count > 0 ? send_round(source, next_round(source)) : NULL;
 }
 
 /* ---- frozen ---- */
