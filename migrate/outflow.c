@@ -42,6 +42,7 @@ struct rt_outflow {
 	uint64_t page;
 	const struct rt_outflow_space *spaces;
 	size_t space_count;
+	bool stale; /* tells of pages, sends none */
 	_Atomic uint64_t done;
 	atomic_bool cancelled;
 	pthread_mutex_t tracker_lock;
@@ -123,6 +124,8 @@ static struct rt_error *read_batch(struct stream *stream)
 		stream->range_count = 0; /* ended meanwhile */
 		return NULL;
 	}
+	if (outflow->stale)
+		return NULL;
 	err = rt_reader_read(stream->ranges, stream->range_count, stream->buffer, stream->present, &read);
 	return err ? err : note_sent(outflow, stream);
 }
@@ -155,6 +158,13 @@ static bool cut_frame(struct stream *stream)
 		struct rt_frame *frame = &stream->frame;
 		bool zero;
 
+		if (stream->outflow->stale) {
+			*frame = (struct rt_frame){
+				.type = RT_FRAME_STALE, .space = frame->space, .start = start, .size = (uint32_t)(room * RT_PAGE_SIZE),
+			};
+			skip(stream, room);
+			return true;
+		}
 		if (!rt_reader_page_present(stream->present, first)) {
 			stream->totals.gone++;
 			skip(stream, 1);
@@ -260,7 +270,7 @@ static void reset(struct stream *stream)
 	stream->err = NULL;
 }
 
-struct rt_error *rt_outflow_begin(struct rt_outflow *outflow, const struct rt_page_ranges *ranges, const struct rt_outflow_space *spaces, size_t space_count)
+static struct rt_error *begin(struct rt_outflow *outflow, const struct rt_page_ranges *ranges, const struct rt_outflow_space *spaces, size_t space_count)
 {
 	outflow->ranges = ranges;
 	outflow->range = 0;
@@ -282,6 +292,19 @@ struct rt_error *rt_outflow_begin(struct rt_outflow *outflow, const struct rt_pa
 		stream->running = true;
 	}
 	return NULL;
+}
+
+struct rt_error *rt_outflow_begin(struct rt_outflow *outflow, const struct rt_page_ranges *ranges, const struct rt_outflow_space *spaces, size_t space_count)
+{
+	outflow->stale = false;
+	return begin(outflow, ranges, spaces, space_count);
+}
+
+struct rt_error *rt_outflow_begin_stale(struct rt_outflow *outflow, const struct rt_page_ranges *ranges, const struct rt_outflow_space *spaces,
+					size_t space_count)
+{
+	outflow->stale = true;
+	return begin(outflow, ranges, spaces, space_count);
 }
 
 static void deadline(unsigned ms, struct timespec *ret)

@@ -32,6 +32,9 @@ struct rt_outflow_totals {
 
 /* Starts sending. `ranges` and `spaces` must stay until rt_outflow_finish(). */
 struct rt_error *rt_outflow_begin(struct rt_outflow *outflow, const struct rt_page_ranges *ranges, const struct rt_outflow_space *spaces, size_t space_count) _must_check_;
+/* Sends not the pages but that what was sent of them before is old (RT_FRAME_STALE). */
+struct rt_error *rt_outflow_begin_stale(struct rt_outflow *outflow, const struct rt_page_ranges *ranges, const struct rt_outflow_space *spaces,
+					size_t space_count) _must_check_;
 /* Returns when the other side has stored all of it. Totals are of this call. */
 struct rt_error *rt_outflow_finish(struct rt_outflow *outflow, struct rt_outflow_totals *ret) _must_check_;
 /* Waits for that, but at most so long; true: it is time for rt_outflow_finish(), which does not wait any more. */

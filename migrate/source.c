@@ -1,6 +1,7 @@
 #include "migrate/source_private.h"
 
 #include "migrate/link.h"
+#include "migrate/pause.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/interrupt.h"
 #include "runtime/base/io.h"
@@ -103,6 +104,7 @@ static struct rt_error *start_dumper(struct rt_source *source)
 	source->criu.tcp_established = source->tcp_established;
 	source->criu.lazy_pages = source->lazy;
 	source->criu.memory_elsewhere = source->lazy;
+	source->criu.tmpfs_elsewhere = true;
 	source->criu.ext_unix_sk = source->values->ext_unix_sk;
 	source->criu.file_locks = source->values->file_locks;
 	source->criu.link_remap = source->values->link_remap;
@@ -201,7 +203,9 @@ static struct rt_error *get_ready(struct rt_source *source)
 {
 	struct rt_error *err = rt_link_say(source->dumper.fd, RT_LINK_GO);
 
-	return err ? err : rt_link_expect(source->dumper.fd, RT_LINK_PREPARED, "dumper");
+	if (!err)
+		err = rt_link_expect(source->dumper.fd, RT_LINK_PREPARED, "dumper");
+	return err ? err : rt_source_copy_rest(source);
 }
 
 static struct rt_error *freeze(struct rt_source *source)
@@ -235,19 +239,20 @@ static struct rt_error *freeze(struct rt_source *source)
 
 /* From the top to the bottom. Where a step that is not `undoable` fails, it may be running over there. */
 static const struct step {
+	const char *name; /* for rt_pause() */
 	const char *doing;
 	struct rt_error *(*run)(struct rt_source *source);
 	bool undoable;
 } steps[] = {
-	{ "offering the container", rt_source_offer, true },
-	{ "copying the root filesystem", rt_source_send_rootfs, true },
-	{ "copying memory", rt_source_copy_memory, true }, /* rounds, until precopy.c says enough */
-	{ "preparing the dump", get_ready, true },
-	{ "freezing", freeze, true }, /* downtime begins */
-	{ "handing over the last changes", rt_source_final, true }, /* the target has all and holds it */
-	{ "committing", rt_source_commit, false }, /* downtime ends */
-	{ "sending the rest of memory", rt_source_push, false }, /* post-copy */
-	{ "ending here", rt_source_finish, false },
+	{ "tool-offer", "offering the container", rt_source_offer, true },
+	{ "tool-rootfs", "copying the root filesystem", rt_source_send_rootfs, true },
+	{ "tool-memory", "copying memory", rt_source_copy_memory, true }, /* rounds, until precopy.c says enough */
+	{ "tool-prepare", "preparing the dump", get_ready, true },
+	{ "tool-freeze", "freezing", freeze, true }, /* downtime begins */
+	{ "tool-final", "handing over the last changes", rt_source_final, true }, /* the target has all and holds it */
+	{ "tool-commit", "committing", rt_source_commit, false }, /* downtime ends */
+	{ "tool-push", "sending the rest of memory", rt_source_push, false }, /* post-copy */
+	{ "tool-finish", "ending here", rt_source_finish, false },
 };
 
 static struct rt_error *run_steps(struct rt_source *source)
@@ -257,6 +262,7 @@ static struct rt_error *run_steps(struct rt_source *source)
 
 		if (!err) {
 			rt_progress_step(source->progress, steps[i].doing);
+			rt_pause(steps[i].name);
 			err = steps[i].run(source);
 		}
 		if (err && steps[i].undoable) {

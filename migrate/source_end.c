@@ -4,6 +4,7 @@
 #include "migrate/files.h"
 #include "migrate/journal.h"
 #include "migrate/link.h"
+#include "migrate/pause.h"
 #include "runtime/base/log.h"
 #include "runtime/base/str.h"
 
@@ -179,6 +180,7 @@ struct rt_error *rt_source_commit(struct rt_source *source)
 	if (err)
 		return rt_source_abort(source, err);
 	source->committed = true;
+	rt_pause("tool-held");
 	err = ask_to_commit(source);
 	return err ? resolve(source, err) : NULL;
 }

@@ -173,12 +173,14 @@ struct rt_error *rt_source_copy_memory(struct rt_source *source)
 		round->predicted_us = rt_precopy_predict(&source->precopy, bytes_of(&source->ranges));
 		rt_progress_round(source->progress, source->precopy.rounds, round);
 	}
-	/* What the last look found is not lost: it goes out before the freeze. */
-	if (!err && source->ranges.count > 0)
-		err = send_round(source, next_round(source));
 	if (!err)
 		tell_verdict(source, verdict);
 	return err;
+}
+
+struct rt_error *rt_source_copy_rest(struct rt_source *source)
+{
+	return source->ranges.count > 0 ? send_round(source, next_round(source)) : NULL;
 }
 
 /* ---- frozen ---- */
@@ -196,8 +198,11 @@ static bool sends_afterwards(const struct rt_source *source)
 
 struct rt_error *rt_source_send_last(struct rt_source *source)
 {
-	if (!source->lazy || sends_afterwards(source))
+	if (!source->lazy || source->mode == RT_MODE_POSTCOPY)
 		return NULL;
+	/* What the rounds brought of these pages must not be handed to a task that runs before they come again. */
+	if (source->mode == RT_MODE_HYBRID)
+		return rt_outflow_begin_stale(source->outflow, &source->ranges, source->spaces, source->space_count);
 	return rt_outflow_begin(source->outflow, &source->ranges, source->spaces, source->space_count);
 }
 

@@ -50,12 +50,16 @@ static struct rt_error *look_here(const struct rt_source *source)
 	return err ? err : rt_preflight_verdict(&report);
 }
 
+/* And what it finds out about the kernel is kept for the dump to come. */
 static struct rt_error *criu_version(uint32_t *ret)
 {
 	_cleanup_criu_ struct rt_criu *criu = NULL;
+	struct rt_criu_features features;
 	struct rt_error *err = rt_criu_start(&(struct rt_criu_options){ .flags = RT_CRIU_QUIET }, &criu);
 
-	return err ? err : rt_criu_require_version(criu, ret);
+	if (!err)
+		err = rt_criu_require_version(criu, ret);
+	return err ? err : rt_criu_features(criu, &features);
 }
 
 static void fill_offer(const struct rt_source *source, const Rt__Manifest *self, Rt__Offer *offer)

@@ -336,11 +336,15 @@ static struct rt_error *take_page_frame(struct request *request, const struct rt
 
 	if (frame->type == RT_FRAME_END)
 		return NULL;
-	if (frame->type != RT_FRAME_PAGES && frame->type != RT_FRAME_ZERO)
+	if (frame->type != RT_FRAME_PAGES && frame->type != RT_FRAME_ZERO && frame->type != RT_FRAME_STALE)
 		return rt_fail(RT_PEER, "files where pages are due");
 	err = find_set(request, frame->space, &set);
 	if (err || !set)
 		return err;
+	if (frame->type == RT_FRAME_STALE) {
+		/* A task may have it already. */
+		return move->sets_given ? rt_fail(RT_PEER, "memory is called old after it was given to the container") : rt_pageset_forget(set, frame->start, frame->size);
+	}
 	if (frame->type == RT_FRAME_ZERO) {
 		err = rt_pageset_store_zero(set, frame->start, frame->size);
 	} else {
@@ -394,7 +398,7 @@ static struct rt_error *take_file_frame(struct request *request, const struct rt
 	const void *data = NULL;
 	struct rt_error *err = NULL;
 
-	if (frame->type != RT_FRAME_END && frame->type != RT_FRAME_ZERO)
+	if (frame->type != RT_FRAME_END && frame->type != RT_FRAME_ZERO && frame->type != RT_FRAME_STALE)
 		err = rt_codec_unpack(request->codec, frame, &data);
 	return err ? err : rt_files_in_take(request->files, frame, data);
 }
