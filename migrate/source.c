@@ -43,7 +43,7 @@ static void source_deinit(struct rt_source *source)
 	free(source->config);
 	if (source->directory)
 		rt_warn_ignored(rt_remove_tree_at(AT_FDCWD, source->directory));
-	rmdir(WORK_DIRECTORY); /* if it was the last one */
+	rmdir(RT_SOURCE_DIRECTORY); /* if it was the last one */
 	free(source->directory);
 	free(source->image_path);
 	rt_progress_free(source->progress);
