@@ -53,7 +53,7 @@ static struct rt_error *choose_filter(struct archive *archive, const struct rt_a
 			result = archive_write_set_filter_option(archive, "zstd", "compression-level", "1");
 	}
 	/* A warning (ARCHIVE_WARN) would mean that libarchive runs an external program instead. */
-	return result == ARCHIVE_OK ? NULL : rt_archive_fail(archive, "cannot set up the compression");
+	return result == ARCHIVE_OK ? NULL : rt_unpack_fail(archive, "cannot set up the compression");
 }
 
 static struct rt_error *put_header(struct exporter *to, const char *name, mode_t type, mode_t mode, uint64_t size)
@@ -68,7 +68,7 @@ static struct rt_error *put_header(struct exporter *to, const char *name, mode_t
 	archive_entry_set_size(entry, (la_int64_t)size);
 	archive_entry_set_mtime(entry, to->now, 0);
 	if (archive_write_header(to->archive, entry) != ARCHIVE_OK)
-		return rt_archive_fail(to->archive, "cannot write to the archive");
+		return rt_unpack_fail(to->archive, "cannot write to the archive");
 	return NULL;
 }
 
@@ -78,7 +78,7 @@ static struct rt_error *put_data(struct exporter *to, const void *bytes, size_t 
 		la_ssize_t written = archive_write_data(to->archive, bytes, size);
 
 		if (written <= 0)
-			return rt_archive_fail(to->archive, "cannot write to the archive");
+			return rt_unpack_fail(to->archive, "cannot write to the archive");
 		bytes = (const char *)bytes + written;
 		size -= (size_t)written;
 	}
@@ -310,14 +310,14 @@ static struct rt_error *write_archive(const struct rt_archive_export *options, i
 		return rt_error_oom();
 	if (archive_write_set_format_pax_restricted(archive) != ARCHIVE_OK ||
 	    archive_write_set_bytes_in_last_block(archive, 1) != ARCHIVE_OK)
-		return rt_archive_fail(archive, "cannot set up the archive");
+		return rt_unpack_fail(archive, "cannot set up the archive");
 	err = choose_filter(archive, options);
 	if (!err && archive_write_open_fd(archive, fd) != ARCHIVE_OK)
-		err = rt_archive_fail(archive, "cannot begin the archive");
+		err = rt_unpack_fail(archive, "cannot begin the archive");
 	if (!err)
 		err = put_all(&to, options, spool_dir);
 	if (!err && archive_write_close(archive) != ARCHIVE_OK)
-		err = rt_archive_fail(archive, "cannot finish the archive");
+		err = rt_unpack_fail(archive, "cannot finish the archive");
 	if (err)
 		archive_write_fail(archive); /* no end marker: what is there is not to be taken for an archive */
 	return err;

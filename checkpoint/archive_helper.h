@@ -1,15 +1,12 @@
 /* Inside the helper program `rt-archive`: checkpoint directories to archives and back, with libarchive.
  *
  * An archive is somebody else's. On import only the names of the layout are taken, as regular files, into directories
- * made here; nothing is followed, nothing replaced. Changes of a root filesystem are applied one component at a time
- * below its root, without following a symlink (openat2, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS). */
+ * made here; nothing is followed, nothing replaced. Changes of a root filesystem go through runtime/bundle/unpack.h, with no
+ * symlink on the way: the diff names real directories, and one there was put there to lead us elsewhere. */
 #pragma once
 
 #include "checkpoint/archive.h"
-
-#include <archive.h>
-#include <archive_entry.h>
-#include <sys/types.h>
+#include "runtime/bundle/unpack.h"
 
 /* Names of the layout that podman, CRI-O and containerd share. */
 #define RT_ARCHIVE_CONFIG "config.dump"
@@ -21,9 +18,6 @@
 
 struct rt_error *rt_archive_do_export(const struct rt_archive_export *options) _must_check_;
 struct rt_error *rt_archive_do_import(const struct rt_archive_import *options) _must_check_;
-
-/* What libarchive says of its failure. */
-struct rt_error *rt_archive_fail(struct archive *archive, const char *what) _must_check_;
 
 /* Changes of an overlay: a tar of what was added or changed, and the paths of what was deleted. */
 struct rt_rootfs_changes {
@@ -38,29 +32,3 @@ struct rt_error *rt_archive_rootfs_changes(const char *rootfs, const char *upper
 /* Applies the two files of an archive, each -1 where there is none, to a root filesystem. The deletions come last, as
  * in podman. */
 struct rt_error *rt_archive_apply(const char *rootfs, int tar_fd, int deleted_fd) _must_check_;
-
-/* Opens the directory `path` below root_fd for reading, no symlink on the way; "" is the root itself. errnum tells
- * ENOENT. */
-struct rt_error *rt_archive_open_below(int root_fd, const char *path, int *ret) _must_check_;
-
-/* Copies a clean relative path ("a/b": no "..", no empty component, no leading "/" or "./") out of an archive's name
- * into `room` bytes. False: it cannot be one. The root itself is "". */
-bool rt_archive_clean_path(const char *name, char *clean, size_t room);
-
-static inline void rt_archive_read_freep(struct archive **archive)
-{
-	if (*archive)
-		archive_read_free(*archive);
-}
-
-static inline void rt_archive_write_freep(struct archive **archive)
-{
-	if (*archive)
-		archive_write_free(*archive);
-}
-
-static inline void rt_archive_entry_freep(struct archive_entry **entry)
-{
-	if (*entry)
-		archive_entry_free(*entry);
-}

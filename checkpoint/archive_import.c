@@ -151,7 +151,7 @@ static struct rt_error *unpack_data(struct importer *in, int fd, uint64_t size, 
 		if (result == ARCHIVE_EOF)
 			break;
 		if (result != ARCHIVE_OK)
-			return rt_archive_fail(in->archive, "the archive is damaged");
+			return rt_unpack_fail(in->archive, "the archive is damaged");
 		if (offset < 0 || (uint64_t)offset < at || (uint64_t)offset > size || here > size - (uint64_t)offset)
 			return rt_fail(RT_CONFIG, "the archive is damaged: a file is longer than it says");
 		err = count_bytes(in, (uint64_t)offset - at + here);
@@ -248,7 +248,7 @@ static struct rt_error *unpack_entry(struct importer *in, struct archive_entry *
 	enum place place;
 	int dir_fd;
 
-	if (!given || !rt_archive_clean_path(given, path, sizeof(path)))
+	if (!given || !rt_unpack_clean_path(given, 0, path, sizeof(path)))
 		return rt_fail(RT_CONFIG, "'%.256s' lies outside of the archive", given ? given : "");
 	place = place_of(path, &name);
 	/* Volumes, artifacts and logs of engines are theirs to unpack. */
@@ -275,7 +275,7 @@ static struct rt_error *open_archive(struct importer *in)
 	    archive_read_support_filter_gzip(in->archive) != ARCHIVE_OK ||
 	    archive_read_support_filter_zstd(in->archive) != ARCHIVE_OK ||
 	    archive_read_open_filename(in->archive, in->options->file, 1 << 20) != ARCHIVE_OK)
-		return rt_archive_fail(in->archive, "cannot read the archive");
+		return rt_unpack_fail(in->archive, "cannot read the archive");
 	return NULL;
 }
 
@@ -289,7 +289,7 @@ static struct rt_error *unpack_all(struct importer *in)
 		if (result == ARCHIVE_EOF)
 			return NULL;
 		if (result != ARCHIVE_OK && result != ARCHIVE_WARN)
-			return rt_archive_fail(in->archive, "the archive is damaged");
+			return rt_unpack_fail(in->archive, "the archive is damaged");
 		if (++in->entries > ENTRIES_MAX)
 			return rt_fail(RT_CONFIG, "the archive has more than %d entries", ENTRIES_MAX);
 		err = unpack_entry(in, entry);

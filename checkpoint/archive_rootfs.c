@@ -215,7 +215,7 @@ static struct rt_error *write_content(struct overlay *overlay, int fd, uint64_t 
 		if (err)
 			return err;
 		if (archive_write_data(overlay->tar, overlay->chunk, want) != (la_ssize_t)want)
-			return rt_archive_fail(overlay->tar, "cannot write the changes");
+			return rt_unpack_fail(overlay->tar, "cannot write the changes");
 		size -= want;
 	}
 	return NULL;
@@ -228,7 +228,7 @@ static struct rt_error *write_entry(struct overlay *overlay, struct archive_entr
 	/* For tar: a further name of a file becomes a link to the first, without content. */
 	archive_entry_linkify(overlay->links, &entry, &spare);
 	if (archive_write_header(overlay->tar, entry) != ARCHIVE_OK)
-		return rt_archive_fail(overlay->tar, "cannot write the changes");
+		return rt_unpack_fail(overlay->tar, "cannot write the changes");
 	overlay->empty = false;
 	if (archive_entry_filetype(entry) != AE_IFREG || archive_entry_hardlink(entry))
 		return NULL;
@@ -314,7 +314,7 @@ static struct rt_error *note_hidden(struct overlay *overlay, int merged_fd, cons
 		const struct dirent *entry;
 		_cleanup_close_ int fd = -1;
 
-		err = rt_archive_open_below(overlay->lower_fds[i], path, &fd);
+		err = rt_unpack_open_below(overlay->lower_fds[i], path, &fd);
 		if (err) {
 			/* This layer does not have it, or not as a directory. */
 			err = rt_error_free(err);
@@ -451,7 +451,7 @@ static struct rt_error *start_tar(struct overlay *overlay, int fd)
 	archive_entry_linkresolver_set_strategy(overlay->links, ARCHIVE_FORMAT_TAR);
 	if (archive_write_set_format_pax_restricted(overlay->tar) != ARCHIVE_OK ||
 	    archive_write_open_fd(overlay->tar, fd) != ARCHIVE_OK)
-		return rt_archive_fail(overlay->tar, "cannot begin the changes");
+		return rt_unpack_fail(overlay->tar, "cannot begin the changes");
 	return NULL;
 }
 
@@ -471,7 +471,7 @@ struct rt_error *rt_archive_rootfs_changes(const char *rootfs, const char *upper
 	if (!err)
 		err = walk(&overlay, overlay.merged_fd, overlay.upper_fd, "", 0, 0);
 	if (!err && archive_write_close(overlay.tar) != ARCHIVE_OK)
-		err = rt_archive_fail(overlay.tar, "cannot finish the changes");
+		err = rt_unpack_fail(overlay.tar, "cannot finish the changes");
 	if (err)
 		return err;
 	if (json_array_size(overlay.deleted) > 0) {

@@ -353,15 +353,15 @@ static void clean_paths_are_told_from_others(void **state)
 {
 	char clean[64];
 
-	assert_true(rt_archive_clean_path("./a/b/", clean, sizeof(clean)));
+	assert_true(rt_unpack_clean_path("./a/b/", 0, clean, sizeof(clean)));
 	assert_string_equal(clean, "a/b");
-	assert_true(rt_archive_clean_path("./", clean, sizeof(clean)));
+	assert_true(rt_unpack_clean_path("./", 0, clean, sizeof(clean)));
 	assert_string_equal(clean, "");
-	assert_false(rt_archive_clean_path("a/./b", clean, sizeof(clean)));
-	assert_false(rt_archive_clean_path("a/..", clean, sizeof(clean)));
-	assert_false(rt_archive_clean_path("..", clean, sizeof(clean)));
-	assert_false(rt_archive_clean_path("/", clean, sizeof(clean)));
-	assert_false(rt_archive_clean_path("aaaaaaaaaa", clean, 8));
+	assert_false(rt_unpack_clean_path("a/./b", 0, clean, sizeof(clean)));
+	assert_false(rt_unpack_clean_path("a/..", 0, clean, sizeof(clean)));
+	assert_false(rt_unpack_clean_path("..", 0, clean, sizeof(clean)));
+	assert_false(rt_unpack_clean_path("/", 0, clean, sizeof(clean)));
+	assert_false(rt_unpack_clean_path("aaaaaaaaaa", 0, clean, 8));
 }
 
 int main(void)
