@@ -23,3 +23,30 @@ struct rt_error *rt_bundle_create(const struct rt_bundle_create *options) _must_
 struct rt_error *rt_bundle_partial_name(const char *directory, char **ret) _must_check_;
 /* Removes what a create that was killed has left there; one that is at work is an error. Not there: fine. */
 struct rt_error *rt_bundle_sweep(const char *partial) _must_check_;
+
+/* What a shift does to one file, as --check tells it. */
+struct rt_shift_change {
+	const char *path; /* in the tree, "." is its root */
+	uint32_t uid, gid, new_uid, new_gid;
+	bool attributes; /* its ACL or capabilities change, too */
+	bool outside; /* an id of its is in no range: `outside_id`, of `outside_what` */
+	uint32_t outside_id;
+	const char *outside_what; /* "owner", "group", "ACL", "capabilities" */
+};
+
+struct rt_bundle_shift {
+	const char *directory; /* a bundle, or a tree */
+	struct rt_id_shift shift; /* of nobody's concern with `undo` */
+	bool undo; /* the shift that was done last, or was interrupted */
+	bool config; /* config.json gets, or loses, the maps, too */
+	/* Only tells, and changes nothing. NULL: shifts. */
+	void (*check)(void *userdata, const struct rt_shift_change *change);
+	void *userdata;
+};
+struct rt_shift_result {
+	uint64_t files, changed, outside;
+	bool already; /* done before: nothing changed */
+};
+/* Interrupted, whatever by, it ends right when it is run again: a journal beside the tree (<tree>.rt-shift.journal) has what each
+ * file was before it is touched. What was done is in <tree>.rt-shift. Files outside of the ranges: nothing is begun. */
+struct rt_error *rt_bundle_shift(const struct rt_bundle_shift *options, struct rt_shift_result *ret) _must_check_;

@@ -363,6 +363,8 @@ static struct rt_error *apply_node(struct rt_unpack *unpack, struct archive_entr
 			return rt_fail_errno("cannot make the FIFO");
 	} else {
 		err = rt_sys_make_node(dir_fd, name, type | 0600, archive_entry_rdev(entry), &existed);
+		if (!err && existed)
+			return rt_fail_with(EEXIST, "cannot make the device node");
 		/* Root in a user namespace may not either. */
 		if (err && err->errnum == EPERM) {
 			unpack->left_out++;
@@ -395,6 +397,18 @@ static struct rt_error *check_kind(struct rt_unpack *unpack, mode_t type, bool *
 	return rt_fail(RT_CONFIG, "it is a device or a socket, which is not unpacked");
 }
 
+/* EEXIST, and nothing of the content read: something is in the way. */
+static struct rt_error *apply_other(struct rt_unpack *unpack, struct archive *archive, struct archive_entry *entry, const char *name)
+{
+	mode_t type = archive_entry_filetype(entry);
+
+	if (type == AE_IFLNK)
+		return apply_symlink(unpack, entry, unpack->parent.fd, name);
+	if (type == AE_IFREG)
+		return apply_file(unpack, archive, entry, unpack->parent.fd, name);
+	return apply_node(unpack, entry, unpack->parent.fd, name);
+}
+
 static struct rt_error *apply(struct rt_unpack *unpack, struct archive *archive, struct archive_entry *entry, const char *name)
 {
 	const char *hardlink = archive_entry_hardlink(entry);
@@ -411,14 +425,13 @@ static struct rt_error *apply(struct rt_unpack *unpack, struct archive *archive,
 			return rt_fail_with(ENAMETOOLONG, "cannot make the directory");
 		return apply_directory(unpack, entry, dir_fd, name, real);
 	}
-	err = make_room(dir_fd, name);
-	if (err)
+	err = apply_other(unpack, archive, entry, name);
+	if (!err || err->errnum != EEXIST)
 		return err;
-	if (type == AE_IFLNK)
-		return apply_symlink(unpack, entry, dir_fd, name);
-	if (type == AE_IFREG)
-		return apply_file(unpack, archive, entry, dir_fd, name);
-	return apply_node(unpack, entry, dir_fd, name);
+	/* Rare, so that most files need no look for one first. */
+	rt_error_free(err);
+	err = make_room(dir_fd, name);
+	return err ? err : apply_other(unpack, archive, entry, name);
 }
 
 struct rt_error *rt_unpack_entry(struct rt_unpack *unpack, struct archive *archive, struct archive_entry *entry, char *path)
