@@ -94,6 +94,18 @@ static struct rt_error *note_result(enum rt_id_result result, const char *what, 
 	return NULL;
 }
 
+static struct rt_error *shift_acl(struct rt_shift_acl *acl, const char *what, const struct rt_id_shift *shift,
+				  struct rt_shift_change *change)
+{
+	enum rt_id_result result;
+	uint32_t id = 0;
+
+	if (acl->size == 0)
+		return NULL;
+	result = rt_acl_shift(acl->bytes, acl->size, shift, &id);
+	return note_result(result, what, id, change);
+}
+
 struct rt_error *rt_shift_file_shift(struct rt_shift_file *file, const struct rt_id_shift *shift, struct rt_shift_change *change)
 {
 	struct rt_error *err = NULL;
@@ -108,13 +120,14 @@ struct rt_error *rt_shift_file_shift(struct rt_shift_file *file, const struct rt
 		err = note_result(RT_ID_OUTSIDE, "group", file->gid, change);
 	file->uid = change->new_uid;
 	file->gid = change->new_gid;
-	if (!err && file->caps_size)
-		err = note_result(rt_caps_shift(file->caps, &file->caps_size, shift, &id), "capabilities", id, change);
-	if (!err && file->access.size)
-		err = note_result(rt_acl_shift(file->access.bytes, file->access.size, shift, &id), "ACL", id, change);
-	if (!err && file->standard.size)
-		err = note_result(rt_acl_shift(file->standard.bytes, file->standard.size, shift, &id), "default ACL", id, change);
-	return err;
+	if (!err && file->caps_size) {
+		enum rt_id_result result = rt_caps_shift(file->caps, &file->caps_size, shift, &id);
+
+		err = note_result(result, "capabilities", id, change);
+	}
+	if (!err)
+		err = shift_acl(&file->access, "ACL", shift, change);
+	return err ? err : shift_acl(&file->standard, "default ACL", shift, change);
 }
 
 static struct rt_error *write_attribute(const char *path, const char *name, const void *bytes, size_t size)
