@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <string.h>
 
 #define HELPER "rt-bundle"
 #define ARGUMENTS_MAX 24
@@ -63,6 +64,19 @@ static struct rt_error *tell_notes(const char *directory)
 	return NULL;
 }
 
+/* What it said is the reason; that it was another program's is nobody's concern. */
+static struct rt_error *helpers_own(struct rt_error *err)
+{
+	static const char before[] = "exited with 1: ";
+	const char *said = strstr(err->message, before);
+	struct rt_error *own = said ? rt_fail(err->code, "%s", said + strlen(before)) : NULL;
+
+	if (!own)
+		return err;
+	rt_error_free(err);
+	return own;
+}
+
 struct rt_error *rt_bundle_create(const struct rt_bundle_create *options)
 {
 	struct arguments arguments = { .list = { HELPER, options->image, options->directory }, .count = 3 };
@@ -89,5 +103,5 @@ struct rt_error *rt_bundle_create(const struct rt_bundle_create *options)
 		return tell_notes(options->directory);
 	/* It has cleaned up, unless it was killed itself. */
 	rt_error_free(rt_bundle_sweep(partial));
-	return rt_while(err, "making a bundle of '%s'", options->image);
+	return rt_while(helpers_own(err), "making a bundle of '%s'", options->image);
 }

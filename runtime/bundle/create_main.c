@@ -139,6 +139,14 @@ static struct rt_error *note(struct creation *creation, const char *text)
 	return rt_write_all(fd, text, strlen(text));
 }
 
+static struct rt_error *note_count(struct creation *creation, size_t count, const char *what)
+{
+	_cleanup_free_ char *text = NULL;
+	struct rt_error *err = count ? rt_format(&text, "%zu %s\n", count, what) : NULL;
+
+	return err || !count ? err : note(creation, text);
+}
+
 /* One image alone is taken whatever it is for; but what was asked for is what must come. */
 static struct rt_error *check_platform(struct creation *creation)
 {
@@ -214,13 +222,10 @@ static struct rt_error *unpack_root(struct creation *creation)
 		err = rt_layer_apply(&creation->source, &plain, unpack, &creation->totals);
 	if (!err)
 		err = rt_unpack_finish(unpack);
-	if (!err && unpack->left_out) {
-		_cleanup_free_ char *text = NULL;
-
-		err = rt_format(&text, "%zu device nodes were left out: only root on the host can make them\n", unpack->left_out);
-		if (!err)
-			err = note(creation, text);
-	}
+	if (!err)
+		err = note_count(creation, unpack->left_out, "device nodes were left out: only root on the host can make them");
+	if (!err)
+		err = note_count(creation, unpack->acls_left_out, "ACLs were left out: they name users instead of ids");
 	return err;
 }
 

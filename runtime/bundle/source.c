@@ -253,11 +253,12 @@ struct rt_error *rt_source_open(const char *image, struct rt_source *ret)
 {
 	static const struct {
 		const char *prefix;
-		bool expected[4]; /* by kind */
-	} prefixes[] = { { "oci:", { [RT_SOURCE_LAYOUT] = true } },
-			 { "oci-archive:", { [RT_SOURCE_LAYOUT] = true } },
-			 { "docker-archive:", { [RT_SOURCE_DOCKER] = true, [RT_SOURCE_LAYOUT] = true } },
-			 { "rootfs:", { [RT_SOURCE_TREE] = true, [RT_SOURCE_TAR] = true } } };
+		bool directory, archive; /* what it may be */
+		bool expected[4]; /* by kind; Docker's archives have been layouts, too, since 2023 */
+	} prefixes[] = { { "oci:", true, false, { [RT_SOURCE_LAYOUT] = true } },
+			 { "oci-archive:", false, true, { [RT_SOURCE_LAYOUT] = true } },
+			 { "docker-archive:", false, true, { [RT_SOURCE_DOCKER] = true, [RT_SOURCE_LAYOUT] = true } },
+			 { "rootfs:", true, true, { [RT_SOURCE_TREE] = true, [RT_SOURCE_TAR] = true } } };
 	struct rt_error *err;
 	size_t which = 0;
 
@@ -270,7 +271,8 @@ struct rt_error *rt_source_open(const char *image, struct rt_source *ret)
 		err = find_kind(ret, which == RT_ARRAY_SIZE(prefixes) - 1);
 	if (err)
 		return err;
-	if (which < RT_ARRAY_SIZE(prefixes) && !prefixes[which].expected[ret->kind])
+	if (which < RT_ARRAY_SIZE(prefixes) &&
+	    (!prefixes[which].expected[ret->kind] || !(ret->is_archive ? prefixes[which].archive : prefixes[which].directory)))
 		return rt_fail(RT_CONFIG, "'%s' is not what '%s' says", ret->path, prefixes[which].prefix);
 	if (ret->tag && (ret->kind == RT_SOURCE_TREE || ret->kind == RT_SOURCE_TAR))
 		return rt_fail(RT_USAGE, "'%s' is a root filesystem, and has no tag '%s'", ret->path, ret->tag);

@@ -24,7 +24,8 @@ enum {
 	RT_UNPACK_AS_USER = 1 << 4, /* not root: everything belongs to us; modes of directories come last, so that we can write */
 };
 
-/* Directories get their times, and as a user their modes, when nothing more is put into them. */
+/* Directories get their times, their default ACLs, which new files would inherit, and as a user their modes, when nothing more is
+ * put into them. */
 struct rt_unpack_directories {
 	struct rt_unpack_directory *list;
 	size_t count, room;
@@ -46,6 +47,7 @@ struct rt_unpack {
 	uint64_t limit, written; /* bytes of content, the most and so far */
 	bool marking; /* keep marks */
 	size_t left_out; /* device nodes */
+	size_t acls_left_out; /* that name users instead of their ids */
 
 	char root_path[PATH_MAX]; /* as /proc spells it */
 	struct {
@@ -55,6 +57,8 @@ struct rt_unpack {
 		bool marked; /* it and what is above it */
 	} parent; /* directory of the last entry: most have the same as the one before */
 	struct rt_unpack_directories directories;
+	uint8_t *default_acl; /* owned; of the directory whose attributes are being set */
+	size_t default_acl_size;
 	struct rt_unpack_marks marks;
 };
 
@@ -94,6 +98,8 @@ struct rt_error *rt_unpack_fail(struct archive *archive, const char *what) _must
 
 /* Owner, extended attributes, ACLs, mode, in the order in which one does not undo the other. */
 struct rt_error *rt_unpack_attributes(struct rt_unpack *unpack, struct archive_entry *entry, int fd) _must_check_;
+/* Before that, of a directory that was there: its extended attributes are the entry's, and no others. */
+struct rt_error *rt_unpack_clear_xattrs(struct rt_unpack *unpack, int fd) _must_check_;
 /* The time of what was modified last, of a file that is open. */
 struct rt_error *rt_unpack_time(struct archive_entry *entry, int fd) _must_check_;
 /* The owner alone, of what can't be opened; a symlink is not followed. */

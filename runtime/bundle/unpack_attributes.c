@@ -71,12 +71,31 @@ static struct rt_error *set_xattr(struct rt_unpack *unpack, int fd, const char *
 		return rt_fail(RT_CONFIG, "the id %u in its '%s' is not among the ids that the container has", id, name);
 	if (result == RT_ID_DAMAGED)
 		return rt_fail(RT_CONFIG, "its extended attribute '%s' is damaged", name);
+	if (rt_str_equal(name, RT_XATTR_ACL_DEFAULT)) {
+		free(unpack->default_acl);
+		unpack->default_acl = rt_take_ptr(value);
+		unpack->default_acl_size = size;
+		return NULL;
+	}
 	if (fsetxattr(fd, name, value, size, 0) == 0 || errno == ENOTSUP)
 		return NULL;
 	/* No user may set these; the files do without. */
 	if (errno == EPERM && (unpack->flags & RT_UNPACK_AS_USER))
 		return NULL;
 	return rt_fail_errno("cannot set the extended attribute '%.64s'", name);
+}
+
+struct rt_error *rt_unpack_clear_xattrs(struct rt_unpack *unpack, int fd)
+{
+	char names[XATTR_MAX];
+	ssize_t size = unpack->flags & RT_UNPACK_XATTRS ? flistxattr(fd, names, sizeof(names)) : 0;
+
+	if (size < 0 && errno != ENOTSUP)
+		return rt_fail_errno("cannot list its extended attributes");
+	for (const char *name = names; name < names + size; name += strlen(name) + 1)
+		if (is_wanted(unpack, name) && fremovexattr(fd, name) < 0 && errno != ENODATA)
+			return rt_fail_errno("cannot remove its extended attribute '%.64s'", name);
+	return NULL;
 }
 
 /* GNU tar keeps ACLs as text; libarchive takes it apart. */
@@ -108,9 +127,11 @@ static struct rt_error *set_acl(struct rt_unpack *unpack, struct archive_entry *
 
 			if (tag != tags[i].theirs || size + 8 > ((size_t)count + 1) * 8)
 				continue;
-			if (named && id < 0)
-				return rt_fail(RT_CONFIG, "its ACL names '%.64s' instead of an id (pack with --numeric-owner)",
-					       name ? name : "");
+			/* GNU tar writes names where it knows them: of users of the machine it ran on. */
+			if (named && id < 0) {
+				unpack->acls_left_out++;
+				return NULL;
+			}
 			value[size] = (uint8_t)tags[i].tag;
 			value[size + 2] = permset & 7;
 			memcpy(value + size + 4, &stored, 4);

@@ -31,6 +31,7 @@ void rt_unpack_deinit(struct rt_unpack *unpack)
 	rt_closep(&unpack->parent.fd);
 	rt_unpack_directories_deinit(&unpack->directories);
 	rt_unpack_marks_clear(&unpack->marks);
+	free(unpack->default_acl);
 }
 
 /* ---- the directory of an entry ---- */
@@ -263,6 +264,7 @@ static struct rt_error *apply_directory(struct rt_unpack *unpack, struct archive
 {
 	const struct timespec mtime = { archive_entry_mtime(entry), archive_entry_mtime_nsec(entry) };
 	_cleanup_close_ int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	bool existed = fd >= 0;
 	struct rt_error *err;
 
 	if (fd < 0 && (errno == ENOTDIR || errno == ELOOP) && unlinkat(dir_fd, name, 0) < 0)
@@ -274,7 +276,9 @@ static struct rt_error *apply_directory(struct rt_unpack *unpack, struct archive
 		if (fd < 0)
 			return rt_fail_errno("cannot open the directory");
 	}
-	err = rt_unpack_attributes(unpack, entry, fd);
+	err = existed ? rt_unpack_clear_xattrs(unpack, fd) : NULL;
+	if (!err)
+		err = rt_unpack_attributes(unpack, entry, fd);
 	if (err)
 		return err;
 	return rt_unpack_note_directory(unpack, fd, real, archive_entry_mtime_is_set(entry) ? &mtime : NULL,

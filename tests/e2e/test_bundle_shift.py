@@ -350,14 +350,14 @@ def test_a_journal_that_is_none(tree):
 def test_a_bundle_that_was_shifted_runs_in_a_user_namespace(container, templates):
     c = container(["sh", "-c", "id -u; stat -c %u /bin/busybox /home/user"])
     c.write_config()
-    proc.run([containers.runtime(), "bundle", "shift", c.bundle, *SHIFT, "--config"])
-    with open(f"{c.bundle}/config.json") as f:
+    proc.run([containers.runtime(), "bundle", "shift", c.dir, *SHIFT, "--config"])
+    with open(f"{c.dir}/config.json") as f:
         c.config = json.load(f)
     assert c.config["linux"]["uidMappings"] == [{"containerID": 0, "hostID": 100000, "size": 65536}]
     assert c.run().out == "0\n0\n1000\n"
-    assert os.stat(f"{c.bundle}/rootfs/home/user").st_uid == 101000
-    proc.run([containers.runtime(), "bundle", "shift", c.bundle, "--undo", "--config"])
-    with open(f"{c.bundle}/config.json") as f:
+    assert os.stat(f"{c.dir}/rootfs/home/user").st_uid == 101000
+    proc.run([containers.runtime(), "bundle", "shift", c.dir, "--undo", "--config"])
+    with open(f"{c.dir}/config.json") as f:
         config = json.load(f)
     assert "uidMappings" not in config["linux"] and {"type": "user"} not in config["linux"]["namespaces"]
-    assert os.stat(f"{c.bundle}/rootfs/home/user").st_uid == 1000
+    assert os.stat(f"{c.dir}/rootfs/home/user").st_uid == 1000
