@@ -319,8 +319,11 @@ static struct rt_error *fill(struct creation *creation, const char *partial)
 	creation->root_fd = openat(creation->bundle_fd, "rootfs", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (creation->root_fd < 0)
 		return rt_fail_errno("cannot open '%s/rootfs'", partial);
-	if (creation->options.ids && fchown(creation->root_fd, creation->map.host_id, creation->map.host_id) < 0)
-		return rt_fail_errno("cannot set the owner of '%s/rootfs'", partial);
+	/* The container's root must get to its root filesystem. */
+	if (creation->options.ids && (fchown(creation->root_fd, creation->map.host_id, creation->map.host_id) < 0 ||
+				      fchown(creation->bundle_fd, (uid_t)-1, creation->map.host_id) < 0 ||
+				      fchmod(creation->bundle_fd, 0710) < 0))
+		return rt_fail_errno("cannot set the owner of '%s'", partial);
 	err = creation->is_image ? check_platform(creation) : NULL;
 	if (!err)
 		err = unpack_root(creation);
@@ -380,7 +383,7 @@ static struct rt_error *create(struct creation *creation)
 		err = rt_bundle_sweep(partial);
 	if (err)
 		return err;
-	if (mkdir(partial, 0711) < 0)
+	if (mkdir(partial, 0700) < 0)
 		return rt_fail_errno("cannot make '%s'", partial);
 	err = fill(creation, partial);
 	if (!err && rt_layer_interrupted)

@@ -357,6 +357,7 @@ def test_idroot_shifts_all_ids_and_the_configuration(work):
     assert tree["l"]["owner"] == (265535, 200000) and tree["c"]["owner"] == (200001, 200000) and tree["."]["owner"] == (200000, 200000)
     assert tree["caps"]["xattrs"]["security.capability"] == image.caps(0x400, 200000)
     assert tree["acl"]["xattrs"]["system.posix_acl_access"] == image.acl([200010, 200011], [200012])
+    assert (stat.S_IMODE(os.stat(bundle).st_mode), os.stat(bundle).st_uid, os.stat(bundle).st_gid) == (0o710, 0, 200000)
     config = config_of(bundle)
     assert config["linux"]["uidMappings"] == config["linux"]["gidMappings"] == [{"containerID": 0, "hostID": 200000, "size": 65536}]
     assert {"type": "user"} in config["linux"]["namespaces"] and config["process"]["user"]["uid"] == 1000
@@ -483,6 +484,14 @@ def test_a_bundle_runs(container, work, templates, words, uid):
     assert c.rt("run", "--bundle", bundle, c.id).out == (
         "uid=1000(user) gid=1000(user) groups=500(extra)\n/home/user\nroot:root\nuser:user\n/home/user b\n")
     assert os.stat(f"{bundle}/rootfs/bin").st_uid == int(uid)
+
+
+def test_a_bundle_that_is_shifted_later_runs_too(container, work, templates):
+    rootfs.make("busybox", f"{work}/tree", templates)
+    bundle = made.create(work, f"{work}/tree")
+    proc.run(made.argv("shift", "--from", "0:65536", "--to", "300000:65536", "--config", bundle))
+    c = container()
+    assert c.rt("run", "--bundle", bundle, c.id, stdin="id -u; stat -c %u /home/user\n").out == "0\n1000\n"
 
 
 def test_nginx_runs_as_root_of_a_user_namespace(container, work, templates):

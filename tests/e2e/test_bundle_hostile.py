@@ -127,7 +127,9 @@ def test_overlay_attributes_and_labels_are_left_out(work):
 def test_the_bundle_is_not_for_everybody(work):
     """A set-user-id program of an image must not be one of the host's."""
     root = created(work, layer(file("su", b"x", mode=0o4755)))
-    assert os.stat(os.path.dirname(root)).st_mode & 0o066 == 0
+    assert os.stat(os.path.dirname(root)).st_mode & 0o077 == 0
+    os.chmod(work, 0o755)
+    assert proc.run(["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "cat", f"{root}/su"], ok=None).code != 0
 
 
 # Sizes
