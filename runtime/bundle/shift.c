@@ -186,14 +186,13 @@ static struct rt_error *queue(struct run *run, int *fd, const char *path, struct
 	return run->batch_count == BATCH ? flush(run) : NULL;
 }
 
-/* Whether anything of the file changes: what stays needs no record. The struct is left as it was. */
-static struct rt_error *needs_change(struct run *run, const struct rt_shift_file *file, bool *ret)
+/* Whether anything of the file may change: what stays needs no record. */
+static bool needs_change(const struct run *run, const struct rt_shift_file *file)
 {
 	uint32_t uid = 0, gid = 0;
 	bool known = rt_id_shift_uid(&run->shift, file->uid, &uid) && rt_id_shift_gid(&run->shift, file->gid, &gid);
 
-	*ret = !known || uid != file->uid || gid != file->gid || file->caps_size || file->access.size || file->standard.size;
-	return NULL;
+	return !known || uid != file->uid || gid != file->gid || file->caps_size || file->access.size || file->standard.size;
 }
 
 static struct rt_error *handle(struct run *run, int *fd, const char *path, struct rt_shift_file *file, nlink_t links)
@@ -201,7 +200,7 @@ static struct rt_error *handle(struct run *run, int *fd, const char *path, struc
 	struct rt_shift_file was = { 0 };
 	struct rt_error *err;
 	uint64_t before;
-	bool found, change;
+	bool found;
 
 	if (links > 1 && !S_ISDIR(file->mode)) {
 		if (rt_shift_inodes_get(&run->seen, file->inode, &before))
@@ -217,8 +216,7 @@ static struct rt_error *handle(struct run *run, int *fd, const char *path, struc
 	rt_shift_file_deinit(&was);
 	if (err || found || run->roll_back)
 		return err;
-	err = needs_change(run, file, &change);
-	return err || !change ? err : queue(run, fd, path, file);
+	return needs_change(run, file) ? queue(run, fd, path, file) : NULL;
 }
 
 static struct rt_error *shift_one(void *userdata, int *fd, const char *path)

@@ -82,17 +82,17 @@ static struct rt_error *open_directory(struct rt_unpack *unpack, char path[PATH_
 /* Of a path that no entry named: as tar would make it, the container's root's. */
 static struct rt_error *make_directory(struct rt_unpack *unpack, char *path)
 {
-	struct rt_unpack *u = unpack;
+	const struct rt_id_shift *shift = &unpack->shift;
 	const char *name;
 	uint32_t uid = 0, gid = 0;
 	struct rt_error *err = rt_unpack_enter(unpack, path, true, &name);
 
 	if (err)
 		return err;
-	if (mkdirat(u->parent.fd, name, 0755) < 0)
+	if (mkdirat(unpack->parent.fd, name, 0755) < 0)
 		return errno == EEXIST ? NULL : rt_fail_errno("cannot make the directory '%s'", path);
-	if (!(u->flags & RT_UNPACK_AS_USER) && rt_id_map(&u->shift.uids, 0, &uid) && rt_id_map(&u->shift.gids, 0, &gid) &&
-	    (uid || gid) && fchownat(u->parent.fd, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
+	if (!(unpack->flags & RT_UNPACK_AS_USER) && rt_id_map(&shift->uids, 0, &uid) && rt_id_map(&shift->gids, 0, &gid) &&
+	    (uid || gid) && fchownat(unpack->parent.fd, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
 		return rt_fail_errno("cannot set the owner of '%s'", path);
 	return NULL;
 }
