@@ -15,7 +15,7 @@ import tarfile
 import pytest
 
 from lib import containers_of_image as made
-from lib import config as configs
+from lib import container as containers
 from lib import image, needs, proc, rootfs
 from lib.image import device, directory, file, hardlink, layer, member, symlink
 
@@ -484,6 +484,19 @@ def test_a_bundle_runs(container, work, templates, words, uid):
     assert c.rt("run", "--bundle", bundle, c.id).out == (
         "uid=1000(user) gid=1000(user) groups=500(extra)\n/home/user\nroot:root\nuser:user\n/home/user b\n")
     assert os.stat(f"{bundle}/rootfs/bin").st_uid == int(uid)
+
+
+def test_a_bundle_of_a_user_runs_as_that_user(work, templates):
+    rootfs.make("busybox", f"{work}/tree", templates)
+    path = image.layout(f"{work}/image", image.contents(rootfs.tar(f"{work}/tree", f"{work}/l.tar")),
+                        config={"Cmd": ["sh", "-c", "id -u; stat -c %u /bin/busybox /home/user; touch /made"], "User": "user"})
+    os.makedirs(f"{work}/home")
+    os.chown(f"{work}/home", 1000, 1000)
+    os.chmod(work, 0o755)
+    as_user(*made.argv("create", "--rootless", path, f"{work}/home/b"))
+    state = ["env", f"XDG_RUNTIME_DIR={work}/home"]
+    assert as_user(*state, containers.runtime(), "run", "--bundle", f"{work}/home/b", f"u{os.getpid()}").out == "0\n0\n0\n"
+    assert os.stat(f"{work}/home/b/rootfs/made").st_uid == 1000
 
 
 def test_a_bundle_that_is_shifted_later_runs_too(container, work, templates):
