@@ -464,7 +464,9 @@ static void remove_traces(struct rt_move *move)
 {
 	if (move->made_bundle)
 		rt_warn_ignored(rt_remove_tree_at(AT_FDCWD, move->bundle));
-	move->made_bundle = false;
+	else if (move->made_rootfs)
+		rt_warn_ignored(rt_remove_tree_at(AT_FDCWD, move->rootfs));
+	move->made_bundle = move->made_rootfs = false;
 	rt_pagesets_free(rt_take_ptr(move->sets));
 	/* To have forgotten it and to have given it up are the same to the source. */
 	rt_warn_ignored(rt_remove_tree_at(AT_FDCWD, move->directory));

@@ -31,7 +31,7 @@ struct rt_move {
 	/* under the lock */
 	Rt__MoveState state;
 	char *reason; /* why it was aborted */
-	bool made_bundle; /* ours to remove */
+	bool made_bundle, made_rootfs; /* ours to remove */
 	bool prepared, restored_told, ended; /* the worker has said so, or has ended */
 	bool released; /* complete, and the source knows: nobody will ask any more */
 	int worker_fd; /* -1: none */

@@ -10,7 +10,9 @@
 #include "runtime/sys/netdev.h"
 #include "runtime/sys/ns.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <string.h>
 
@@ -219,6 +221,57 @@ static struct rt_error *recover(const struct rt_context *context, const char *id
 	return err || !journal ? err : recover_from(context, id, dir_fd, journal, values);
 }
 
+/* ---- directories that nobody is at ---- */
+
+static bool is_id(const char *text)
+{
+	struct rt_error *err = rt_container_check_id(text);
+	bool fine = !err;
+
+	rt_error_free(err);
+	return fine;
+}
+
+static bool is_deserted(const struct rt_context *context, int dir_fd)
+{
+	_cleanup_close_ int fd = openat(dir_fd, RT_SOURCE_OWNER, O_RDWR | O_CLOEXEC | O_NOFOLLOW), container_fd = -1;
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	_cleanup_json_ json_t *journal = NULL;
+	char text[PATH_MAX + 512], *id;
+	struct rt_error *err;
+	ssize_t got;
+
+	if (fd < 0 || fcntl(fd, F_GETLK, &lock) < 0 || lock.l_type != F_UNLCK)
+		return false;
+	got = read(fd, text, sizeof(text) - 1);
+	text[got > 0 ? got : 0] = '\0';
+	id = strchr(text, '\n');
+	if (!id)
+		return false;
+	*id++ = '\0';
+	if (!rt_str_equal(text, context->root) || !is_id(id))
+		return false;
+	err = rt_container_open_dir(context, id, &container_fd);
+	if (!err)
+		err = rt_journal_load(container_fd, RT_JOURNAL_SOURCE, &journal);
+	rt_error_free(err); /* no container: nothing to recover it for */
+	return !journal;
+}
+
+/* Where tool and dumper were killed before anything was decided, only their images are left. */
+static void sweep(const struct rt_context *context)
+{
+	_cleanup_closedir_ DIR *dir = opendir(RT_SOURCE_DIRECTORY);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		_cleanup_close_ int fd = entry->d_name[0] == '.' ? -1 : openat(dirfd(dir), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+		if (fd >= 0 && is_deserted(context, fd))
+			rt_warn_ignored(rt_remove_tree_at(dirfd(dir), entry->d_name));
+	}
+}
+
 struct rt_error *rt_migrate_recover(const struct rt_context *context, const char *id, const struct rt_migrate_values *values)
 {
 	_cleanup_json_ json_t *list = NULL;
@@ -227,6 +280,7 @@ struct rt_error *rt_migrate_recover(const struct rt_context *context, const char
 	json_t *state;
 	size_t i;
 
+	sweep(context);
 	if (id) {
 		err = recover(context, id, values, &found);
 		if (!err && !found)

@@ -224,9 +224,14 @@ static struct rt_error *make_move(struct rt_target *target, const char *director
 
 	if (!err)
 		err = rt_move_new(target->context, offer, directory, bundle ? bundle : directory, 1ull << 62, ret);
-	if (!err)
-		(*ret)->made_bundle = json_is_true(json_object_get(journal, "madeBundle"));
-	return err;
+	if (err)
+		return err;
+	(*ret)->made_bundle = json_is_true(json_object_get(journal, "madeBundle"));
+	if (!json_is_true(json_object_get(journal, "madeRootfs")) || !json_string_value(json_object_get(journal, "rootfs")))
+		return NULL;
+	free(rt_take_ptr((*ret)->rootfs));
+	(*ret)->made_rootfs = true;
+	return rt_format(&(*ret)->rootfs, "%s", json_string_value(json_object_get(journal, "rootfs")));
 }
 
 /* Decided, and its worker still at it; decided, and done; or never decided, and so undone. */

@@ -199,8 +199,9 @@ static struct rt_error *plan_bundle(const struct rt_target *target, const Rt__Of
 
 static struct rt_error *write_files(const struct plan *plan, const Rt__Offer *offer, const char *directory)
 {
-	_cleanup_json_ json_t *journal = json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:b}", "migration", offer->migration, "id", offer->id, "bundle", plan->bundle,
-						   "state", "receiving", "lazy", offer->lazy, "postCopy", offer->post_copy, "madeBundle", !plan->has_bundle);
+	_cleanup_json_ json_t *journal = json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:s, s:b}", "migration", offer->migration, "id", offer->id, "bundle", plan->bundle,
+						   "state", "receiving", "lazy", offer->lazy, "postCopy", offer->post_copy, "madeBundle", !plan->has_bundle,
+						    "rootfs", plan->rootfs, "madeRootfs", !plan->has_rootfs);
 	_cleanup_close_ int dir_fd = -1;
 	struct rt_error *err;
 
@@ -233,8 +234,9 @@ static struct rt_error *make_bundle(const struct plan *plan, const Rt__Offer *of
 		if (err)
 			return err;
 	}
-	if (!plan->has_rootfs && mkdir(plan->rootfs, 0755) < 0 && errno != EEXIST)
+	if (!plan->has_rootfs && mkdir(plan->rootfs, 0755) < 0)
 		return rt_fail_errno("cannot make '%s'", plan->rootfs);
+	move->made_rootfs = !plan->has_rootfs;
 	return NULL;
 }
 
