@@ -352,7 +352,8 @@ class Pair:
 
     # -- one run --
 
-    def run(self, case):
+    def run(self, case, call=None):
+        """`call`: what "call:" does."""
         result = Result(case)
         self.number += 1
         if not self.daemon:
@@ -375,7 +376,7 @@ class Pair:
             marker = self.wait_for_point(case.point)
             result.reached = marker is not None
             self.count = max([beat for beat, _ in pulses().values()], default=0)
-            broken_at = self.break_it(case, result, marker)
+            broken_at = self.break_it(case, result, marker, call)
             if result.reached and case.fault in ("link:cut", "link:reset") and case.point in BEFORE_COMMIT:
                 self.measure_thaw(result, broken_at)
             return self.end(case, result, kind)
@@ -414,15 +415,20 @@ class Pair:
                 "guardian": lambda: named("rt-guardian"), "source-criu": lambda: child_named("rt-dumper", "criu"),
                 "target-criu": lambda: child_named("rt-worker", "criu")}[name]()
 
-    def break_it(self, case, result, marker):
+    def break_it(self, case, result, marker, call):
         kind, what = case.fault.split(":")
         if result.reached and kind == "kill":
             victims = [pid for name in what.split("+") for pid in self.victim(name)]
             result.reached = all(self.victim(name) for name in what.split("+"))
-            for pid in victims:
+            for pid in victims if result.reached else ():
                 os.kill(pid, signal.SIGKILL)
+            for child, name in (self.tool, "tool"), (self.daemon, "daemon"):
+                if name in what.split("+") and result.reached:
+                    child.wait(10)
         elif result.reached and kind == "link":
             self.link.reset() if what == "reset" else self.link.hold()
+        elif kind == "call":
+            call()
         broken_at = time.monotonic()
         if kind == "link" and case.point == "tool-commit":
             time.sleep(0.75)  # what is cut in the very moment of the commit can't be known to be cut before it
