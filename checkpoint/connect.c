@@ -223,6 +223,8 @@ static struct rt_error *find_source(const struct rt_container *container, const 
 
 	if (rt_str_starts(mount->type, "cgroup"))
 		return find_cgroup_source(container, mount, ret);
+	if (rt_mount_is_elsewhere(mount))
+		return rt_format(ret, "%s", mount->source);
 	if (mount->masked)
 		return rt_format(ret, "/dev/null");
 	if (wanted && wanted->source && *wanted->source == '/')
@@ -265,7 +267,7 @@ static struct rt_error *restore_mount(struct rt_criu_opts *options, const struct
 	if (!has_key(mount->external_key))
 		return NULL;
 	err = find_source(container, spec, mount, &source);
-	if (!err && access(source, F_OK) < 0)
+	if (!err && !rt_mount_is_elsewhere(mount) && access(source, F_OK) < 0)
 		err = rt_fail_errno("its source '%s' on this host", source);
 	if (!err)
 		err = make_mount_point(rootfs_fd, described, mount);
@@ -344,6 +346,9 @@ struct rt_error *rt_connect_for_restore(struct rt_criu_opts *options, const stru
 {
 	struct rt_error *err = NULL;
 
+	/* More are in no manifest that rt wrote, and CRIU takes a descriptor only once. */
+	if (described->n_namespaces > RT_NS_KINDS || described->n_streams > RT_DESCRIBED_STREAMS)
+		return rt_fail(RT_CONFIG, "the manifest names more namespaces and streams than a container has");
 	for (size_t i = 0; i < described->n_mounts && !err; i++)
 		err = restore_mount(options, container, spec, rootfs_fd, described, described->mounts[i]);
 	for (size_t i = 0; i < described->n_namespaces && !err; i++)

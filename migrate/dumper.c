@@ -1,6 +1,8 @@
 #include "migrate/dumper.h"
 
 #include "migrate/link.h"
+#include "migrate/tmpfs.h"
+#include "migrate/pause.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/log.h"
 #include "runtime/base/str.h"
@@ -83,8 +85,10 @@ static struct rt_error *wait_as_keeper(struct dumping *dumping, bool *ret_commit
 /* Says where it is, and waits to be told to go on. */
 static struct rt_error *wait_at(struct dumping *dumping, enum rt_link_word where)
 {
-	struct rt_error *err = rt_link_say(dumping->fd, where);
+	struct rt_error *err;
 
+	rt_pause(where == RT_LINK_PREPARED ? "dumper-prepared" : "dumper-frozen");
+	err = rt_link_say(dumping->fd, where);
 	return err ? err : rt_link_expect(dumping->fd, RT_LINK_PROCEED, "migration's tool");
 }
 
@@ -93,9 +97,11 @@ static struct rt_error *prepared(void *userdata)
 	return wait_at(userdata, RT_LINK_PREPARED);
 }
 
-static struct rt_error *frozen(void *userdata)
+static struct rt_error *frozen(void *userdata, pid_t init, const Rt__Container *described, int image_fd)
 {
-	return wait_at(userdata, RT_LINK_FROZEN);
+	struct rt_error *err = wait_at(userdata, RT_LINK_FROZEN);
+
+	return err ? err : rt_tmpfs_pack(init, described, image_fd);
 }
 
 static struct rt_error *hold(struct dumping *dumping, struct rt_dump *dump)
@@ -112,15 +118,19 @@ static struct rt_error *complete(void *userdata, struct rt_dump *dump, int image
 {
 	struct dumping *dumping = userdata;
 	struct rt_link_message message;
-	struct rt_error *err = rt_link_say(dumping->fd, RT_LINK_COMPLETE);
+	struct rt_error *err;
 	bool commit = false, there;
 
+	rt_pause("dumper-complete");
+	err = rt_link_say(dumping->fd, RT_LINK_COMPLETE);
 	if (err)
 		return err;
 	for (;;) {
 		err = rt_link_receive(dumping->fd, -1, &message, &there);
-		if (!err && message.word == RT_LINK_COMMIT)
+		if (!err && message.word == RT_LINK_COMMIT) {
+			rt_pause("dumper-commit");
 			return NULL;
+		}
 		if (!err && message.word == RT_LINK_HOLD) {
 			err = hold(dumping, dump);
 			if (!err)

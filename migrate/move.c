@@ -78,6 +78,7 @@ void rt_move_free(struct rt_move *move)
 	free(move->directory);
 	free(move->bundle);
 	free(move->rootfs);
+	rt_tree_merged_free(move->merged);
 	free(move->reason);
 	free(move->wants);
 	if (move->offer)
@@ -432,9 +433,15 @@ struct rt_error *rt_move_commit(struct rt_move *move)
 
 static void remove_traces(struct rt_move *move)
 {
+	_cleanup_free_ char *config = NULL;
+
 	if (move->made_bundle)
 		rt_warn_ignored(rt_remove_tree_at(AT_FDCWD, move->bundle));
-	move->made_bundle = false;
+	if (!move->made_bundle && move->made_rootfs && move->rootfs)
+		rt_warn_ignored(rt_remove_tree_at(AT_FDCWD, move->rootfs));
+	if (!move->made_bundle && move->made_config && rt_format(&config, "%s/config.json", move->bundle) == NULL)
+		unlink(config);
+	move->made_bundle = move->made_rootfs = move->made_config = false;
 	rt_pagesets_free(rt_take_ptr(move->sets));
 	drop_images(move);
 }

@@ -1,6 +1,7 @@
 #include "migrate/source_private.h"
 
 #include "migrate/link.h"
+#include "migrate/pause.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/interrupt.h"
 #include "runtime/base/io.h"
@@ -16,6 +17,7 @@
 
 #define CONFIG_LIMIT (16u << 20)
 #define WORK_DIRECTORY "/run/rt-migrate"
+#define MAKE_TRIES 10
 
 uint64_t rt_source_now(void)
 {
@@ -41,6 +43,7 @@ static void source_deinit(struct rt_source *source)
 	free(source->config);
 	if (source->directory)
 		rt_warn_ignored(rt_remove_tree_at(AT_FDCWD, source->directory));
+	rmdir(WORK_DIRECTORY); /* if it was the last one */
 	free(source->directory);
 	free(source->image_path);
 	rt_progress_free(source->progress);
@@ -85,7 +88,14 @@ static struct rt_error *make_directory(struct rt_source *source)
 		err = rt_format(&source->directory, WORK_DIRECTORY "/%s", source->migration);
 	if (!err)
 		err = rt_format(&source->image_path, "%s/images", source->directory);
-	return err ? err : rt_make_dirs(source->image_path, 0700);
+	if (!err)
+		err = rt_make_dirs(source->image_path, 0700);
+	/* Another one may just have ended, and removed what it shared with us. */
+	for (int tries = 0; err && err->errnum == ENOENT && tries < MAKE_TRIES; tries++) {
+		rt_error_free(err);
+		err = rt_make_dirs(source->image_path, 0700);
+	}
+	return err;
 }
 
 static struct rt_error *start_dumper(struct rt_source *source)
@@ -94,6 +104,7 @@ static struct rt_error *start_dumper(struct rt_source *source)
 	source->criu.tcp_established = source->tcp_established;
 	source->criu.lazy_pages = source->lazy;
 	source->criu.memory_elsewhere = source->lazy;
+	source->criu.tmpfs_elsewhere = true;
 	source->criu.ext_unix_sk = source->values->ext_unix_sk;
 	source->criu.file_locks = source->values->file_locks;
 	source->criu.link_remap = source->values->link_remap;
@@ -226,19 +237,20 @@ static struct rt_error *freeze(struct rt_source *source)
 
 /* From the top to the bottom. Where a step that is not `undoable` fails, it may be running over there. */
 static const struct step {
+	const char *name; /* for rt_pause() */
 	const char *doing;
 	struct rt_error *(*run)(struct rt_source *source);
 	bool undoable;
 } steps[] = {
-	{ "offering the container", rt_source_offer, true },
-	{ "copying the root filesystem", rt_source_send_rootfs, true },
-	{ "copying memory", rt_source_copy_memory, true }, /* rounds, until precopy.c says enough */
-	{ "preparing the dump", get_ready, true },
-	{ "freezing", freeze, true }, /* downtime begins */
-	{ "handing over the last changes", rt_source_final, true }, /* the target has all and holds it */
-	{ "committing", rt_source_commit, false }, /* downtime ends */
-	{ "sending the rest of memory", rt_source_push, false }, /* post-copy */
-	{ "ending here", rt_source_finish, false },
+	{ "tool-offer", "offering the container", rt_source_offer, true },
+	{ "tool-rootfs", "copying the root filesystem", rt_source_send_rootfs, true },
+	{ "tool-memory", "copying memory", rt_source_copy_memory, true }, /* rounds, until precopy.c says enough */
+	{ "tool-prepare", "preparing the dump", get_ready, true },
+	{ "tool-freeze", "freezing", freeze, true }, /* downtime begins */
+	{ "tool-final", "handing over the last changes", rt_source_final, true }, /* the target has all and holds it */
+	{ "tool-commit", "committing", rt_source_commit, false }, /* downtime ends */
+	{ "tool-push", "sending the rest of memory", rt_source_push, false }, /* post-copy */
+	{ "tool-finish", "ending here", rt_source_finish, false },
 };
 
 static struct rt_error *run_steps(struct rt_source *source)
@@ -248,6 +260,7 @@ static struct rt_error *run_steps(struct rt_source *source)
 
 		if (!err) {
 			rt_progress_step(source->progress, steps[i].doing);
+			rt_pause(steps[i].name);
 			err = steps[i].run(source);
 		}
 		if (err && steps[i].undoable) {

@@ -4,6 +4,7 @@
 #include "migrate/files.h"
 #include "migrate/journal.h"
 #include "migrate/link.h"
+#include "migrate/pause.h"
 #include "runtime/base/log.h"
 #include "runtime/base/str.h"
 
@@ -179,6 +180,7 @@ struct rt_error *rt_source_commit(struct rt_source *source)
 	if (err)
 		return rt_source_abort(source, err);
 	source->committed = true;
+	rt_pause("tool-held");
 	err = ask_to_commit(source);
 	return err ? resolve(source, err) : NULL;
 }
@@ -221,7 +223,9 @@ static void tell_dumper(struct rt_source *source, const struct rt_error *err)
 /* First it runs again, then the others are told. */
 struct rt_error *rt_source_abort(struct rt_source *source, struct rt_error *err)
 {
+	struct rt_http_answer answer = { .body = NULL };
 	struct rt_http_connection *control = NULL;
+	Rt__Outcome *outcome = NULL;
 	struct rt_error *second;
 
 	rt_source_answer_end(source);
@@ -242,8 +246,16 @@ struct rt_error *rt_source_abort(struct rt_source *source, struct rt_error *err)
 	if (!second)
 		second = rt_http_ask(control, &(struct rt_http_request){
 			.method = "POST", .path = source->path_abort, .body = "", .timeout_ms = ABORT_TIMEOUT_MS,
-		}, 0, NULL);
+		}, 0, &answer);
+	if (!second)
+		second = rt_message_outcome(answer.body, answer.size, &outcome);
+	if (!second && outcome->rootfs_changed)
+		rt_progress_note(source->progress, "the base of '%s' on the target is changed by what came, and must be renewed before the next --rootfs diff",
+				 source->target_id);
 	rt_error_free(second);
+	if (outcome)
+		rt_unpack_free(&outcome->base);
+	free(answer.body);
 	rt_http_disconnect(control);
 	return err;
 }

@@ -90,16 +90,30 @@ static struct rt_error *open_outflow(struct rt_source *source)
 
 /* ---- rounds ---- */
 
+#define TICK_MS 100
+
+/* Never while it is frozen: there nobody has time to look. */
+static struct rt_error *send_all(struct rt_source *source, unsigned round, struct rt_outflow_totals *ret)
+{
+	uint64_t bytes = bytes_of(&source->ranges);
+	struct rt_error *err;
+
+	rt_progress_amount(source->progress, round, 0, bytes);
+	err = rt_outflow_begin(source->outflow, &source->ranges, source->spaces, source->space_count);
+	if (err)
+		return err;
+	while (!rt_outflow_wait(source->outflow, TICK_MS))
+		rt_progress_amount(source->progress, round, rt_outflow_done(source->outflow) * RT_PAGE_SIZE, bytes);
+	return rt_outflow_finish(source->outflow, ret);
+}
+
 static struct rt_error *send_round(struct rt_source *source, struct rt_report_round *round)
 {
 	struct rt_outflow_totals totals;
 	struct rt_error *err;
 
 	round->begin_us = rt_source_now() - source->began;
-	rt_progress_amount(source->progress, source->precopy.rounds + 1, 0, bytes_of(&source->ranges));
-	err = rt_outflow_begin(source->outflow, &source->ranges, source->spaces, source->space_count);
-	if (!err)
-		err = rt_outflow_finish(source->outflow, &totals);
+	err = send_all(source, source->precopy.rounds + 1, &totals);
 	if (err)
 		return err;
 	round->us = rt_source_now() - source->began - round->begin_us;
@@ -182,8 +196,11 @@ static bool sends_afterwards(const struct rt_source *source)
 
 struct rt_error *rt_source_send_last(struct rt_source *source)
 {
-	if (!source->lazy || sends_afterwards(source))
+	if (!source->lazy || source->mode == RT_MODE_POSTCOPY)
 		return NULL;
+	/* What the rounds brought of these pages must not be handed to a task that runs before they come again. */
+	if (source->mode == RT_MODE_HYBRID)
+		return rt_outflow_begin_stale(source->outflow, &source->ranges, source->spaces, source->space_count);
 	return rt_outflow_begin(source->outflow, &source->ranges, source->spaces, source->space_count);
 }
 
@@ -316,9 +333,7 @@ static struct rt_error *push_once(struct rt_source *source, struct rt_outflow_to
 		err = rt_source_answer_begin(source);
 	if (!err)
 		err = open_outflow(source);
-	if (!err)
-		err = rt_outflow_begin(source->outflow, &source->ranges, source->spaces, source->space_count);
-	return err ? err : rt_outflow_finish(source->outflow, ret);
+	return err ? err : send_all(source, 0, ret);
 }
 
 /* It runs over there, and only here are its pages: a cut link is waited for, however long it takes. */

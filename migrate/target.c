@@ -106,18 +106,13 @@ static bool is_forgotten(struct rt_move *move)
 	return old;
 }
 
-static void forget(struct rt_move *move)
-{
-	rt_warn_ignored(rt_remove_tree_at(AT_FDCWD, move->directory));
-}
-
-static struct rt_move *take_first(struct rt_target *target, bool (*wanted)(const struct rt_target *target, struct rt_move *move))
+static struct rt_move *take_silent(struct rt_target *target)
 {
 	struct rt_move *move;
 
 	pthread_mutex_lock(&target->lock);
 	for (move = target->moves; move; move = move->next)
-		if (wanted(target, move))
+		if (is_silent(target, move))
 			break;
 	if (move)
 		move->references++;
@@ -127,26 +122,24 @@ static struct rt_move *take_first(struct rt_target *target, bool (*wanted)(const
 
 static void drop_old(struct rt_target *target)
 {
-	struct rt_move **place, *old = NULL;
+	struct rt_move **place, *old;
 
 	pthread_mutex_lock(&target->lock);
-	for (place = &target->moves; *place && !old; place = old ? place : &(*place)->next) {
-		if (!is_forgotten(*place))
-			continue;
-		old = *place;
+	for (place = &target->moves; *place && !is_forgotten(*place); place = &(*place)->next)
+		;
+	old = *place;
+	if (old)
 		*place = old->next;
-		break;
-	}
 	pthread_mutex_unlock(&target->lock);
 	if (!old)
 		return;
-	forget(old);
+	rt_warn_ignored(rt_remove_tree_at(AT_FDCWD, old->directory));
 	rt_target_unref(target, old);
 }
 
 static void tick(struct rt_target *target)
 {
-	struct rt_move *move = take_first(target, is_silent);
+	struct rt_move *move = take_silent(target);
 
 	if (move) {
 		rt_info("nothing heard of the source of '%s' for %u s", move->offer->id, target->timeout_s);
@@ -185,19 +178,12 @@ static struct rt_error *offer_of(const json_t *journal, Rt__Offer **ret)
 
 static bool runs(const struct rt_context *context, const char *id)
 {
-	struct rt_container container = RT_CONTAINER_NULL;
-	enum rt_status status = RT_STATUS_STOPPED;
 	_cleanup_json_ json_t *state = NULL;
 	struct rt_error *err = rt_container_state(context, id, &state);
+	const char *status = json_string_value(json_object_get(state, "status"));
 
-	rt_container_deinit(&container);
-	if (err) {
-		rt_error_free(err);
-		return false;
-	}
-	(void)status;
-	return rt_str_equal(json_string_value(json_object_get(state, "status")), "running") ||
-	       rt_str_equal(json_string_value(json_object_get(state, "status")), "paused");
+	rt_error_free(err); /* there is none */
+	return status && (rt_str_equal(status, "running") || rt_str_equal(status, "paused"));
 }
 
 /* Decided, and its worker still at it; decided, and done; or never decided, and so undone: its worker has undone its part when the old daemon ended. */
@@ -226,7 +212,12 @@ static struct rt_error *take_over(struct rt_target *target, const char *director
 	else if (move->state == RT__MOVE_STATE__MOVE_RUNNING)
 		move->state = RT__MOVE_STATE__MOVE_COMPLETE;
 	if (move->state == RT__MOVE_STATE__MOVE_ABORTED) {
+		const char *rootfs = json_string_value(json_object_get(journal, "rootfs"));
+
 		move->made_bundle = json_is_true(json_object_get(journal, "madeBundle"));
+		move->made_config = json_is_true(json_object_get(journal, "madeConfig"));
+		move->made_rootfs = json_is_true(json_object_get(journal, "madeRootfs"));
+		move->rootfs = rootfs ? strdup(rootfs) : NULL;
 		rt_move_abort(move, "'rt receive' was restarted");
 	}
 	if (!err)

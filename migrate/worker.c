@@ -4,6 +4,8 @@
 #include "migrate/lazy.h"
 #include "migrate/link.h"
 #include "migrate/network.h"
+#include "migrate/tmpfs.h"
+#include "migrate/pause.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/io.h"
 #include "runtime/base/log.h"
@@ -392,6 +394,7 @@ static struct rt_error *begin(void *userdata, int image_fd, int work_fd)
 	struct rt_error *err;
 	int error;
 
+	rt_pause("worker-restoring");
 	if (!worker->task.lazy)
 		return start_hearing(worker);
 	if (!worker->sets)
@@ -425,8 +428,16 @@ static struct rt_error *await_images(void *userdata)
 {
 	struct worker *worker = userdata;
 
+	rt_pause("worker-receiving");
 	say(worker, &(struct rt_link_message){ .word = RT_LINK_PREPARED });
 	return wait_for(worker, RT_LINK_RESTORE);
+}
+
+static struct rt_error *mounts(void *userdata, Rt__Container *described, int image_fd, pid_t criu)
+{
+	struct worker *worker = userdata;
+
+	return rt_tmpfs_unpack(described, image_fd, worker->task.directory, criu);
 }
 
 static struct rt_error *restored(void *userdata)
@@ -434,11 +445,16 @@ static struct rt_error *restored(void *userdata)
 	struct worker *worker = userdata;
 	struct rt_error *err;
 
+	rt_pause("worker-ready");
 	say(worker, &(struct rt_link_message){ .word = RT_LINK_READY });
 	err = wait_for_decision(worker);
 	worker->committed_at = now_us();
 	if (!err)
+		rt_pause("worker-decided");
+	if (!err)
 		err = write_journal(worker, "committed");
+	if (!err)
+		rt_pause("worker-committed");
 	/* Before the first packet: what is sent to a port that is not there is lost, and sent again only much later. */
 	if (!err)
 		rt_warn_ignored(rt_network_release(&worker->network, worker->task.id));
@@ -449,6 +465,7 @@ static void running(void *userdata)
 {
 	struct worker *worker = userdata;
 
+	rt_pause("worker-running");
 	worker->running = true;
 	say(worker, &(struct rt_link_message){ .word = RT_LINK_RUNNING, .a = now_us() - worker->committed_at });
 	rt_warn_ignored(write_journal(worker, "running"));
@@ -459,7 +476,7 @@ static void running(void *userdata)
 static struct rt_error *restore(struct worker *worker)
 {
 	const struct rt_restore_hooks hooks = {
-		.await_images = await_images, .begin = begin, .restored = restored, .running = running, .userdata = worker,
+		.await_images = await_images, .mounts = mounts, .begin = begin, .restored = restored, .running = running, .userdata = worker,
 	};
 	const struct rt_worker_task *task = &worker->task;
 	const struct rt_restore_options options = {
@@ -557,6 +574,7 @@ struct rt_error *rt_worker_run(const struct rt_context *context)
 	/* Memory that can't be had: what ran so far is lost. */
 	if (err && worker.running)
 		rt_warn_ignored(rt_container_kill(context, worker.task.id, SIGKILL, RT_KILL_ALL));
+	rt_pause("worker-complete");
 	dismiss_guardian(&worker);
 	stop_hearing(&worker);
 	if (!err)

@@ -26,6 +26,7 @@ enum {
 	RT_UNPACK_OVERLAY = 1 << 6, /* with XATTRS: overlay's attributes as well, but those that name inodes of another host */
 	RT_UNPACK_EXACT = 1 << 7, /* with XATTRS: those that an entry lacks are removed: of a directory that was there, or inherited */
 	RT_UNPACK_NO_NEW_HOLES = 1 << 8, /* files have just the holes that entries say; else long runs of zeroes become some, too */
+	RT_UNPACK_NO_MARKS = 1 << 9, /* user.overlay.* is left out, as trusted.overlay.* is without OVERLAY */
 };
 
 /* Directories get their times, their default ACLs, which new files would inherit, and as a user their modes, when nothing more is

@@ -30,6 +30,8 @@ static struct rt_error *owner_of(const struct rt_unpack *unpack, struct archive_
 
 static bool is_wanted(const struct rt_unpack *unpack, const char *name)
 {
+	if (rt_str_starts(name, "user.overlay.") && (unpack->flags & RT_UNPACK_NO_MARKS))
+		return false;
 	if (rt_str_starts(name, "user.") || rt_str_equal(name, RT_XATTR_CAPS))
 		return true;
 	if (!(unpack->flags & RT_UNPACK_XATTRS))

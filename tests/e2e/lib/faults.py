@@ -1,0 +1,488 @@
+"""Migrations that are broken on purpose: two roots on one machine, a link between them that can be cut or spoil bytes, and a look at what is alive.
+
+    pair = Pair(work)
+    result = pair.run(Case("pre-copy", "worker-ready", "kill:daemon", seed=7))
+    assert not result.wrong, result
+
+A run moves a `pulse` (pulse.c) and stops at a point of the migration (RT_MIGRATE_PAUSE), does one bad thing there, lets everybody go on, does what a person would do
+afterwards (start `rt receive` again, mend the link, `rt migrate --recover`), and then looks: exactly one copy must go on from where it was, with its memory right,
+and nothing else may be left."""
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import threading
+import time
+
+from . import cgroup, container, proc
+from . import config as configs
+
+POINTS = ["tool-offer", "tool-rootfs", "worker-receiving", "tool-memory", "tool-prepare", "dumper-prepared", "tool-freeze", "dumper-frozen", "dumper-complete",
+          "tool-final", "worker-restoring", "worker-ready", "tool-commit", "tool-held", "worker-decided", "worker-committed", "worker-running", "tool-push",
+          "worker-complete", "tool-finish", "dumper-commit"]
+MODES = ["stop", "pre-copy", "post-copy"]
+VICTIMS = ["tool", "dumper", "source-criu", "daemon", "worker", "target-criu", "guardian"]
+LINK = ["hold", "cut", "reset"]
+# Where the source stands frozen and the target can't have been asked to let it run: here a lost connection must not cost more than a second.
+BEFORE_COMMIT = ["tool-final", "worker-restoring", "worker-ready", "tool-commit"]
+MIB = 4
+
+
+class Case:
+    def __init__(self, mode, point, fault, seed=0):
+        self.mode, self.point, self.fault, self.seed = mode, point, fault, seed
+
+    def __str__(self):
+        return f"{self.mode} {self.point} {self.fault}"
+
+
+class Result:
+    def __init__(self, case):
+        self.case, self.wrong, self.reached, self.where, self.thaw, self.tool, self.said = case, [], False, None, None, None, ""
+        self.recovered = []
+
+    def __str__(self):
+        thaw = f" thawed after {self.thaw:.2f} s" if self.thaw is not None else ""
+        wrong = "; ".join(self.wrong) if self.wrong else "ok"
+        return f"{self.case}: {'' if self.reached else 'not reached, '}{self.where}{thaw}: {wrong}"
+
+
+def every_case(points=POINTS, modes=MODES):
+    for mode in modes:
+        for point in points:
+            for victim in VICTIMS:
+                yield Case(mode, point, "kill:" + victim)
+            for how in LINK:
+                yield Case(mode, point, "link:" + how)
+
+
+# ---- processes ----
+
+def processes():
+    """pid -> (name, parent) of all that live."""
+    found = {}
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            with open(f"/proc/{entry}/stat") as f:
+                text = f.read()
+        except OSError:
+            continue
+        name, rest = text[text.index("(") + 1:text.rindex(")")], text[text.rindex(")") + 2:].split()
+        if rest[0] not in "ZX":
+            found[int(entry)] = (name, int(rest[1]))
+    return found
+
+
+def named(name):
+    return [pid for pid, (comm, _) in processes().items() if comm == name]
+
+
+def child_named(parent_name, name):
+    seen = processes()
+    return [pid for pid, (comm, parent) in seen.items() if comm == name and seen.get(parent, ("",))[0] == parent_name]
+
+
+def pulses():
+    """pid -> (beat, side) of each copy, alive or frozen; a spoilt one has beat -1."""
+    found = {}
+    for pid, (name, _) in processes().items():
+        match = re.fullmatch(r"(pulse|spoilt)-([0-9a-f]{8})", name)
+        if match:
+            try:
+                with open(f"/proc/{pid}/cgroup") as f:
+                    side = "target" if "pulse-t" in f.read() else "source"
+            except OSError:
+                continue
+            found[pid] = (int(match[2], 16) if match[1] == "pulse" else -1, side)
+    return found
+
+
+def beating(seconds=0.15):
+    """The copies that go on: pid -> (beat, side)."""
+    before = pulses()
+    time.sleep(seconds)
+    after = pulses()
+    return {pid: after[pid] for pid in after if pid in before and after[pid][0] != before[pid][0]}
+
+
+# ---- the link ----
+
+class Link:
+    """A TCP relay: through() as long as nothing is wrong; hold() keeps every byte back, reset() ends all connections and refuses new ones; spoil(n) turns the n-th
+    byte that the source sends, spoil(n, back=True) that it is answered."""
+
+    def __init__(self, to):
+        self.to, self.mode, self.spoilt, self.sent = to, "through", None, [0, 0]
+        self.lock, self.flows = threading.Lock(), []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.ended = False
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            if self.mode == "reset":
+                near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                near.close()
+                continue
+            threading.Thread(target=self.connect, args=(near,), daemon=True).start()
+
+    def connect(self, near):
+        while self.mode == "hold" and not self.ended:
+            time.sleep(0.005)
+        try:
+            far = socket.create_connection(("127.0.0.1", self.to))
+        except OSError:
+            near.close()
+            return
+        for s in near, far:
+            s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with self.lock:
+            self.flows += [near, far]
+        for a, b, back in (near, far, 0), (far, near, 1):
+            threading.Thread(target=self.pump, args=(a, b, back), daemon=True).start()
+
+    def pump(self, a, b, back):
+        try:
+            while data := a.recv(65536):
+                while self.mode == "hold" and not self.ended:
+                    time.sleep(0.005)
+                b.sendall(self.spoil_in(data, back))
+        except OSError:
+            pass
+        for s, how in (b, socket.SHUT_WR), (a, socket.SHUT_RD):
+            try:
+                s.shutdown(how)
+            except OSError:
+                pass
+        if back:
+            for s in a, b:
+                try:
+                    s.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+
+    def spoil_in(self, data, back):
+        with self.lock:
+            at = self.sent[back]
+            self.sent[back] += len(data)
+            if self.spoilt and self.spoilt[1] == back and at <= self.spoilt[0] < at + len(data):
+                place = self.spoilt[0] - at
+                data = data[:place] + bytes([data[place] ^ 0x41]) + data[place + 1:]
+        return data
+
+    def hold(self):
+        self.mode = "hold"
+
+    def through(self):
+        self.mode = "through"
+
+    def reset(self):
+        self.mode = "reset"
+        self.drop()
+
+    def drop(self):
+        with self.lock:
+            flows, self.flows = self.flows, []
+        for s in flows:
+            try:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            s.close()
+
+    def close(self):
+        self.ended = True
+        self.drop()
+        try:
+            self.listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.listener.close()
+
+
+# ---- the two sides ----
+
+class Pair:
+    def __init__(self, work, state_dir=None):
+        self.work = str(work)
+        self.source_root, self.target_root = f"{work}/source", f"{work}/target"
+        self.bundle, self.bundles = f"{work}/bundle", f"{work}/bundles"
+        self.state_dir, self.pause = state_dir or f"{work}/receive", f"{work}/pause"
+        self.number, self.daemon, self.tool, self.link = 0, None, None, None
+        self.port = free_port()
+        os.makedirs(self.pause, mode=0o700)
+        os.makedirs(self.state_dir, exist_ok=True)
+        self.log = open(f"{work}/receive.log", "ab")
+        self.make_bundle(self.bundle, "/pulse-s")
+        self.make_bundle(f"{self.bundles}/moved", "/pulse-t")
+
+    def make_bundle(self, path, cgroup_path):
+        here = os.path.dirname(container.runtime())
+        os.makedirs(f"{path}/rootfs/dev")
+        for name in "proc", "sys", "tmp":
+            os.makedirs(f"{path}/rootfs/{name}")
+        shutil.copy(f"{here}/tests/e2e/pulse", f"{path}/rootfs/pulse")
+        config = configs.default(["/pulse", str(MIB)])
+        config["linux"]["cgroupsPath"] = cgroup_path
+        with open(f"{path}/config.json", "w") as f:
+            json.dump(config, f)
+
+    def environment(self):
+        return {**os.environ, "RT_MIGRATE_PAUSE": self.pause}
+
+    def rt(self, root, *words, **how):
+        return proc.run([container.runtime(), "--root", root, *words], ok=None, **how)
+
+    def start_daemon(self):
+        assert not self.daemon
+        self.daemon = subprocess.Popen(
+            [container.runtime(), "--root", self.target_root, "receive", "--listen", f"127.0.0.1:{self.port}", "--bundles", self.bundles, "--state-dir",
+             self.state_dir, "--timeout", "4"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log, start_new_session=True, env=self.environment())
+        line = self.daemon.stdout.readline()
+        assert line.startswith(b"listening"), f"rt receive does not start: {line}"
+
+    def stop_daemon(self, how=signal.SIGTERM):
+        if not self.daemon:
+            return
+        self.daemon.send_signal(how)
+        try:
+            self.daemon.wait(15)
+        except subprocess.TimeoutExpired:
+            self.daemon.kill()
+            self.daemon.wait()
+            self.daemon.stdout.close()
+            self.daemon = None
+            raise AssertionError("rt receive does not end") from None
+        self.daemon.stdout.close()
+        self.daemon = None
+
+    def start_tool(self, case, *flags):
+        self.out = open(f"{self.work}/tool.log", "w+b")
+        self.tool = subprocess.Popen(
+            [container.runtime(), "--root", self.source_root, "migrate", "--mode", case.mode, "--timeout", "4", "--new-id", "moved", *flags, "pulse",
+             f"http://127.0.0.1:{self.link.port}"], stdin=subprocess.DEVNULL, stdout=self.out, stderr=self.out, start_new_session=True, env=self.environment())
+
+    def tool_ended(self, seconds):
+        try:
+            return self.tool.wait(seconds) is not None
+        except subprocess.TimeoutExpired:
+            return False
+
+    def start_pulse(self):
+        result = self.rt(self.source_root, "run", "--detach", "--bundle", self.bundle, "pulse")
+        assert result.code == 0, result
+        proc.eventually(lambda: any(beat > 20 for beat, _ in pulses().values()), what="the pulse to beat")
+
+    # -- one run --
+
+    def run(self, case):
+        result = Result(case)
+        self.number += 1
+        if not self.daemon:
+            self.start_daemon()
+        self.link = Link(self.port)
+        self.start_pulse()
+        open(f"{self.pause}/{case.point}", "w").close()
+        try:
+            self.start_tool(case)
+            marker = self.wait_for_point(case.point)
+            result.reached = marker is not None
+            self.count = max([beat for beat, _ in pulses().values()], default=0)
+            broken_at = self.break_it(case, result, marker)
+            if result.reached and case.fault in ("link:cut", "link:reset") and case.point in BEFORE_COMMIT:
+                self.measure_thaw(result, broken_at)
+            self.recover(case, result)
+            self.judge(case, result)
+        except AssertionError as e:
+            result.wrong.append(f"the test says: {str(e)[:300]}")
+        finally:
+            self.clean(result)
+        return result
+
+    def marker(self, point):
+        for entry in os.listdir(self.pause):
+            if entry.startswith(point + "."):
+                return f"{self.pause}/{entry}"
+        return None
+
+    def wait_for_point(self, point, seconds=20):
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if found := self.marker(point):
+                return found
+            if self.tool.poll() is not None:
+                time.sleep(0.05)
+                return self.marker(point)
+            time.sleep(0.003)
+        return None
+
+    def victim(self, name):
+        return {"tool": lambda: [self.tool.pid], "daemon": lambda: [self.daemon.pid], "dumper": lambda: named("rt-dumper"), "worker": lambda: named("rt-worker"),
+                "guardian": lambda: named("rt-guardian"), "source-criu": lambda: child_named("rt-dumper", "criu"),
+                "target-criu": lambda: child_named("rt-worker", "criu")}[name]()
+
+    def break_it(self, case, result, marker):
+        kind, what = case.fault.split(":")
+        if result.reached and kind == "kill":
+            victims = self.victim(what)
+            result.reached = bool(victims)
+            for pid in victims:
+                os.kill(pid, signal.SIGKILL)
+        elif result.reached and kind == "link":
+            self.link.reset() if what == "reset" else self.link.hold()
+        broken_at = time.monotonic()
+        for path in marker, f"{self.pause}/{case.point}":
+            if path and os.path.exists(path):
+                os.unlink(path)
+        if kind == "link" and what == "hold":
+            time.sleep(1)
+            self.link.through()
+        return broken_at
+
+    def measure_thaw(self, result, broken_at):
+        """From the cut to the first beat on the source."""
+        frozen = {pid: beat for pid, (beat, side) in pulses().items() if side == "source"}
+        while time.monotonic() < broken_at + 15:
+            now = pulses()
+            if any(now.get(pid, (beat,))[0] != beat for pid, beat in frozen.items()):
+                result.thaw = time.monotonic() - broken_at
+                if result.thaw > 1:
+                    result.wrong.append(f"the source thaws only after {result.thaw:.2f} s")
+                return
+            time.sleep(0.005)
+        result.wrong.append("the source does not thaw")
+
+    def recover(self, case, result):
+        """As a person would: wait a little, mend what is broken, ask."""
+        if not self.tool_ended(6 if self.daemon and self.daemon.poll() is None and self.link.mode == "through" else 1.5):
+            result.tool = "waits"
+        if self.daemon.poll() is not None:
+            self.daemon.stdout.close()
+            self.daemon = None
+            self.start_daemon()
+        if self.link.mode != "through":
+            self.link.through()
+        if not self.tool_ended(20):
+            result.wrong.append("the tool does not end though all is mended")
+            self.tool.kill()
+        result.tool = self.tool.wait()
+        self.out.seek(0)
+        result.said = self.out.read().decode(errors="replace")
+        if result.tool == 1 and len([line for line in result.said.splitlines() if line.startswith("rt: ")]) != 1:
+            result.wrong.append(f"not one sentence: {result.said[-300:]!r}")
+        for _ in range(20):
+            # A link that came back: the journal says where to ask.
+            answer = self.rt(self.source_root, "migrate", "--recover", timeout=90)
+            result.recovered.append((answer.out + answer.err).strip())
+            if answer.code == 0:
+                return
+            time.sleep(0.5)
+        result.wrong.append(f"--recover fails: {answer.err.strip()[-300:]}")
+
+    def judge(self, case, result):
+        until = time.monotonic() + 12
+        while True:
+            live, all_of_it = beating(), pulses()
+            if len(live) == 1 and len(all_of_it) == 1 and not self.leftovers(live) or time.monotonic() > until:
+                break
+            time.sleep(0.1)
+        sides = sorted(side for _, side in live.values())
+        result.where = "+".join(sides) or "nowhere"
+        if len(live) != 1:
+            result.wrong.append(f"{len(live)} live copies: {sides}, of {sorted(all_of_it.values())}")
+        if any(beat < 0 for beat, _ in all_of_it.values()):
+            result.wrong.append("its memory is spoilt")
+        if any(0 <= beat < self.count for beat, _ in live.values()):
+            result.wrong.append(f"it does not go on from where it was: {live} < {self.count}")
+        if live:
+            result.wrong += self.leftovers(live)
+
+    def leftovers(self, live):
+        side = next(iter(live.values()))[1]
+        left = [f"process {name}" for name in ("rt-dumper", "rt-worker", "rt-guardian", "rt-guard", "criu") if named(name)]
+        for name, root, dead in ("source", self.source_root, side == "target"), ("target", self.target_root, side == "source"):
+            found = sorted(os.listdir(root)) if os.path.isdir(root) else []
+            if dead and [e for e in found if not e.startswith(".")]:
+                left.append(f"the {name}'s {found}")
+            for e in found:
+                left += [f"{name}: {e}/{f}" for f in ("migration.json", "migration.sock") if os.path.exists(f"{root}/{e}/{f}")]
+        for path in "/run/rt-migrate", self.state_dir:
+            for entry in os.listdir(path) if os.path.isdir(path) else []:
+                if path == "/run/rt-migrate" or os.path.isdir(f"{path}/{entry}/images"):
+                    left.append(f"{path}/{entry}: {sorted(os.listdir(f'{path}/{entry}'))}" if os.path.isdir(f"{path}/{entry}") else f"{path}/{entry}")
+        for h, mounted in cgroups():
+            name = "pulse-s" if side == "target" else "pulse-t"
+            if os.path.isdir(f"{mounted}/{name}"):
+                left.append(f"cgroup {mounted}/{name}")
+        return left
+
+    def clean(self, result):
+        for entry in os.listdir(self.pause):
+            os.unlink(f"{self.pause}/{entry}")
+        if self.tool and self.tool.poll() is None:
+            self.tool.kill()
+            self.tool.wait()
+        self.link.close()
+        for name in ("rt-dumper", "rt-worker", "rt-guardian", "rt-guard", "criu") if result.wrong else ():
+            for pid in named(name):
+                os.kill(pid, signal.SIGKILL)
+        if result.wrong:
+            self.stop_hard()
+        for root, id in (self.source_root, "pulse"), (self.target_root, "moved"):
+            if os.path.isdir(f"{root}/{id}"):
+                self.rt(root, "delete", "--force", id)
+        if result.wrong:
+            for pid in pulses():
+                os.kill(pid, signal.SIGKILL)
+            for path in self.state_dir, "/run/rt-migrate":
+                shutil.rmtree(path, ignore_errors=True)
+            os.makedirs(self.state_dir, exist_ok=True)
+        self.out.close()
+
+    def stop_hard(self):
+        try:
+            self.stop_daemon(signal.SIGKILL)
+        except AssertionError:
+            pass
+
+    def close(self):
+        self.stop_daemon()
+        self.log.close()
+
+
+def cgroups():
+    with open("/proc/self/mounts") as f:
+        for line in f:
+            words = line.split()
+            if words[2] in ("cgroup", "cgroup2"):
+                yield words[2], words[1]
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        return s.getsockname()[1]
+
+
+def chosen(count, seed, modes=MODES, points=POINTS):
+    """`count` cases; each of the matrix as often as it fits, in an order that the seed tells."""
+    cases = list(every_case(points, modes))
+    rng = random.Random(seed)
+    picked = []
+    while len(picked) < count:
+        rng.shuffle(cases)
+        picked += cases[:count - len(picked)]
+    return picked
