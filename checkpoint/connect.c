@@ -154,16 +154,6 @@ static struct rt_error *find_cgroup_source(const struct rt_container *container,
 	return rt_format(ret, "%s%s", hierarchy->mount_point, rt_str_equal(hierarchy->path, "/") ? "" : hierarchy->path);
 }
 
-static bool is_bind(const struct rt_spec_mount *mount)
-{
-	if (mount->type && rt_str_equal(mount->type, "bind"))
-		return true;
-	for (size_t i = 0; i < mount->option_count; i++)
-		if (rt_str_equal(mount->options[i], "bind") || rt_str_equal(mount->options[i], "rbind"))
-			return true;
-	return false;
-}
-
 /* Both are real paths. */
 static bool is_below(const char *path, const char *directory)
 {
@@ -201,7 +191,7 @@ static struct rt_error *check_source(const struct rt_container *container, const
 		const struct rt_spec_mount *mount = &spec->mounts[i];
 		_cleanup_free_ char *path = NULL, *allowed = NULL;
 
-		if (!is_bind(mount) || !mount->source)
+		if (!rt_spec_mount_is_bind(mount) || !mount->source)
 			continue;
 		err = rt_format(&path, "%s%s%s", *mount->source == '/' ? "" : container->state.bundle, *mount->source == '/' ? "" : "/",
 				mount->source);
@@ -413,7 +403,7 @@ struct rt_error *rt_connect_assume(const struct rt_spec *spec, Rt__Container *in
 
 		if (mount->type && rt_str_starts(mount->type, "cgroup"))
 			err = assume_cgroup_mounts(into, mount->destination);
-		else if (is_bind(mount) && mount->source)
+		else if (rt_spec_mount_is_bind(mount) && mount->source)
 			err = assume_mount(into, mount->destination, mount->source, false, is_directory(mount->source));
 	}
 	/* Masked directories are tmpfs of their own; only files are tied to the host. More keys than the images have do no harm. */

@@ -42,16 +42,6 @@ static bool is_allowed(const char *path, const char *const *directories)
 	return false;
 }
 
-static bool is_bind(const struct rt_spec_mount *mount)
-{
-	if (mount->type && rt_str_equal(mount->type, "bind"))
-		return true;
-	for (size_t i = 0; i < mount->option_count; i++)
-		if (rt_str_equal(mount->options[i], "bind") || rt_str_equal(mount->options[i], "rbind"))
-			return true;
-	return false;
-}
-
 /* File systems that are nobody's before they are mounted. Any other one may be a disk of this host, or an overlay of its directories. */
 static bool is_made_of_nothing(const char *type)
 {
@@ -109,9 +99,9 @@ static struct rt_error *check_mounts(const struct rt_receive_values *values, con
 	for (size_t i = 0; i < spec->mount_count; i++) {
 		const struct rt_spec_mount *mount = &spec->mounts[i];
 
-		if (is_bind(mount) && mount->source && !is_allowed(mount->source, values->allow_mounts))
+		if (rt_spec_mount_is_bind(mount) && mount->source && !is_allowed(mount->source, values->allow_mounts))
 			return rt_fail(RT_PEER, "its configuration binds '%s', which no --allow-mount of this host covers", mount->source);
-		if (!is_bind(mount) && mount->type && !is_made_of_nothing(mount->type))
+		if (!rt_spec_mount_is_bind(mount) && mount->type && !is_made_of_nothing(mount->type))
 			return rt_fail(RT_PEER, "its configuration mounts a file system of type '%s', which a host does not let a source choose", mount->type);
 	}
 	return NULL;

@@ -58,7 +58,7 @@ static struct rt_error *read_words(struct rt_source *source)
 	if (!err)
 		err = choose_rootfs(values->rootfs, &source->rootfs);
 	if (!err && values->bandwidth)
-		err = rt_size_parse("--bandwidth", values->bandwidth, &source->bandwidth);
+		err = rt_size_option("--bandwidth", values->bandwidth, &source->bandwidth);
 	if (!err)
 		err = rt_container_check_id(source->target_id);
 	if (err)
