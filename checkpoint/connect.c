@@ -336,6 +336,9 @@ struct rt_error *rt_connect_for_restore(struct rt_criu_opts *options, const stru
 {
 	struct rt_error *err = NULL;
 
+	/* More are in no manifest that rt wrote, and CRIU takes a descriptor only once. */
+	if (described->n_namespaces > RT_NS_KINDS || described->n_streams > RT_DESCRIBED_STREAMS)
+		return rt_fail(RT_CONFIG, "the manifest names more namespaces and streams than a container has");
 	for (size_t i = 0; i < described->n_mounts && !err; i++)
 		err = restore_mount(options, container, spec, rootfs_fd, described, described->mounts[i]);
 	for (size_t i = 0; i < described->n_namespaces && !err; i++)
