@@ -55,14 +55,32 @@ struct rt_error *rt_network_find(const struct rt_spec *spec, struct rt_network *
 	return NULL;
 }
 
+#define WORDS 6
+
+/* The state directory is said before the verb, or not at all. */
+static void fill_words(const struct rt_network *network, const char *verb, const char *id, const char *ret[WORDS])
+{
+	size_t count = 0;
+
+	ret[count++] = PROGRAM;
+	if (network->state_dir) {
+		ret[count++] = "--state-dir";
+		ret[count++] = network->state_dir;
+	}
+	ret[count++] = verb;
+	ret[count++] = id;
+	ret[count] = NULL;
+}
+
 static struct rt_error *run(const struct rt_network *network, const char *verb, const char *id)
 {
-	const char *argv[] = { PROGRAM, verb, id, network->state_dir ? "--state-dir" : NULL, network->state_dir, NULL };
+	const char *argv[WORDS];
 	const char *environment[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL };
 	struct rt_error *err;
 
 	if (!network->program)
 		return NULL;
+	fill_words(network, verb, id, argv);
 	err = rt_run_program(&(struct rt_run_options){ .path = network->program, .argv = argv, .envp = environment, .timeout_ms = 10000 });
 	return err ? rt_while(err, "network of '%s'", id) : NULL;
 }
@@ -85,7 +103,7 @@ struct rt_error *rt_network_release(const struct rt_network *network, const char
 /* Its standard output, where it succeeds. */
 struct rt_error *rt_network_save(struct rt_network *network, const char *id)
 {
-	char *argv[] = { (char *)PROGRAM, (char *)"save", (char *)id, (char *)(network->state_dir ? "--state-dir" : NULL), network->state_dir, NULL };
+	const char *argv[WORDS];
 	_cleanup_close_ int out = -1;
 	struct rt_error *err;
 	int ends[2], status;
@@ -93,13 +111,14 @@ struct rt_error *rt_network_save(struct rt_network *network, const char *id)
 
 	if (!network->program)
 		return NULL;
+	fill_words(network, "save", id, argv);
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return rt_fail_errno("cannot make a pipe");
 	pid = fork();
 	if (pid == 0) {
 		rt_signals_reset();
 		dup2(ends[1], STDOUT_FILENO);
-		execv(network->program, argv);
+		execv(network->program, (char *const *)argv);
 		_exit(127);
 	}
 	close(ends[1]);
