@@ -12,6 +12,9 @@
 #define ANNOTATION "org.rt.netns"
 #define PROGRAM "rt-netns"
 #define SAVED_MAX (64u << 10)
+#define TABLE_MAX (4u << 20)
+#define TCP_STATE_LISTEN 0x0A
+#define SETTLE_STEP_US 500
 
 void rt_network_deinit(struct rt_network *network)
 {
@@ -88,6 +91,35 @@ static struct rt_error *run(const struct rt_network *network, const char *verb, 
 struct rt_error *rt_network_detach(const struct rt_network *network, const char *id)
 {
 	return network->saved ? run(network, "detach", id) : NULL;
+}
+
+/* Of /proc/PID/net/tcp: whether a listening socket (state 0A) has a connection that nobody has accepted (its rx_queue). */
+bool rt_network_table_waits(const char *table)
+{
+	for (const char *line = strchr(table, '\n'); line; line = strchr(line, '\n')) {
+		unsigned state = 0, queue = 0;
+
+		line++;
+		if (sscanf(line, " %*u: %*[0-9A-F]:%*x %*[0-9A-F]:%*x %x %*x:%x", &state, &queue) == 2 && state == TCP_STATE_LISTEN && queue > 0)
+			return true;
+	}
+	return false;
+}
+
+static bool waits(pid_t pid, const char *name)
+{
+	_cleanup_free_ char *table = NULL;
+	char path[48];
+
+	snprintf(path, sizeof(path), "/proc/%d/net/%s", pid, name);
+	rt_error_free(rt_read_file_at(AT_FDCWD, path, TABLE_MAX, &table, NULL)); /* too long, or no IPv6: the dump will tell */
+	return table && rt_network_table_waits(table);
+}
+
+void rt_network_settle(pid_t pid, unsigned us)
+{
+	for (unsigned waited = 0; waited < us && (waits(pid, "tcp") || waits(pid, "tcp6")); waited += SETTLE_STEP_US)
+		usleep(SETTLE_STEP_US);
 }
 
 struct rt_error *rt_network_attach(const struct rt_network *network, const char *id)
