@@ -19,8 +19,10 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/statvfs.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #define LOG_FILE "dump.log"
@@ -44,6 +46,8 @@ struct rt_dump {
 	struct rt_criu *criu;
 	struct rt_rescue rescue;
 	bool images_complete; /* CRIU has written them all */
+	bool held; /* see rt_dump_hold() */
+	bool given_away; /* the hook said that it lives elsewhere from here on: whatever CRIU does, it must not run here again */
 	bool manifest_written;
 	Rt__Manifest *manifest;
 	uint64_t began; /* us */
@@ -322,6 +326,40 @@ static struct rt_error *freeze(struct rt_dump *dump)
 	return err;
 }
 
+static bool criu_lives(const struct rt_dump *dump)
+{
+	siginfo_t info = { .si_pid = 0 };
+
+	return waitid(P_PID, (id_t)rt_criu_pid(dump->criu), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == 0;
+}
+
+/* CRIU holds the tasks by ptrace alone, its freezer is open: were it killed, they would run. */
+struct rt_error *rt_dump_hold(struct rt_dump *dump)
+{
+	struct rt_error *err = rt_cgroup_freeze(dump->container.cgroup, true);
+
+	/* After the freezing: if it lives now, nothing has run since the images were made. */
+	if (!err && !criu_lives(dump))
+		err = rt_fail(RT_CRIU, "criu has died, and the container may have run on");
+	if (!err)
+		err = rt_rescue_hold(&dump->rescue);
+	dump->held = true;
+	return err;
+}
+
+/* Given away, all of it dies before anything can let it run, whether CRIU still lives or not. Else CRIU needs the tasks to be thawed for undoing what it did to them;
+ * where it has died, that is done last (rescue.h). */
+static struct rt_error *end_hold(struct rt_dump *dump, struct rt_error *err)
+{
+	if (!err) {
+		dump->given_away = true;
+		return rt_cgroup_signal(dump->container.cgroup, SIGKILL);
+	}
+	if (criu_lives(dump))
+		rt_warn_ignored(rt_cgroup_freeze(dump->container.cgroup, false));
+	return err;
+}
+
 static struct rt_error *complete(struct rt_dump *dump)
 {
 	struct rt_error *err;
@@ -331,7 +369,9 @@ static struct rt_error *complete(struct rt_dump *dump)
 		return NULL;
 	err = write_manifest(dump, now_us());
 	dump->manifest_written = !err;
-	return err ? err : dump->hooks->complete(dump->hooks->userdata, dump, dump->image_fd);
+	if (!err)
+		err = dump->hooks->complete(dump->hooks->userdata, dump, dump->image_fd);
+	return dump->held ? end_hold(dump, err) : err;
 }
 
 /* CRIU waits for somebody to fetch the memory (--lazy-pages), who needs all the rest for that: the manifest, too. */
@@ -344,11 +384,6 @@ static struct rt_error *tell_ready(struct rt_dump *dump)
 		return err;
 	err = rt_write_all((int)dump->settings->status_fd, "", 1);
 	return err ? rt_while(err, "telling --status-fd") : NULL;
-}
-
-struct rt_error *rt_dump_hold(struct rt_dump *dump)
-{
-	return rt_rescue_hold(&dump->rescue);
 }
 
 /* Between the rounds of --pre-dump, and while it writes what it took, the container is to run: there CRIU freezes by itself. */
@@ -375,6 +410,10 @@ static struct rt_error *look_after(struct rt_dump *dump, const struct rt_criu_fa
 
 	rt_criu_close(dump->criu); /* whatever it undoes is undone before we look */
 	dump->criu = NULL;
+	if (dump->given_away) {
+		rt_error_free(err); /* it misses the tasks that we killed */
+		return rt_cgroup_signal(dump->container.cgroup, SIGKILL);
+	}
 	if (!rt_rescue_is_alive(&dump->rescue)) {
 		if (failure->died && dump->images_complete && !settings->leave_running) {
 			rt_warn_ignored(err);
@@ -410,7 +449,7 @@ static struct rt_error *ask_for_dump(struct rt_dump *dump)
 	err = rt_criu_request(dump->criu, &request, &handler, NULL, &failure);
 	if (!err)
 		return dump->settings->leave_running ? rt_rescue_thaw(&dump->rescue) : NULL;
-	if (!failure.refused && !failure.died)
+	if (!failure.refused && !failure.died && !dump->given_away)
 		err = blame_disk(dump, rt_criulog_explain(err, dump->work_fd, LOG_FILE,
 							   rt_exchange_keeps_log(&dump->exchange, dump->settings)));
 	return look_after(dump, &failure, err);

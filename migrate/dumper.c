@@ -9,6 +9,7 @@
 #include "runtime/container/private.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -20,7 +21,7 @@
 struct dumping {
 	const struct rt_dumper_options *options;
 	int fd;
-	bool held;
+	bool held, frozen, kept;
 };
 
 /* ---- the socket of one whose tool has died ---- */
@@ -33,14 +34,12 @@ static struct rt_error *keeper_address(int dir_fd, struct sockaddr_un *ret)
 	return length < (int)sizeof(ret->sun_path) ? NULL : rt_fail(RT_SYSTEM, "the name of a socket is too long");
 }
 
-static struct rt_error *listen_as_keeper(const struct dumping *dumping, int *ret)
+static struct rt_error *listen_as_keeper(int dir_fd, int *ret)
 {
 	struct sockaddr_un address = { 0 };
-	_cleanup_close_ int dir_fd = -1, fd = -1;
-	struct rt_error *err = rt_container_open_dir(dumping->options->context, dumping->options->id, &dir_fd);
+	_cleanup_close_ int fd = -1;
+	struct rt_error *err = keeper_address(dir_fd, &address);
 
-	if (!err)
-		err = keeper_address(dir_fd, &address);
 	if (err)
 		return err;
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
@@ -57,9 +56,12 @@ static struct rt_error *listen_as_keeper(const struct dumping *dumping, int *ret
 static struct rt_error *wait_as_keeper(struct dumping *dumping, bool *ret_commit)
 {
 	struct rt_link_message message;
-	_cleanup_close_ int listener = -1;
-	struct rt_error *err = listen_as_keeper(dumping, &listener);
+	_cleanup_close_ int listener = -1, dir_fd = -1;
+	struct rt_error *err = rt_container_open_dir(dumping->options->context, dumping->options->id, &dir_fd);
 	bool there;
+
+	if (!err)
+		err = listen_as_keeper(dir_fd, &listener);
 
 	while (!err) {
 		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
@@ -72,6 +74,8 @@ static struct rt_error *wait_as_keeper(struct dumping *dumping, bool *ret_commit
 		if (!err && (message.word == RT_LINK_COMMIT || message.word == RT_LINK_ABORT)) {
 			*ret_commit = message.word == RT_LINK_COMMIT;
 			rt_closep(&dumping->fd);
+			dumping->kept = true;
+			unlinkat(dir_fd, KEEPER_SOCKET, 0);
 			dumping->fd = fd; /* who decides is told how it ends */
 			return NULL;
 		}
@@ -87,6 +91,7 @@ static struct rt_error *wait_at(struct dumping *dumping, enum rt_link_word where
 {
 	struct rt_error *err;
 
+	dumping->frozen |= where == RT_LINK_FROZEN;
 	rt_pause(where == RT_LINK_PREPARED ? "dumper-prepared" : "dumper-frozen");
 	err = rt_link_say(dumping->fd, where);
 	return err ? err : rt_link_expect(dumping->fd, RT_LINK_PROCEED, "migration's tool");
@@ -150,13 +155,26 @@ static struct rt_error *complete(void *userdata, struct rt_dump *dump, int image
 
 /* ---- the process ---- */
 
+/* A tool that was killed has cleaned nothing up. One that asked a keeper does it by itself. */
+static void clean_up(struct dumping *dumping, bool failed)
+{
+	const struct rt_dumper_options *options = dumping->options;
+	struct pollfd tool = { .fd = dumping->fd, .events = POLLIN | POLLRDHUP };
+
+	if (dumping->kept || poll(&tool, 1, 0) < 1 || !(tool.revents & (POLLRDHUP | POLLHUP)))
+		return;
+	if (failed && dumping->frozen && options->network->program)
+		rt_warn_ignored(rt_network_attach(options->network, options->id));
+	rt_warn_ignored(rt_remove_tree_at(AT_FDCWD, options->directory));
+}
+
 static void run(struct dumping *dumping)
 {
 	const struct rt_dump_hooks hooks = { .prepared = prepared, .frozen = frozen, .complete = complete, .userdata = dumping };
 	const struct rt_dumper_options *options = dumping->options;
 	struct rt_link_message message;
 	struct rt_error *err;
-	bool there;
+	bool there, failed;
 
 	/* Ctrl-C is for the tool, which tells us. */
 	setsid();
@@ -164,14 +182,17 @@ static void run(struct dumping *dumping)
 	err = rt_link_receive(dumping->fd, -1, &message, &there);
 	if (err || message.word != RT_LINK_GO) {
 		rt_error_free(err);
+		clean_up(dumping, true);
 		_exit(0);
 	}
 	err = rt_container_dump(options->context, options->id, options->settings, options->flags, &hooks);
+	failed = err;
 	if (err)
 		rt_link_send_failure(dumping->fd, err);
 	else
 		rt_error_free(rt_link_say(dumping->fd, RT_LINK_DONE));
-	_exit(err ? 1 : 0);
+	clean_up(dumping, failed);
+	_exit(failed ? 1 : 0);
 }
 
 struct rt_error *rt_dumper_start(const struct rt_dumper_options *options, struct rt_dumper *ret)

@@ -18,6 +18,7 @@
 #pragma once
 
 #include "checkpoint/checkpoint.h"
+#include "migrate/network.h"
 
 #include <sys/types.h>
 
@@ -32,6 +33,8 @@ struct rt_dumper_options {
 	const char *id;
 	const struct rt_criu_settings *settings; /* image_path must be absolute */
 	unsigned flags; /* RT_DUMP_* */
+	const char *directory; /* of the migration: removed by the dumper where the tool can't any more */
+	const struct rt_network *network; /* attached again by the dumper where the tool can't any more */
 };
 
 /* Forks it: before there are threads. It does nothing until GO. */

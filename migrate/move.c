@@ -146,33 +146,54 @@ static bool lives(const struct rt_move *move)
 	return !err && (status == RT_STATUS_RUNNING || status == RT_STATUS_PAUSED);
 }
 
-/* A worker that died between the decision and its word that it runs: the kernel knows. CRIU, if it was still at work, has killed what it made. */
-static Rt__MoveState look_at_container(const struct rt_move *move)
+/* Only what this migration has made of that name. */
+static void bury(const struct rt_move *move)
 {
-	for (int looks = 0; looks < DEATH_LOOKS; looks++) {
-		if (!lives(move)) {
-			rt_error_free(rt_container_delete(move->context, move->offer->id, RT_DELETE_FORCE));
-			return RT__MOVE_STATE__MOVE_ABORTED;
-		}
-		usleep(LOOK_MS * 1000);
-	}
-	return RT__MOVE_STATE__MOVE_RUNNING;
+	struct rt_container container = RT_CONTAINER_NULL;
+	enum rt_status status;
+	struct rt_error *err = rt_container_lookup(move->context, move->offer->id, 0, &container, &status);
+	bool ours = err || rt_str_equal(container.state.bundle, move->bundle); /* a directory without a state is what a restore leaves that was killed */
+
+	rt_container_deinit(&container);
+	rt_error_free(err);
+	if (ours)
+		rt_error_free(rt_container_delete(move->context, move->offer->id, RT_DELETE_FORCE));
 }
 
+/* A worker has died. Before the decision nothing may live. After it, in a container whose memory the worker handed out, zeros would be read for what is missing: it may
+ * not live either (its guardian thinks so, too), and the source, which keeps it until all memory is here, goes on with it. Any other may: the kernel knows whether CRIU
+ * got that far; if it was still at work, it kills what it made. */
+Rt__MoveState rt_move_look_at(const struct rt_move *move, Rt__MoveState written)
+{
+	bool decided = written == RT__MOVE_STATE__MOVE_COMMITTED || written == RT__MOVE_STATE__MOVE_RUNNING;
+
+	if (written == RT__MOVE_STATE__MOVE_COMPLETE)
+		return written;
+	for (int looks = 0; decided && !move->offer->lazy && lives(move); looks++) {
+		if (written == RT__MOVE_STATE__MOVE_RUNNING || looks == DEATH_LOOKS)
+			return RT__MOVE_STATE__MOVE_COMPLETE;
+		usleep(LOOK_MS * 1000);
+	}
+	bury(move);
+	return RT__MOVE_STATE__MOVE_ABORTED;
+}
+
+/* Under the lock, which it gives up for a while. `text`: it has said why, and undone what it did unless the container ran already. */
 static void worker_ended(struct rt_move *move, const char *text)
 {
-	Rt__MoveState before = move->state;
+	Rt__MoveState before = move->state, after = RT__MOVE_STATE__MOVE_ABORTED;
 
-	set_reason(move, text);
-	if (before == RT__MOVE_STATE__MOVE_COMMITTED) {
+	if (*text)
+		set_reason(move, text);
+	if (!*text || before == RT__MOVE_STATE__MOVE_RUNNING) {
 		pthread_mutex_unlock(&move->lock);
-		before = *text ? RT__MOVE_STATE__MOVE_ABORTED : look_at_container(move);
+		after = rt_move_look_at(move, before);
 		pthread_mutex_lock(&move->lock);
-	} else if (before != RT__MOVE_STATE__MOVE_RUNNING && before != RT__MOVE_STATE__MOVE_COMPLETE) {
-		before = RT__MOVE_STATE__MOVE_ABORTED;
 	}
+	if (after == RT__MOVE_STATE__MOVE_ABORTED)
+		set_reason(move, "the process that restored it has died");
 	move->ended = true;
-	set_state(move, before);
+	set_state(move, after);
 }
 
 static void hear(struct rt_move *move, const struct rt_link_message *message)
@@ -222,10 +243,11 @@ static void *listen_to_worker(void *userdata)
 {
 	struct rt_move *move = userdata;
 	struct rt_link_message message;
-	bool there, end = false;
+	int fd = move->worker_fd; /* ours to close */
+	bool there, end = false, aborted;
 
 	while (!end) {
-		struct rt_error *err = rt_link_receive(move->worker_fd, -1, &message, &there);
+		struct rt_error *err = rt_link_receive(fd, -1, &message, &there);
 
 		if (err) {
 			rt_warn_ignored(err);
@@ -236,9 +258,17 @@ static void *listen_to_worker(void *userdata)
 			close(message.fds[i]);
 		pthread_mutex_lock(&move->lock);
 		hear(move, &message);
+		if (end)
+			rt_closep(&move->worker_fd); /* what is over stays known for long */
+		if (end && move->state == RT__MOVE_STATE__MOVE_COMPLETE && move->users == 0)
+			rt_pagesets_free(rt_take_ptr(move->sets));
+		aborted = move->state == RT__MOVE_STATE__MOVE_ABORTED;
 		pthread_mutex_unlock(&move->lock);
 	}
 	reap(move);
+	/* Nobody else may come to do it. */
+	if (aborted)
+		rt_move_abort(move, NULL);
 	return NULL;
 }
 
@@ -443,7 +473,8 @@ static void remove_traces(struct rt_move *move)
 		unlink(config);
 	move->made_bundle = move->made_rootfs = move->made_config = false;
 	rt_pagesets_free(rt_take_ptr(move->sets));
-	drop_images(move);
+	/* To have forgotten it and to have given it up are the same to the source. */
+	rt_warn_ignored(rt_remove_tree_at(AT_FDCWD, move->directory));
 }
 
 Rt__MoveState rt_move_abort(struct rt_move *move, const char *reason)
@@ -475,6 +506,19 @@ Rt__MoveState rt_move_abort(struct rt_move *move, const char *reason)
 	return state;
 }
 
+struct rt_error *rt_move_note_complete(struct rt_move *move)
+{
+	_cleanup_json_ json_t *journal = NULL;
+	struct rt_error *err = rt_journal_load(move->dir_fd, RT_JOURNAL_TARGET, &journal);
+
+	if (err || !journal)
+		return err;
+	if (json_object_set_new(journal, "state", json_string(rt_move_state_name(RT__MOVE_STATE__MOVE_COMPLETE))) < 0)
+		return rt_error_oom();
+	drop_images(move);
+	return rt_journal_store(move->dir_fd, RT_JOURNAL_TARGET, journal);
+}
+
 /* ---- memory ---- */
 
 void rt_move_arrived(struct rt_move *move, uint64_t space, uint64_t start, uint64_t pages)
@@ -503,11 +547,27 @@ bool rt_move_next_want(struct rt_move *move, int timeout_ms, struct rt_move_want
 	return there;
 }
 
-void rt_move_heard(struct rt_move *move)
+struct rt_error *rt_move_heard(struct rt_move *move)
 {
+	struct rt_error *err = NULL;
+
 	pthread_mutex_lock(&move->lock);
 	move->last_heard_us = rt_move_now();
+	if (move->state == RT__MOVE_STATE__MOVE_ABORTED)
+		err = failure(move);
 	pthread_mutex_unlock(&move->lock);
+	return err;
+}
+
+bool rt_move_release(struct rt_move *move)
+{
+	bool complete;
+
+	pthread_mutex_lock(&move->lock);
+	complete = move->state == RT__MOVE_STATE__MOVE_COMPLETE;
+	move->released |= complete;
+	pthread_mutex_unlock(&move->lock);
+	return complete;
 }
 
 Rt__MoveState rt_move_state(struct rt_move *move)

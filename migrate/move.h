@@ -35,6 +35,7 @@ struct rt_move {
 	bool rootfs_changed; /* the operator's own base, by a diff: can't be undone */
 	struct rt_tree_merged *merged; /* with a diff */
 	bool prepared, restored_told, ended; /* the worker has said so, or has ended */
+	bool released; /* complete, and the source knows: nobody will ask any more */
 	int worker_fd; /* -1: none */
 	pid_t worker_pid; /* 0: not our child */
 	pthread_t listener;
@@ -76,7 +77,14 @@ void rt_move_arrived(struct rt_move *move, uint64_t space, uint64_t start, uint6
 /* The next page that is asked for; waits for at most timeout_ms. *ret_end: there will be no more. */
 bool rt_move_next_want(struct rt_move *move, int timeout_ms, struct rt_move_want *ret, bool *ret_end);
 
-void rt_move_heard(struct rt_move *move); /* the source is alive */
+/* The source is alive. An error where nothing of it is wanted any more: a request that is storing something must end. */
+struct rt_error *rt_move_heard(struct rt_move *move) _must_check_;
+/* The source has let go of it. False: it is not complete. */
+bool rt_move_release(struct rt_move *move);
+/* Writes it down, where its worker could not any more. */
+struct rt_error *rt_move_note_complete(struct rt_move *move) _must_check_;
+/* Of an earlier daemon, and its worker has died: what became of the container. Takes away what is no use. */
+Rt__MoveState rt_move_look_at(const struct rt_move *move, Rt__MoveState written);
 Rt__MoveState rt_move_state(struct rt_move *move);
 /* A copy of the reason, or NULL; the caller's. */
 char *rt_move_reason(struct rt_move *move);

@@ -2,6 +2,7 @@
 #include "migrate/journal.h"
 #include "migrate/source_private.h"
 
+#include "runtime/base/fs.h"
 #include "runtime/base/log.h"
 #include "runtime/base/str.h"
 #include "runtime/container/private.h"
@@ -10,6 +11,7 @@
 #include <string.h>
 
 #define PATIENCE_MS 10000
+#define LOOK_US 50000
 
 static json_t *or_null(const char *text)
 {
@@ -25,6 +27,11 @@ struct rt_error *rt_source_write_journal(const struct rt_source *source)
 						    "tokenFile", or_null(values->token_file), "network", or_null(source->network.program),
 						    "networkStateDir", or_null(source->network.state_dir));
 
+	if (journal && (json_object_set_new(journal, "directory", json_string(source->directory)) < 0 ||
+			json_object_set_new(journal, "lazy", json_boolean(source->lazy)) < 0 ||
+			json_object_set_new(journal, "postCopy", json_boolean(source->mode == RT_MODE_POSTCOPY || source->mode == RT_MODE_HYBRID)) < 0))
+		return rt_error_oom();
+
 	return journal ? rt_journal_store(source->container.dir_fd, RT_JOURNAL_SOURCE, journal) : rt_error_oom();
 }
 
@@ -34,31 +41,87 @@ static const char *text_of(const json_t *journal, const char *key)
 }
 
 /* What is said now counts more than what was said then. */
-static struct rt_error *ask(const json_t *journal, const struct rt_migrate_values *values, bool *ret_known, bool *ret_there, char **ret_reason)
+static struct rt_error *open_client(const json_t *journal, const struct rt_migrate_values *values, struct rt_http_client **ret)
+{
+	if (!text_of(journal, "url") || !text_of(journal, "migration") || strlen(text_of(journal, "migration")) != RT_MIGRATION_ID)
+		return rt_fail(RT_SYSTEM, "the journal is incomplete");
+	return rt_http_client_new(&(struct rt_http_client_options){
+		.url = text_of(journal, "url"),
+		.ca_file = values->cacert ? values->cacert : text_of(journal, "cacert"),
+		.cert_file = values->cert ? values->cert : text_of(journal, "cert"),
+		.key_file = values->key ? values->key : text_of(journal, "key"),
+		.token_file = values->token_file ? values->token_file : text_of(journal, "tokenFile"),
+		.insecure = values->insecure || json_is_true(json_object_get(journal, "insecure")),
+	}, ret);
+}
+
+static struct rt_error *ask(const json_t *journal, struct rt_http_client *client, Rt__MoveState *ret_state)
 {
 	struct rt_http_connection *control = NULL;
-	struct rt_http_client *client = NULL;
-	_cleanup_free_ char *path = NULL;
-	struct rt_error *err;
+	_cleanup_free_ char *path = NULL, *reason = NULL;
+	bool known = false;
+	struct rt_error *err = rt_format(&path, "/v1/migrations/%s/abort", text_of(journal, "migration"));
 
-	if (!text_of(journal, "url") || !text_of(journal, "migration"))
-		return rt_fail(RT_SYSTEM, "the journal is incomplete");
-	err = rt_format(&path, "/v1/migrations/%s/abort", text_of(journal, "migration"));
-	if (!err)
-		err = rt_http_client_new(&(struct rt_http_client_options){
-			.url = text_of(journal, "url"),
-			.ca_file = values->cacert ? values->cacert : text_of(journal, "cacert"),
-			.cert_file = values->cert ? values->cert : text_of(journal, "cert"),
-			.key_file = values->key ? values->key : text_of(journal, "key"),
-			.token_file = values->token_file ? values->token_file : text_of(journal, "tokenFile"),
-			.insecure = values->insecure || json_is_true(json_object_get(journal, "insecure")),
-		}, &client);
 	if (!err)
 		err = rt_http_connect(client, &control);
 	if (!err)
-		err = rt_source_resolve(control, path, PATIENCE_MS, ret_known, ret_there, ret_reason);
+		err = rt_source_resolve(control, path, PATIENCE_MS, &known, ret_state, &reason);
 	rt_http_disconnect(control);
-	rt_http_client_free(client);
+	if (!err && !known)
+		err = rt_fail(RT_PEER, "%s does not say where it runs: %s", text_of(journal, "url"), reason ? reason : "no answer");
+	return err;
+}
+
+/* Its tool has died, and it runs over there with memory that only the frozen copy here has: all of that is sent. What the target has is left alone there. */
+static struct rt_error *send_all(struct rt_source *source)
+{
+	struct rt_error *err = rt_tracker_open(RT_TRACKER_HASH, NULL, &source->tracker);
+
+	if (!err)
+		err = rt_source_last_look(source);
+	return err ? err : rt_source_push(source);
+}
+
+static struct rt_error *send_again(const struct rt_context *context, const char *id, const json_t *journal, const struct rt_migrate_values *values,
+				   struct rt_http_client *client)
+{
+	struct rt_source source = {
+		.context = context, .id = id, .values = values, .container = RT_CONTAINER_NULL, .dumper = RT_DUMPER_NULL, .client = client, .lazy = true,
+		.mode = RT_MODE_POSTCOPY, .tracking = RT_TRACKER_HASH, .parallel = 2, .committed = true,
+	};
+	enum rt_status status;
+	struct rt_error *err = rt_container_lookup(context, id, 0, &source.container, &status);
+
+	snprintf(source.migration, sizeof(source.migration), "%s", text_of(journal, "migration"));
+	rt_source_paths(&source);
+	if (!err)
+		err = rt_progress_new(RT_PROGRESS_AUTO, stdout, &source.progress);
+	if (!err)
+		err = send_all(&source);
+	rt_source_answer_end(&source);
+	rt_outflow_free(source.outflow);
+	rt_tracker_close(source.tracker);
+	rt_page_ranges_free(&source.ranges);
+	free(source.spaces);
+	rt_progress_free(source.progress);
+	rt_container_deinit(&source.container);
+	return err;
+}
+
+/* It is kept until the target has all of it. What comes of the waiting is asked for again. */
+static struct rt_error *await_memory(const struct rt_context *context, const char *id, const json_t *journal, const struct rt_migrate_values *values,
+				     struct rt_http_client *client, Rt__MoveState *state)
+{
+	struct rt_error *err = NULL;
+
+	if (!json_is_true(json_object_get(journal, "lazy")))
+		return NULL;
+	while (!err && rt_source_is_there(*state) && *state != RT__MOVE_STATE__MOVE_COMPLETE) {
+		if (json_is_true(json_object_get(journal, "postCopy")))
+			rt_error_free(send_again(context, id, journal, values, client)); /* what it says is what we ask */
+		usleep(LOOK_US);
+		err = ask(journal, client, state);
+	}
 	return err;
 }
 
@@ -93,27 +156,39 @@ static struct rt_error *settle(const struct rt_context *context, const char *id,
 	return rt_journal_remove(dir_fd, RT_JOURNAL_SOURCE);
 }
 
+static struct rt_error *recover_from(const struct rt_context *context, const char *id, int dir_fd, const json_t *journal, const struct rt_migrate_values *values)
+{
+	struct rt_http_client *client = NULL;
+	Rt__MoveState state = RT__MOVE_STATE__MOVE_UNKNOWN;
+	const char *directory = text_of(journal, "directory");
+	struct rt_error *err = open_client(journal, values, &client);
+
+	if (!err)
+		err = ask(journal, client, &state);
+	if (!err)
+		err = await_memory(context, id, journal, values, client, &state);
+	if (!err)
+		err = settle(context, id, dir_fd, journal, rt_source_is_there(state));
+	if (!err && rt_source_is_there(state))
+		rt_source_release(client, text_of(journal, "migration"));
+	if (!err && directory && rt_str_starts(directory, RT_SOURCE_DIRECTORY "/"))
+		rt_warn_ignored(rt_remove_tree_at(AT_FDCWD, directory));
+	rt_http_client_free(client);
+	if (!err)
+		printf("%s: %s\n", id, rt_source_is_there(state) ? "runs on the target" : "runs here");
+	return err;
+}
+
 static struct rt_error *recover(const struct rt_context *context, const char *id, const struct rt_migrate_values *values, bool *ret_found)
 {
 	_cleanup_json_ json_t *journal = NULL;
-	_cleanup_free_ char *reason = NULL;
 	_cleanup_close_ int dir_fd = -1;
-	bool known, there;
 	struct rt_error *err = rt_container_open_dir(context, id, &dir_fd);
 
 	if (!err)
 		err = rt_journal_load(dir_fd, RT_JOURNAL_SOURCE, &journal);
 	*ret_found = journal != NULL;
-	if (err || !journal)
-		return err;
-	err = ask(journal, values, &known, &there, &reason);
-	if (!err && !known)
-		err = rt_fail(RT_PEER, "%s does not say where it runs: %s", text_of(journal, "url"), reason ? reason : "no answer");
-	if (!err)
-		err = settle(context, id, dir_fd, journal, there);
-	if (!err)
-		printf("%s: %s\n", id, there ? "runs on the target" : "runs here");
-	return err;
+	return err || !journal ? err : recover_from(context, id, dir_fd, journal, values);
 }
 
 struct rt_error *rt_migrate_recover(const struct rt_context *context, const char *id, const struct rt_migrate_values *values)

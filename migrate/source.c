@@ -16,7 +16,6 @@
 #include <time.h>
 
 #define CONFIG_LIMIT (16u << 20)
-#define WORK_DIRECTORY "/run/rt-migrate"
 #define MAKE_TRIES 10
 
 uint64_t rt_source_now(void)
@@ -29,6 +28,7 @@ uint64_t rt_source_now(void)
 
 static void source_deinit(struct rt_source *source)
 {
+	rt_heartbeat_stop(source->heartbeat);
 	rt_dumper_deinit(&source->dumper);
 	rt_source_answer_end(source);
 	rt_outflow_free(source->outflow);
@@ -43,7 +43,7 @@ static void source_deinit(struct rt_source *source)
 	free(source->config);
 	if (source->directory)
 		rt_warn_ignored(rt_remove_tree_at(AT_FDCWD, source->directory));
-	rmdir(WORK_DIRECTORY); /* if it was the last one */
+	rmdir(RT_SOURCE_DIRECTORY); /* if it was the last one */
 	free(source->directory);
 	free(source->image_path);
 	rt_progress_free(source->progress);
@@ -71,9 +71,8 @@ static struct rt_error *open_container(struct rt_source *source)
 	return err;
 }
 
-static struct rt_error *make_directory(struct rt_source *source)
+void rt_source_paths(struct rt_source *source)
 {
-	struct rt_error *err = rt_migration_id(source->migration);
 	const struct {
 		char *text;
 		const char *end;
@@ -84,8 +83,15 @@ static struct rt_error *make_directory(struct rt_source *source)
 
 	for (size_t i = 0; i < RT_ARRAY_SIZE(paths); i++)
 		snprintf(paths[i].text, sizeof(source->path_pages), "/v1/migrations/%s%s", source->migration, paths[i].end);
+}
+
+static struct rt_error *make_directory(struct rt_source *source)
+{
+	struct rt_error *err = rt_migration_id(source->migration);
+
+	rt_source_paths(source);
 	if (!err)
-		err = rt_format(&source->directory, WORK_DIRECTORY "/%s", source->migration);
+		err = rt_format(&source->directory, RT_SOURCE_DIRECTORY "/%s", source->migration);
 	if (!err)
 		err = rt_format(&source->image_path, "%s/images", source->directory);
 	if (!err)
@@ -111,6 +117,8 @@ static struct rt_error *start_dumper(struct rt_source *source)
 	return rt_dumper_start(&(struct rt_dumper_options){
 		.context = source->context,
 		.id = source->id,
+		.directory = source->directory,
+		.network = &source->network,
 		.settings = &source->criu,
 		.flags = source->values->keep ? RT_DUMP_KEEP : 0,
 	}, &source->dumper);
@@ -212,6 +220,9 @@ static struct rt_error *freeze(struct rt_source *source)
 {
 	struct rt_error *err;
 
+	err = rt_heartbeat_start(source, &source->heartbeat);
+	if (err)
+		return err;
 	source->frozen_at = rt_source_now();
 	source->frozen = true;
 	err = rt_link_say(source->dumper.fd, RT_LINK_PROCEED);

@@ -82,18 +82,19 @@ struct rt_error *rt_source_final(struct rt_source *source)
 
 /* ---- the decision ---- */
 
-static bool is_there(Rt__MoveState state)
+bool rt_source_is_there(Rt__MoveState state)
 {
 	return state == RT__MOVE_STATE__MOVE_COMMITTED || state == RT__MOVE_STATE__MOVE_RUNNING || state == RT__MOVE_STATE__MOVE_COMPLETE;
 }
 
-struct rt_error *rt_source_resolve(struct rt_http_connection *control, const char *path_abort, unsigned patience_ms, bool *ret_known, bool *ret_there,
+struct rt_error *rt_source_resolve(struct rt_http_connection *control, const char *path_abort, unsigned patience_ms, bool *ret_known, Rt__MoveState *ret_state,
 				   char **ret_reason)
 {
 	uint64_t until = rt_source_now() + patience_ms * 1000ull;
 	struct rt_error *err = NULL;
 
-	*ret_known = *ret_there = false;
+	*ret_known = false;
+	*ret_state = RT__MOVE_STATE__MOVE_UNKNOWN;
 	*ret_reason = NULL;
 	do {
 		struct rt_http_answer answer = { .body = NULL };
@@ -107,9 +108,9 @@ struct rt_error *rt_source_resolve(struct rt_http_connection *control, const cha
 			err = rt_message_outcome(answer.body, answer.size, &outcome);
 		free(answer.body);
 		/* UNKNOWN is an answer too: nothing of that name was ever committed there. */
-		if (!err && (is_there(outcome->state) || outcome->state == RT__MOVE_STATE__MOVE_ABORTED || outcome->state == RT__MOVE_STATE__MOVE_UNKNOWN)) {
+		if (!err && (rt_source_is_there(outcome->state) || outcome->state == RT__MOVE_STATE__MOVE_ABORTED || outcome->state == RT__MOVE_STATE__MOVE_UNKNOWN)) {
 			*ret_known = true;
-			*ret_there = is_there(outcome->state);
+			*ret_state = outcome->state;
 			if (outcome->reason && *outcome->reason)
 				err = rt_format(ret_reason, "%s", outcome->reason);
 		}
@@ -134,12 +135,19 @@ static struct rt_error *ask_to_commit(struct rt_source *source)
 
 	if (err)
 		return err;
-	if (!is_there(outcome->state))
+	if (!rt_source_is_there(outcome->state))
 		err = rt_fail(RT_PEER, "%s", outcome->reason && *outcome->reason ? outcome->reason : "the target did not let it run");
 	source->report.downtime_us = now - source->frozen_at;
 	source->report.resume_us = source->report.downtime_us - source->report.freeze_us - source->report.dump_us - source->report.send_us - source->report.restore_us;
 	rt_unpack_free(&outcome->base);
 	return err;
+}
+
+struct rt_error *rt_source_leave_frozen(struct rt_source *source, struct rt_error *cause)
+{
+	rt_closep(&source->dumper.fd);
+	source->dumper.pid = 0;
+	return rt_while(cause, "it is frozen here and may run there: 'rt migrate --recover %s' will find out once the target answers", source->id);
 }
 
 /* The answer did not come, or it says no: only the target knows. */
@@ -148,14 +156,15 @@ static struct rt_error *resolve(struct rt_source *source, struct rt_error *cause
 	struct rt_http_connection *control = NULL;
 	_cleanup_free_ char *reason = NULL;
 	struct rt_error *err = rt_http_connect(source->client, &control);
-	bool known = false, there = false;
+	Rt__MoveState state = RT__MOVE_STATE__MOVE_UNKNOWN;
+	bool known = false;
 
 	if (!err)
-		err = rt_source_resolve(control, source->path_abort, source->values->timeout ? source->values->timeout * 1000 : PATIENCE_MS, &known, &there,
+		err = rt_source_resolve(control, source->path_abort, source->values->timeout ? source->values->timeout * 1000 : PATIENCE_MS, &known, &state,
 					&reason);
 	rt_http_disconnect(control);
 	rt_error_free(err);
-	if (known && there) {
+	if (known && rt_source_is_there(state)) {
 		rt_error_free(cause);
 		return NULL;
 	}
@@ -163,16 +172,15 @@ static struct rt_error *resolve(struct rt_source *source, struct rt_error *cause
 		source->committed = false;
 		return rt_source_abort(source, cause);
 	}
-	/* It keeps the container frozen, and waits for --recover. */
-	rt_closep(&source->dumper.fd);
-	source->dumper.pid = 0;
-	return rt_while(cause, "it is frozen here and may run there: 'rt migrate --recover %s' will find out once the target answers", source->id);
+	return rt_source_leave_frozen(source, cause);
 }
 
 struct rt_error *rt_source_commit(struct rt_source *source)
 {
 	struct rt_error *err = rt_source_write_journal(source);
 
+	/* The last moment to find the target gone: after this only its answer counts. */
+	rt_heartbeat_stop(rt_take_ptr(source->heartbeat));
 	if (!err)
 		err = rt_link_say(source->dumper.fd, RT_LINK_HOLD);
 	if (!err)
@@ -185,6 +193,20 @@ struct rt_error *rt_source_commit(struct rt_source *source)
 	return err ? resolve(source, err) : NULL;
 }
 
+void rt_source_release(struct rt_http_client *client, const char *migration)
+{
+	struct rt_http_connection *control = NULL;
+	_cleanup_free_ char *path = NULL;
+	struct rt_error *err = rt_format(&path, "/v1/migrations/%s/forget", migration);
+
+	if (!err)
+		err = rt_http_connect(client, &control);
+	if (!err)
+		err = rt_http_ask(control, &(struct rt_http_request){ .method = "POST", .path = path, .body = "", .timeout_ms = ABORT_TIMEOUT_MS }, 0, NULL);
+	rt_error_free(err);
+	rt_http_disconnect(control);
+}
+
 struct rt_error *rt_source_finish(struct rt_source *source)
 {
 	struct rt_error *err = rt_link_say(source->dumper.fd, RT_LINK_COMMIT);
@@ -193,7 +215,10 @@ struct rt_error *rt_source_finish(struct rt_source *source)
 		err = rt_link_expect(source->dumper.fd, RT_LINK_DONE, "dumper");
 	if (!err && source->values->keep)
 		err = rt_journal_remove(source->container.dir_fd, RT_JOURNAL_SOURCE);
-	return err ? rt_while(err, "it runs over there, but is not gone here") : NULL;
+	if (err)
+		return rt_while(err, "it runs over there, but is not gone here: 'rt migrate --recover %s' takes it away", source->id);
+	rt_source_release(source->client, source->migration);
+	return NULL;
 }
 
 /* ---- undoing ---- */
@@ -228,6 +253,7 @@ struct rt_error *rt_source_abort(struct rt_source *source, struct rt_error *err)
 	Rt__Outcome *outcome = NULL;
 	struct rt_error *second;
 
+	rt_heartbeat_stop(rt_take_ptr(source->heartbeat));
 	rt_source_answer_end(source);
 	if (source->outflow) {
 		rt_outflow_cancel(source->outflow);

@@ -326,6 +326,8 @@ void rt_source_answer_end(struct rt_source *source)
 }
 
 #define PUSH_PAUSE_US 500000
+#define LOOK_US 20000
+#define PATIENCE_MS 30000
 
 static struct rt_error *push_once(struct rt_source *source, struct rt_outflow_totals *ret)
 {
@@ -338,6 +340,49 @@ static struct rt_error *push_once(struct rt_source *source, struct rt_outflow_to
 	return err ? err : send_all(source, 0, ret);
 }
 
+/* Asks how it is over there. True: it is complete, or lost (*ret_err). `for_ever`: no answer is waited for, as only here are its pages; else it stays frozen here. */
+static bool is_settled(struct rt_source *source, bool for_ever, struct rt_error **ret_err)
+{
+	unsigned patience_ms = source->values->timeout ? source->values->timeout * 1000 : PATIENCE_MS;
+	struct rt_http_connection *control = NULL;
+	_cleanup_free_ char *reason = NULL;
+	Rt__MoveState state = RT__MOVE_STATE__MOVE_UNKNOWN;
+	bool known = false;
+	struct rt_error *err = rt_http_connect(source->client, &control);
+
+	if (!err)
+		err = rt_source_resolve(control, source->path_abort, patience_ms, &known, &state, &reason);
+	rt_http_disconnect(control);
+	*ret_err = err;
+	if (err || state == RT__MOVE_STATE__MOVE_COMPLETE)
+		return true;
+	if (known && !rt_source_is_there(state))
+		*ret_err = rt_fail(RT_PEER, "it ran over there for a while, and was lost (%s): it goes on as it was when it was frozen", reason ? reason : "no reason is known");
+	else if (!known && !for_ever)
+		*ret_err = rt_fail(RT_PEER, "whether all its memory has arrived is not known: %s", reason ? reason : "no answer");
+	if (*ret_err && !known)
+		*ret_err = rt_source_leave_frozen(source, *ret_err);
+	else if (*ret_err)
+		source->committed = false;
+	return *ret_err != NULL;
+}
+
+static struct rt_error *abort_unless_kept(struct rt_source *source, struct rt_error *err)
+{
+	return err && !source->committed ? rt_source_abort(source, err) : err;
+}
+
+/* The copy here is kept until the target has all it needs. Until then the death of the process that hands out memory over there costs the time since the commit, not the
+ * container. */
+static struct rt_error *await_complete(struct rt_source *source)
+{
+	struct rt_error *err = NULL;
+
+	while (!is_settled(source, sends_afterwards(source), &err))
+		usleep(LOOK_US);
+	return abort_unless_kept(source, err);
+}
+
 /* It runs over there, and only here are its pages: a cut link is waited for, however long it takes. */
 struct rt_error *rt_source_push(struct rt_source *source)
 {
@@ -345,20 +390,24 @@ struct rt_error *rt_source_push(struct rt_source *source)
 	uint64_t began = rt_source_now();
 	struct rt_error *err;
 
-	if (!source->lazy || !sends_afterwards(source))
+	if (!source->lazy)
 		return NULL;
-	while ((err = push_once(source, &totals))) {
+	while (sends_afterwards(source) && (err = push_once(source, &totals))) {
 		_cleanup_free_ char *text = rt_error_text(err);
+		struct rt_error *end = NULL;
 
-		rt_progress_note(source->progress, "%s; it waits over there for the rest of its memory, trying again", text ? text : err->message);
 		rt_error_free(err);
 		rt_source_answer_end(source);
 		rt_outflow_free(rt_take_ptr(source->outflow));
+		if (is_settled(source, true, &end))
+			return abort_unless_kept(source, end);
+		rt_progress_note(source->progress, "%s; it waits over there for the rest of its memory, trying again", text ? text : "out of memory");
 		usleep(PUSH_PAUSE_US);
 	}
+	err = await_complete(source);
 	rt_source_answer_end(source);
 	source->report.pushed_pages = totals.pages;
-	source->report.pushed_us = rt_source_now() - began;
+	source->report.pushed_us = sends_afterwards(source) ? rt_source_now() - began : 0;
 	source->report.wire += totals.wire;
-	return NULL;
+	return err;
 }

@@ -57,6 +57,7 @@ struct rt_source {
 	struct rt_page_ranges ranges;
 	struct rt_precopy precopy;
 	struct rt_puller *puller; /* source_memory.c */
+	struct rt_heartbeat *heartbeat; /* between freeze and commit */
 
 	struct rt_tree *tree;
 	struct rt_progress *progress;
@@ -65,7 +66,10 @@ struct rt_source {
 	bool offered, frozen, detached, committed;
 };
 
+#define RT_SOURCE_DIRECTORY "/run/rt-migrate" /* one directory a migration */
+
 uint64_t rt_source_now(void); /* us */
+void rt_source_paths(struct rt_source *source); /* of the protocol, once `migration` is set */
 
 /* source_choose.c: words to values, the container looked at, the mode. */
 struct rt_error *rt_source_choose(struct rt_source *source) _must_check_;
@@ -101,6 +105,17 @@ struct rt_error *rt_source_abort(struct rt_source *source, struct rt_error *err)
 /* recover.c: what the journal needs for asking the target again. */
 struct rt_error *rt_source_write_journal(const struct rt_source *source) _must_check_;
 
-/* Whether the target has it: asks until it answers or `patience_ms` is over. *ret_known false: no answer. Asking makes a target that has not committed give up. */
-struct rt_error *rt_source_resolve(struct rt_http_connection *control, const char *path_abort, unsigned patience_ms, bool *ret_known, bool *ret_there,
+/* How it is on the target: asks until it answers or `patience_ms` is over. *ret_known false: no answer. Asking makes a target that has not committed give up. */
+struct rt_error *rt_source_resolve(struct rt_http_connection *control, const char *path_abort, unsigned patience_ms, bool *ret_known, Rt__MoveState *ret_state,
 				   char **ret_reason) _must_check_;
+bool rt_source_is_there(Rt__MoveState state); /* decided: never to be revived here as long as the target says so */
+/* Committed, but not known to run there with all it needs: it stays frozen here for --recover. Returns `cause` with what to do. */
+struct rt_error *rt_source_leave_frozen(struct rt_source *source, struct rt_error *cause) _must_check_;
+/* The target need not remember it any more. That it did not hear so costs it a few bytes. */
+void rt_source_release(struct rt_http_client *client, const char *migration);
+
+/* source_pulse.c: while the container is frozen and nothing is decided, the target must show that it is there every few 100 ms; else whatever is waited for is
+ * cancelled, so that the container runs again within a second. */
+struct rt_heartbeat;
+struct rt_error *rt_heartbeat_start(struct rt_source *source, struct rt_heartbeat **ret) _must_check_;
+void rt_heartbeat_stop(struct rt_heartbeat *heartbeat); /* NULL: fine */

@@ -20,7 +20,8 @@
 #define DEFAULT_STATE "/run/rt-receive"
 #define DEFAULT_MOVES 8
 #define DEFAULT_TIMEOUT_S 30
-/* What is over stays known for so long: a source that did not hear the answer asks again. */
+/* What was given up stays known for so long, to tell why. What is complete stays known until the source has heard it: one that asks later, and hears of nothing, goes on
+ * with its own copy. */
 #define REMEMBER_US (15 * 60 * 1000000ull)
 #define TICK_MS 500
 
@@ -101,7 +102,7 @@ static bool is_forgotten(struct rt_move *move)
 	bool old;
 
 	pthread_mutex_lock(&move->lock);
-	old = is_over(move->state) && rt_move_now() - move->last_heard_us > REMEMBER_US;
+	old = move->released || (move->state == RT__MOVE_STATE__MOVE_ABORTED && rt_move_now() - move->last_heard_us > REMEMBER_US);
 	pthread_mutex_unlock(&move->lock);
 	return old;
 }
@@ -176,57 +177,92 @@ static struct rt_error *offer_of(const json_t *journal, Rt__Offer **ret)
 	return err ? err : rt_unpack(&rt__offer__descriptor, bytes, size, (ProtobufCMessage **)ret);
 }
 
-static bool runs(const struct rt_context *context, const char *id)
-{
-	_cleanup_json_ json_t *state = NULL;
-	struct rt_error *err = rt_container_state(context, id, &state);
-	const char *status = json_string_value(json_object_get(state, "status"));
+/* An undecided one undoes its part as its daemon has ended; how long that may take before it is killed. */
+#define WORKER_PATIENCE_US 60000000ull
+#define WORKER_LOOK_US 20000
 
-	rt_error_free(err); /* there is none */
-	return status && (rt_str_equal(status, "running") || rt_str_equal(status, "paused"));
+/* Until it is known what an earlier worker has come to: it has ended, and the journal says the last; or it has decided, and *ret_fd leads to it. */
+static struct rt_error *await_worker(const char *directory, int dir_fd, json_t **ret_journal, int *ret_fd)
+{
+	uint64_t began = rt_move_now();
+	Rt__MoveState state;
+	pid_t pid;
+
+	for (;;) {
+		struct rt_error *err = rt_worker_alive(dir_fd, &pid); /* before the journal is read: what it wrote last must be in it */
+
+		json_decref(rt_take_ptr(*ret_journal));
+		if (!err)
+			err = rt_journal_load(dir_fd, RT_JOURNAL_TARGET, ret_journal);
+		if (err || !*ret_journal || pid == 0)
+			return err;
+		state = state_of(json_string_value(json_object_get(*ret_journal, "state")));
+		if (state == RT__MOVE_STATE__MOVE_COMPLETE)
+			return NULL;
+		if (state == RT__MOVE_STATE__MOVE_RUNNING || state == RT__MOVE_STATE__MOVE_COMMITTED)
+			err = rt_worker_attach(directory, ret_fd);
+		if (err || *ret_fd >= 0)
+			return err;
+		if (rt_move_now() - began > WORKER_PATIENCE_US)
+			kill(pid, SIGKILL);
+		usleep(WORKER_LOOK_US);
+	}
 }
 
-/* Decided, and its worker still at it; decided, and done; or never decided, and so undone: its worker has undone its part when the old daemon ended. */
-static struct rt_error *take_over(struct rt_target *target, const char *directory, const json_t *journal)
+static struct rt_error *make_move(struct rt_target *target, const char *directory, const json_t *journal, struct rt_move **ret)
 {
-	const char *id = json_string_value(json_object_get(journal, "id"));
-	Rt__MoveState state = state_of(json_string_value(json_object_get(journal, "state")));
 	const char *bundle = json_string_value(json_object_get(journal, "bundle"));
-	struct rt_move *move = NULL;
+	const char *rootfs = json_string_value(json_object_get(journal, "rootfs"));
 	Rt__Offer *offer = NULL;
 	struct rt_error *err = offer_of(journal, &offer);
-	int fd = -1;
 
 	if (!err)
-		err = rt_move_new(target->context, offer, directory, bundle ? bundle : directory, 1ull << 62, &move);
+		err = rt_move_new(target->context, offer, directory, bundle ? bundle : directory, 1ull << 62, ret);
 	if (err)
 		return err;
-	if (state == RT__MOVE_STATE__MOVE_RUNNING || state == RT__MOVE_STATE__MOVE_COMMITTED)
-		err = rt_worker_attach(directory, &fd);
-	if (state != RT__MOVE_STATE__MOVE_COMPLETE)
-		move->state = state != RT__MOVE_STATE__MOVE_RECEIVING && runs(target->context, id) ? RT__MOVE_STATE__MOVE_RUNNING : RT__MOVE_STATE__MOVE_ABORTED;
-	else
-		move->state = state;
-	if (!err && fd >= 0)
-		err = rt_move_adopt_worker(move, fd);
-	else if (move->state == RT__MOVE_STATE__MOVE_RUNNING)
-		move->state = RT__MOVE_STATE__MOVE_COMPLETE;
-	if (move->state == RT__MOVE_STATE__MOVE_ABORTED) {
-		const char *rootfs = json_string_value(json_object_get(journal, "rootfs"));
+	(*ret)->made_bundle = json_is_true(json_object_get(journal, "madeBundle"));
+	(*ret)->made_config = json_is_true(json_object_get(journal, "madeConfig"));
+	(*ret)->made_rootfs = json_is_true(json_object_get(journal, "madeRootfs"));
+	if (rootfs) {
+		free((*ret)->rootfs);
+		(*ret)->rootfs = NULL;
+		err = rt_format(&(*ret)->rootfs, "%s", rootfs);
+	}
+	return err;
+}
 
-		move->made_bundle = json_is_true(json_object_get(journal, "madeBundle"));
-		move->made_config = json_is_true(json_object_get(journal, "madeConfig"));
-		move->made_rootfs = json_is_true(json_object_get(journal, "madeRootfs"));
-		move->rootfs = rootfs ? strdup(rootfs) : NULL;
-		rt_move_abort(move, "'rt receive' was restarted");
+/* Decided, and its worker still at it; decided, and done; or never decided, and so undone. */
+static struct rt_error *take_over(struct rt_target *target, const char *directory, int dir_fd)
+{
+	_cleanup_json_ json_t *journal = NULL;
+	struct rt_move *move = NULL;
+	int fd = -1;
+	struct rt_error *err = await_worker(directory, dir_fd, &journal, &fd);
+
+	if (err)
+		return err;
+	if (!journal)
+		return rt_remove_tree_at(AT_FDCWD, directory);
+	err = make_move(target, directory, journal, &move);
+	if (!err && fd >= 0) {
+		move->state = RT__MOVE_STATE__MOVE_COMMITTED; /* it says if it is further */
+		err = rt_move_adopt_worker(move, fd);
+	} else if (!err) {
+		move->state = rt_move_look_at(move, state_of(json_string_value(json_object_get(journal, "state"))));
+		if (move->state == RT__MOVE_STATE__MOVE_COMPLETE)
+			err = rt_move_note_complete(move);
+		else
+			rt_move_abort(move, "'rt receive' was restarted");
 	}
 	if (!err)
 		err = rt_target_add(target, move);
 	if (err) {
+		if (fd >= 0 && move && !move->listening)
+			close(fd);
 		rt_move_free(move);
 		return err;
 	}
-	rt_info("'%s' of an earlier run is %s", id, rt_move_state_name(move->state));
+	rt_info("'%s' of an earlier run is %s", move->offer->id, rt_move_state_name(rt_move_state(move)));
 	return NULL;
 }
 
@@ -239,7 +275,6 @@ static struct rt_error *take_over_all(struct rt_target *target)
 		return rt_fail_errno("cannot open '%s'", target->state_dir);
 	while ((entry = readdir(dir))) {
 		_cleanup_free_ char *path = NULL;
-		_cleanup_json_ json_t *journal = NULL;
 		_cleanup_close_ int fd = -1;
 		struct rt_error *err;
 
@@ -247,12 +282,15 @@ static struct rt_error *take_over_all(struct rt_target *target)
 			continue;
 		err = rt_format(&path, "%s/%s", target->state_dir, entry->d_name);
 		fd = err ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (!err && fd >= 0)
-			err = rt_journal_load(fd, RT_JOURNAL_TARGET, &journal);
-		if (!err && journal)
-			err = take_over(target, path, journal);
-		else if (!err)
-			err = rt_remove_tree_at(AT_FDCWD, path);
+		if (!err && fd < 0)
+			err = rt_fail_errno("cannot open '%s'", path);
+		if (!err)
+			err = take_over(target, path, fd);
+		/* One that ended between our look and our call: the second look tells. */
+		if (err && fd >= 0) {
+			rt_warn_ignored(err);
+			err = take_over(target, path, fd);
+		}
 		rt_warn_ignored(err);
 	}
 	return NULL;

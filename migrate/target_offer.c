@@ -254,6 +254,8 @@ static struct rt_error *accept_it(struct rt_target *target, Rt__Offer *offer, co
 	if (!err)
 		err = write_files(plan, offer, directory);
 	if (err) {
+		if (directory && err->code != RT_EXISTS)
+			rt_warn_ignored(rt_remove_tree_at(AT_FDCWD, directory)); /* a full disk */
 		rt_unpack_free(&offer->base);
 		return err;
 	}

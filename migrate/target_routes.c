@@ -57,7 +57,7 @@ static struct rt_error *request_new(struct rt_target *target, struct rt_http_exc
 	request->exchange = exchange;
 	request->move = rt_target_find(target, rt_http_exchange_word(exchange));
 	if (request->move)
-		rt_move_heard(request->move);
+		rt_error_free(rt_move_heard(request->move)); /* whether it is still wanted is for the request to ask */
 	*ret = request;
 	return NULL;
 }
@@ -245,9 +245,10 @@ static struct rt_error *rootfs_data(void *userdata, struct rt_http_exchange *exc
 {
 	struct request *request = state;
 
+	struct rt_error *err = rt_move_heard(request->move);
+
 	request->bytes += size;
-	rt_move_heard(request->move);
-	return rt_tree_receive(request->tree, bytes, size);
+	return err ? err : rt_tree_receive(request->tree, bytes, size);
 }
 
 static struct rt_error *rootfs_end(void *userdata, struct rt_http_exchange *exchange, void *state)
@@ -281,10 +282,9 @@ static struct rt_error *frames_begin(void *userdata, struct rt_http_exchange *ex
 static struct rt_error *take_frames(struct request *request, const uint8_t *bytes, size_t size,
 				    struct rt_error *(*take)(struct request *request, const struct rt_frame *frame))
 {
-	struct rt_error *err = NULL;
+	struct rt_error *err = rt_move_heard(request->move);
 
 	request->bytes += size;
-	rt_move_heard(request->move);
 	while (size > 0 && !err) {
 		struct rt_frame frame;
 		bool ready;
@@ -491,6 +491,16 @@ static struct rt_error *abort_end(void *userdata, struct rt_http_exchange *excha
 	return reply_outcome(exchange, request->move, rt_move_abort(request->move, "the source gave it up"), NULL);
 }
 
+/* The source has heard that it runs here with all it needs, and has let go of its own copy. */
+static struct rt_error *forget_end(void *userdata, struct rt_http_exchange *exchange, void *state)
+{
+	struct request *request = state;
+
+	if (!rt_move_release(request->move))
+		return rt_fail(RT_WRONG_STATE, "the migration is %s, not complete", rt_move_state_name(rt_move_state(request->move)));
+	return rt_http_reply(exchange, 200, "text/plain", "", 0);
+}
+
 static struct rt_error *reply_text(struct rt_http_exchange *exchange, const char *type, char *text)
 {
 	struct rt_error *err = text ? rt_http_reply(exchange, 200, type, text, strlen(text)) : rt_error_oom();
@@ -606,6 +616,7 @@ const struct rt_http_route rt_target_routes[] = {
 	  .finish = request_finish },
 	{ .method = "POST", .path = "/v1/migrations/*/commit", .begin = known_begin, .end = commit_end, .finish = request_finish },
 	{ .method = "POST", .path = "/v1/migrations/*/abort", .begin = plain_begin, .end = abort_end, .finish = request_finish },
+	{ .method = "POST", .path = "/v1/migrations/*/forget", .begin = known_begin, .end = forget_end, .finish = request_finish },
 	{ .method = "GET", .path = "/v1/migrations/*/faults", .begin = known_begin, .end = faults_end, .finish = request_finish },
 	{ .method = "GET", .path = "/v1/migrations/*", .begin = known_begin, .end = move_end, .finish = request_finish },
 	{ .method = "GET", .path = "/v1/status", .begin = nothing_begin, .end = status_end, .finish = nothing_finish },

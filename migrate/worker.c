@@ -24,6 +24,7 @@
 #include <time.h>
 
 #define SOCKET "worker.sock"
+#define LOCK "worker.lock"
 
 struct worker {
 	struct rt_worker_task task;
@@ -265,9 +266,11 @@ static void send_sets(struct worker *worker, int fd)
 	free(fds);
 }
 
+/* What its predecessor was told it can't know. */
 static void take_successor(struct worker *worker)
 {
 	int fd = accept4(worker->listener, NULL, NULL, SOCK_CLOEXEC);
+	bool running;
 
 	if (fd < 0)
 		return;
@@ -275,7 +278,10 @@ static void take_successor(struct worker *worker)
 	pthread_mutex_lock(&worker->lock);
 	rt_closep(&worker->fd);
 	worker->fd = fd;
+	running = worker->running;
 	pthread_mutex_unlock(&worker->lock);
+	if (running)
+		say(worker, &(struct rt_link_message){ .word = RT_LINK_RUNNING });
 }
 
 /* The first word counts. Until it is COMMIT, whatever the restore is doing has to end. */
@@ -466,7 +472,9 @@ static void running(void *userdata)
 	struct worker *worker = userdata;
 
 	rt_pause("worker-running");
+	pthread_mutex_lock(&worker->lock);
 	worker->running = true;
+	pthread_mutex_unlock(&worker->lock);
 	say(worker, &(struct rt_link_message){ .word = RT_LINK_RUNNING, .a = now_us() - worker->committed_at });
 	rt_warn_ignored(write_journal(worker, "running"));
 }
@@ -536,6 +544,33 @@ static struct rt_error *take_task(struct worker *worker, const struct rt_context
 	return err;
 }
 
+static const struct flock whole_file = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+/* A POSIX lock: what we fork does not hold it, and it tells who does. */
+static struct rt_error *take_lock(struct worker *worker)
+{
+	struct flock lock = whole_file;
+	int fd = openat(worker->dir_fd, LOCK, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0 || fcntl(fd, F_SETLK, &lock) < 0)
+		return rt_fail_errno("cannot lock '%s/" LOCK "'", worker->task.directory);
+	return NULL; /* it stays open as long as we live */
+}
+
+struct rt_error *rt_worker_alive(int dir_fd, pid_t *ret)
+{
+	_cleanup_close_ int fd = openat(dir_fd, LOCK, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	struct flock lock = whole_file;
+
+	*ret = 0;
+	if (fd < 0)
+		return errno == ENOENT ? NULL : rt_fail_errno("cannot open '" LOCK "'");
+	if (fcntl(fd, F_GETLK, &lock) < 0)
+		return rt_fail_errno("cannot look at '" LOCK "'");
+	*ret = lock.l_type == F_UNLCK ? 0 : lock.l_pid;
+	return NULL;
+}
+
 static struct rt_error *find_network(struct worker *worker)
 {
 	_cleanup_free_ char *text = NULL;
@@ -563,6 +598,8 @@ struct rt_error *rt_worker_run(const struct rt_context *context)
 	fcntl(4, F_SETFD, FD_CLOEXEC);
 	signal(SIGPIPE, SIG_IGN);
 	err = take_task(&worker, context);
+	if (!err)
+		err = take_lock(&worker);
 	if (!err)
 		err = find_network(&worker);
 	if (!err)

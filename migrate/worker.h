@@ -11,6 +11,8 @@
  *			DONE			all memory is where it belongs
  *	ABORT		FAILED			nothing is left
  *
+ * As long as it lives it holds a lock in the migration's directory: a new daemon must not believe that nothing was decided while it may just be deciding.
+ *
  * When the daemon dies it undoes everything before COMMIT; after it, it goes on: memory that is there is handed out, and what is missing is waited for until a new daemon
  * connects to `worker.sock` in the migration's directory (ATTACH). */
 #pragma once
@@ -33,6 +35,9 @@ struct rt_error *rt_worker_start(const struct rt_worker_task *task, int *ret_fd,
 /* What the hidden `rt receive --worker` does: the task comes as the first message on descriptor RT_WORKER_FD. */
 #define RT_WORKER_FD 3
 struct rt_error *rt_worker_run(const struct rt_context *context) _must_check_;
+
+/* The process that is at work on this migration, even if its daemon has died; 0: none, or none any more. What it wrote down before it ended is then on disk. */
+struct rt_error *rt_worker_alive(int dir_fd, pid_t *ret) _must_check_;
 
 /* Connects to a worker whose daemon has died; *ret_fd -1: there is none. */
 struct rt_error *rt_worker_attach(const char *directory, int *ret_fd) _must_check_;
