@@ -28,7 +28,7 @@ uint64_t rt_source_now(void)
 
 static void source_deinit(struct rt_source *source)
 {
-	rt_heartbeat_stop(source->heartbeat);
+	rt_error_free(rt_heartbeat_stop(source->heartbeat));
 	rt_dumper_deinit(&source->dumper);
 	rt_source_answer_end(source);
 	rt_outflow_free(source->outflow);
@@ -85,6 +85,29 @@ void rt_source_paths(struct rt_source *source)
 		snprintf(paths[i].text, sizeof(source->path_pages), "/v1/migrations/%s%s", source->migration, paths[i].end);
 }
 
+struct rt_error *rt_source_lock_directory(const char *directory)
+{
+	struct flock lock = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
+	_cleanup_free_ char *path = NULL;
+	struct rt_error *err = rt_format(&path, "%s/" RT_SOURCE_OWNER, directory);
+	int fd = err ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW); /* the lock goes with it */
+
+	if (!err && (fd < 0 || fcntl(fd, F_SETLK, &lock) < 0))
+		err = rt_fail_errno("cannot lock '%s'", path);
+	return err;
+}
+
+static struct rt_error *own_directory(const struct rt_source *source)
+{
+	_cleanup_free_ char *text = NULL;
+	_cleanup_close_ int fd = open(source->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct rt_error *err = fd < 0 ? rt_fail_errno("cannot open '%s'", source->directory) : rt_format(&text, "%s\n%s", source->context->root, source->id);
+
+	if (!err)
+		err = rt_replace_file_at(fd, RT_SOURCE_OWNER, text, strlen(text), 0600);
+	return err ? err : rt_source_lock_directory(source->directory);
+}
+
 static struct rt_error *make_directory(struct rt_source *source)
 {
 	struct rt_error *err = rt_migration_id(source->migration);
@@ -101,7 +124,7 @@ static struct rt_error *make_directory(struct rt_source *source)
 		rt_error_free(err);
 		err = rt_make_dirs(source->image_path, 0700);
 	}
-	return err;
+	return err ? err : own_directory(source);
 }
 
 static struct rt_error *start_dumper(struct rt_source *source)

@@ -47,6 +47,8 @@ static struct rt_error *look_here(const struct rt_source *source)
 	_cleanup_(rt_preflight_deinit) struct rt_preflight report = RT_PREFLIGHT_NULL;
 	struct rt_error *err = rt_container_check(source->context, source->id, &source->criu, &report);
 
+	if (!err && report.note)
+		rt_progress_note(source->progress, "%s", report.note);
 	return err ? err : rt_preflight_verdict(&report);
 }
 

@@ -206,7 +206,7 @@ class Host:
         with open(f"/proc/{self.pid}/mountinfo") as f:
             mounts = {line.split()[4] for line in f}
         return {
-            "files": {f for f in files if f != "/criu.kdat"} |
+            "files": {f for f in files if f not in ("/criu.kdat", "/rt-migrate", "/rt-receive")} |
                      {os.path.join(d, n) for d, below, names in walk(self.root) for n in below + names},
             "bundles": set(os.listdir(self.bundles)),
             "mounts": mounts,
@@ -350,6 +350,10 @@ class Hosts:
         for one in self.made:
             if os.path.exists(one.log):
                 print(f"--- rt receive on host {one.name}:\n{one.receive_log[-8000:]}")
+            try:
+                print(one.get("/v1/status"))
+            except OSError:
+                pass  # it does not run, or wants to know who asks
 
     def close(self):
         self.show_logs()
