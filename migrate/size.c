@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-struct rt_error *rt_size_parse(const char *option, const char *text, uint64_t *ret)
+struct rt_error *rt_bytes_parse(const char *option, const char *text, uint64_t *ret)
 {
 	static const char units[] = "KMGT";
 	char *end;

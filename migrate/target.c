@@ -283,9 +283,9 @@ static struct rt_error *prepare(struct rt_target *target)
 	if (*target->state_dir != '/' || *target->bundles != '/')
 		return rt_fail(RT_USAGE, "--state-dir and --bundles must be absolute paths");
 	if (values->max_memory)
-		err = rt_size_parse("--max-memory", values->max_memory, &target->max_memory);
+		err = rt_bytes_parse("--max-memory", values->max_memory, &target->max_memory);
 	if (!err && values->max_rootfs)
-		err = rt_size_parse("--max-rootfs", values->max_rootfs, &target->max_rootfs);
+		err = rt_bytes_parse("--max-rootfs", values->max_rootfs, &target->max_rootfs);
 	if (!err)
 		err = rt_make_dirs(target->state_dir, 0700);
 	if (!err)
