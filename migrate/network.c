@@ -6,12 +6,15 @@
 
 #include <fcntl.h>
 #include <jansson.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 
 #define ANNOTATION "org.rt.netns"
 #define PROGRAM "rt-netns"
 #define SAVED_MAX (64u << 10)
+#define NET_MAX (16u << 20)
 
 void rt_network_deinit(struct rt_network *network)
 {
@@ -70,6 +73,29 @@ static struct rt_error *run(const struct rt_network *network, const char *verb, 
 struct rt_error *rt_network_detach(const struct rt_network *network, const char *id)
 {
 	return network->saved ? run(network, "detach", id) : NULL;
+}
+
+/* Connections that listening sockets hold: of such a socket the receive queue is their number. */
+static bool has_unaccepted(pid_t pid, const char *table)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[48], *rest, *line;
+
+	snprintf(path, sizeof(path), "/proc/%d/net/%s", pid, table);
+	rt_error_free(rt_read_file_at(AT_FDCWD, path, NET_MAX, &text, NULL)); /* no IPv6, or as much that nobody can wait for it */
+	for (rest = text; rest && (line = strsep(&rest, "\n"));) {
+		unsigned state, sending, queued;
+
+		if (sscanf(line, "%*s %*s %*s %x %x:%x", &state, &sending, &queued) == 3 && state == TCP_LISTEN && queued > 0)
+			return true;
+	}
+	return false;
+}
+
+void rt_network_drain(pid_t pid, unsigned patience_ms)
+{
+	for (unsigned waited = 0; waited < patience_ms && (has_unaccepted(pid, "tcp") || has_unaccepted(pid, "tcp6")); waited++)
+		usleep(1000);
 }
 
 struct rt_error *rt_network_attach(const struct rt_network *network, const char *id)

@@ -3,6 +3,8 @@
  * Found by the container's own hooks: a createRuntime or prestart hook whose program is called rt-netns. */
 #pragma once
 
+#include <sys/types.h>
+
 #include "runtime/spec/spec.h"
 
 struct rt_network {
@@ -17,6 +19,9 @@ struct rt_error *rt_network_find(const struct rt_spec *spec, struct rt_network *
 /* Source. */
 struct rt_error *rt_network_save(struct rt_network *network, const char *id) _must_check_;
 struct rt_error *rt_network_detach(const struct rt_network *network, const char *id) _must_check_;
+/* After detach, before the freeze: waits for at most `patience_ms` until the process's network has no connection any more that was made and not yet accepted.
+ * CRIU can't dump those. */
+void rt_network_drain(pid_t pid, unsigned patience_ms);
 struct rt_error *rt_network_attach(const struct rt_network *network, const char *id) _must_check_;
 
 /* Target: `saved` goes into the configuration, with "hold". `config` is replaced. */

@@ -16,6 +16,7 @@
 
 #define CONFIG_LIMIT (16u << 20)
 #define WORK_DIRECTORY "/run/rt-migrate"
+#define DRAIN_MS 30
 
 uint64_t rt_source_now(void)
 {
@@ -200,6 +201,13 @@ static struct rt_error *freeze(struct rt_source *source)
 	struct rt_error *err;
 
 	source->frozen_at = rt_source_now();
+	/* Nothing comes in any more, and what came is taken: a connection that nobody has accepted yet would be in the way of the dump. */
+	source->detached = true;
+	err = rt_network_detach(&source->network, source->id);
+	if (err)
+		return err;
+	if (source->network.saved)
+		rt_network_drain(source->container.state.pid, DRAIN_MS);
 	source->frozen = true;
 	err = rt_link_say(source->dumper.fd, RT_LINK_PROCEED);
 	if (!err)
@@ -212,10 +220,6 @@ static struct rt_error *freeze(struct rt_source *source)
 	if (!err)
 		err = rt_source_send_last(source);
 	/* While CRIU dumps. */
-	if (!err) {
-		source->detached = true;
-		err = rt_network_detach(&source->network, source->id);
-	}
 	if (!err)
 		err = rt_source_send_changes(source);
 	if (!err)

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import shutil
 import socket
 import statistics
 import threading
@@ -127,11 +126,11 @@ class KeptAlive:
         self.socket.close()
 
 
-def nginx(networked):
+def nginx(networked, mib=48):
     c = networked("nginx")
     with open(c.host_path("/etc/nginx/nginx.conf"), "w") as f:
         f.write(SLOW)
-    content = os.urandom(48 << 20)
+    content = os.urandom(mib << 20)
     with open(c.host_path("/srv/large"), "wb") as f:
         f.write(content)
     networked.start(c)
@@ -177,7 +176,7 @@ def test_nginx_moves_ten_times_and_nobody_notices(hosts, networked, capsys):
 
 
 def test_an_address_moves_along_and_nothing_of_it_stays(hosts, networked):
-    c, _ = nginx(networked)
+    c, _ = nginx(networked, 1)
     before = netns.devices(c.pid)["eth0"]
     c = hosts.migrate(c).container
     assert netns.devices(c.pid)["eth0"] == before
@@ -190,7 +189,7 @@ def test_an_address_moves_along_and_nothing_of_it_stays(hosts, networked):
 
 def test_a_move_that_fails_late_leaves_the_network_as_it_was(hosts, networked):
     """The target finds out in the restore that a file is missing: connections go on."""
-    c, digest = nginx(networked)
+    c, digest = nginx(networked, 12)
     os.unlink(f"{hosts.b.bundles}/web/rootfs/srv/large")
     kept, download = KeptAlive(), Download("/slow/large")
     kept.ask()
@@ -268,7 +267,7 @@ class Writes(threading.Thread):
 
 
 def redis_with(networked, mib):
-    c = networked("redis")
+    c = networked("redis", [*rootfs.COMMANDS["redis"], "--enable-debug-command", "yes"])
     networked.start(c)
     proc.eventually(lambda: answers(6379), what="redis to answer")
     redis = Redis()
