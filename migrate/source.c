@@ -371,6 +371,9 @@ struct rt_error *rt_migrate(const struct rt_context *context, const char *id, co
 	if (source.progress)
 		finish_report(&source, err);
 	source_deinit(&source);
+	/* A password in it is not repeated; the rest of the sentence says that it must not be there. */
+	if (err && strchr(url, '@'))
+		return rt_while(err, "cannot migrate '%s'", id);
 	if (err)
 		return rt_while(err, "cannot migrate '%s' to %s", id, url);
 	return NULL;
