@@ -2,7 +2,12 @@
  * rows, so that none of them can be forgotten.
  *
  * To add a command: write cmd/<name>.c with a `const struct rt_command rt_cmd_<name>`, declare it in commands.c and put
- * it into the table there, and name it in the list of commands in runtime/meson.build. */
+ * it into the table there, and name it in the list of commands in runtime/meson.build.
+ *
+ * A sub-command is a row like any other whose name is two words, "spec validate", in cmd/spec_validate.c; its page of the
+ * manual is rt-spec-validate(1). The first word must have a row too: one that does something itself as `rt spec`, or, with
+ * `.run` left out, one that is only there to be explained. Such a parent should take no operands: a word that names a
+ * sub-command could not be told from one. */
 #pragma once
 
 #include "runtime/container/container.h"
@@ -41,7 +46,7 @@ enum {
 struct rt_invocation;
 
 struct rt_command {
-	const char *name;
+	const char *name; /* "kill", or of a sub-command "spec validate" */
 	const char *operands; /* "<container-id> [signal]" */
 	size_t min_operands, max_operands; /* RT_OPERANDS_ANY: no upper limit */
 	size_t options_end; /* after so many operands everything is an operand; 0: options may stand anywhere */
@@ -51,6 +56,7 @@ struct rt_command {
 	size_t values_size; /* of the struct that the offsets of the options point into; at most RT_VALUES_ROOM */
 	unsigned flags; /* RT_CMD_* */
 	int failure_status; /* exit status of a failure; 0: 1, as of nearly all */
+	/* NULL: only its sub-commands do anything */
 	struct rt_error *(*run)(const struct rt_invocation *invocation, int *ret_status);
 };
 
@@ -66,11 +72,19 @@ struct rt_invocation {
 	size_t operand_count;
 };
 
-/* All commands, sorted by name; ends with NULL. */
+/* All commands, sorted by name, sub-commands after the one they belong to; ends with NULL. */
 extern const struct rt_command *const rt_commands[];
 
-/* NULL: there is none of that name. */
+/* By its whole name; NULL: there is none of that name. */
 const struct rt_command *rt_command_find(const char *name);
+
+/* The command that the first words name, a sub-command where the second is the name of one; *ret_count is how many words
+ * that took. `words` ends with NULL. NULL: there is none. */
+const struct rt_command *rt_command_find_words(const char *const *words, size_t *ret_count);
+
+/* The word that makes `command` a sub-command of `parent`; of any command where that is NULL. NULL: it is none. */
+const char *rt_command_subword(const struct rt_command *parent, const struct rt_command *command);
+bool rt_command_has_subcommands(const struct rt_command *command);
 
 /* What stands before the command. */
 struct rt_global_values {

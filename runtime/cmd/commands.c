@@ -3,7 +3,7 @@
 
 extern const struct rt_command rt_cmd_checkpoint, rt_cmd_completion, rt_cmd_create, rt_cmd_delete, rt_cmd_events, rt_cmd_exec,
 	rt_cmd_features, rt_cmd_help, rt_cmd_kill, rt_cmd_list, rt_cmd_man, rt_cmd_pause, rt_cmd_ps, rt_cmd_restore, rt_cmd_resume,
-	rt_cmd_run, rt_cmd_spec, rt_cmd_start, rt_cmd_state, rt_cmd_update;
+	rt_cmd_run, rt_cmd_spec, rt_cmd_spec_validate, rt_cmd_start, rt_cmd_state, rt_cmd_update;
 
 const struct rt_command *const rt_commands[] = {
 	&rt_cmd_checkpoint,
@@ -23,6 +23,7 @@ const struct rt_command *const rt_commands[] = {
 	&rt_cmd_resume,
 	&rt_cmd_run,
 	&rt_cmd_spec,
+	&rt_cmd_spec_validate,
 	&rt_cmd_start,
 	&rt_cmd_state,
 	&rt_cmd_update,
@@ -35,6 +36,44 @@ const struct rt_command *rt_command_find(const char *name)
 		if (rt_str_equal((*command)->name, name))
 			return *command;
 	return NULL;
+}
+
+const struct rt_command *rt_command_find_words(const char *const *words, size_t *ret_count)
+{
+	const struct rt_command *command = words[0] ? rt_command_find(words[0]) : NULL;
+
+	*ret_count = command ? 1 : 0;
+	if (!command || !words[1])
+		return command;
+	for (const struct rt_command *const *row = rt_commands; *row; row++) {
+		const char *word = rt_command_subword(command, *row);
+
+		if (!word || !rt_str_equal(word, words[1]))
+			continue;
+		*ret_count = 2;
+		return *row;
+	}
+	return command;
+}
+
+const char *rt_command_subword(const struct rt_command *parent, const struct rt_command *command)
+{
+	const char *blank = strchr(command->name, ' ');
+	size_t length = blank ? (size_t)(blank - command->name) : 0;
+
+	if (!blank)
+		return NULL;
+	if (parent && (strlen(parent->name) != length || memcmp(parent->name, command->name, length) != 0))
+		return NULL;
+	return blank + 1;
+}
+
+bool rt_command_has_subcommands(const struct rt_command *command)
+{
+	for (const struct rt_command *const *row = rt_commands; *row; row++)
+		if (rt_command_subword(command, *row))
+			return true;
+	return false;
 }
 
 #define GLOBAL(field) offsetof(struct rt_global_values, field)

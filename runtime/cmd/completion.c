@@ -19,6 +19,17 @@ static bool shown(const struct rt_option *option)
 	return !(option->flags & RT_OPTION_HIDDEN);
 }
 
+/* The words of the sub-commands, or where `parent` is NULL of the commands, with a blank after each. */
+static void print_words(const struct rt_command *parent)
+{
+	for (const struct rt_command *const *row = rt_commands; *row; row++) {
+		const char *word = rt_command_subword(parent, *row);
+
+		if (!((*row)->flags & RT_CMD_HIDDEN) && !parent == !word)
+			printf("%s ", word ? word : (*row)->name);
+	}
+}
+
 /* "table|json" with blanks between. */
 static void print_choices(const char *argument)
 {
@@ -57,7 +68,7 @@ static void bash_arguments(const struct rt_option *options)
 
 static void bash_command(const struct rt_command *command)
 {
-	printf("\t%s)\n\t\twords='", command->name);
+	printf("\t'%s')\n\t\twords='", command->name);
 	bash_option_words(command->options);
 	printf("'\n");
 	if (command->options) {
@@ -67,7 +78,20 @@ static void bash_command(const struct rt_command *command)
 	}
 	if (completes_id(command))
 		printf("\t\tids=$(rt \"${root[@]}\" list -q 2>/dev/null)\n");
+	if (rt_command_has_subcommands(command)) {
+		printf("\t\t((i + 1 == COMP_CWORD)) && ids='");
+		print_words(command);
+		printf("'\n");
+	}
 	printf("\t\t;;\n");
+}
+
+/* The second word belongs to the command where it is the name of a sub-command. */
+static void bash_subcommands(void)
+{
+	for (const struct rt_command *const *row = rt_commands; *row; row++)
+		if (!((*row)->flags & RT_CMD_HIDDEN) && rt_command_subword(NULL, *row))
+			printf("'%s'|", (*row)->name);
 }
 
 static void print_bash(void)
@@ -90,15 +114,18 @@ static void print_bash(void)
 	       "\t\t*) command=${COMP_WORDS[i]}; break ;;\n"
 	       "\t\tesac\n"
 	       "\tdone\n"
+	       "\t((i + 1 < COMP_CWORD)) && case \"$command ${COMP_WORDS[i+1]}\" in\n"
+	       "\t");
+	bash_subcommands();
+	printf("-) command+=\" ${COMP_WORDS[++i]}\" ;;\n"
+	       "\tesac\n"
 	       "\tcase $command in\n"
 	       "\t'')\n\t\twords='");
 	bash_option_words(rt_global_options);
 	printf("'\n\t\tcase $previous in\n");
 	bash_arguments(rt_global_options);
 	printf("\t\tesac\n\t\tids='");
-	for (const struct rt_command *const *command = rt_commands; *command; command++)
-		if (!((*command)->flags & RT_CMD_HIDDEN))
-			printf("%s ", (*command)->name);
+	print_words(NULL);
 	printf("'\n\t\t;;\n");
 	for (const struct rt_command *const *command = rt_commands; *command; command++)
 		if (!((*command)->flags & RT_CMD_HIDDEN))
@@ -155,6 +182,20 @@ static void zsh_options(const struct rt_option *options)
 	printf(" \\\n\t\t'--help[print help]'");
 }
 
+/* Those of one command, or where that is NULL those that are no sub-commands. */
+static void zsh_commands(const struct rt_command *parent)
+{
+	for (const struct rt_command *const *row = rt_commands; *row; row++) {
+		const char *word = rt_command_subword(parent, *row);
+
+		if ((*row)->flags & RT_CMD_HIDDEN || !parent != !word)
+			continue;
+		printf("\t\t'%s:", word ? word : (*row)->name);
+		zsh_quote((*row)->summary);
+		printf("'\n");
+	}
+}
+
 static void print_zsh(void)
 {
 	printf("#compdef rt\n"
@@ -163,25 +204,33 @@ static void print_zsh(void)
 	       "\tcompadd -a ids\n"
 	       "}\n"
 	       "_rt()\n{\n"
-	       "\tlocal state line curcontext=$curcontext\n"
+	       "\tlocal state line curcontext=$curcontext command\n"
 	       "\tlocal -a commands=(\n");
-	for (const struct rt_command *const *command = rt_commands; *command; command++) {
-		if ((*command)->flags & RT_CMD_HIDDEN)
-			continue;
-		printf("\t\t'%s:", (*command)->name);
-		zsh_quote((*command)->summary);
-		printf("'\n");
-	}
+	zsh_commands(NULL);
 	printf("\t)\n\t_arguments -C");
 	zsh_options(rt_global_options);
 	printf(" \\\n\t\t'1: :{_describe command commands}' '*:: :->operands'\n"
 	       "\t[[ $state == operands ]] || return\n"
-	       "\tcase $line[1] in\n");
+	       "\tcommand=$words[1]\n"
+	       "\t((CURRENT > 2)) && case \"$words[1] $words[2]\" in\n"
+	       "\t(");
+	bash_subcommands();
+	printf("-) command=\"$words[1] $words[2]\"; shift words; ((CURRENT--)) ;;\n"
+	       "\tesac\n"
+	       "\tcase $command in\n");
 	for (const struct rt_command *const *command = rt_commands; *command; command++) {
 		if ((*command)->flags & RT_CMD_HIDDEN)
 			continue;
-		printf("\t%s)\n\t\t_arguments", (*command)->name);
+		printf("\t'%s')\n", (*command)->name);
+		if (rt_command_has_subcommands(*command)) {
+			printf("\t\tcommands=(\n");
+			zsh_commands(*command);
+			printf("\t\t)\n");
+		}
+		printf("\t\t_arguments");
 		zsh_options((*command)->options);
+		if (rt_command_has_subcommands(*command))
+			printf(" \\\n\t\t'1: :{_describe command commands}'");
 		if (completes_id(*command))
 			printf(" \\\n\t\t'1:container:_rt_ids'");
 		printf("\n\t\t;;\n");
@@ -223,20 +272,60 @@ static void fish_options(const char *condition, const struct rt_option *options)
 	}
 }
 
+/* Tells which command the words before the cursor name, as the table names it: "spec", "spec validate". */
+static void fish_function(void)
+{
+	printf("function __rt_command\n"
+	       "\tset -l words (commandline -opc)\n"
+	       "\tset -l command\n"
+	       "\tset -e words[1]\n"
+	       "\twhile set -q words[1]\n"
+	       "\t\tset -l word $words[1]\n"
+	       "\t\tset -e words[1]\n"
+	       "\t\tswitch $word\n"
+	       "\t\tcase");
+	for (const struct rt_option *option = rt_global_options; option->name; option++)
+		if (option->kind != RT_OPTION_FLAG)
+			printf(" --%s", option->name);
+	printf("\n"
+	       "\t\t\tset -e words[1]\n"
+	       "\t\tcase '-*'\n"
+	       "\t\tcase '*'\n"
+	       "\t\t\tset command $word\n"
+	       "\t\t\tbreak\n"
+	       "\t\tend\n"
+	       "\tend\n"
+	       "\tif contains -- \"$command $words[1]\"");
+	for (const struct rt_command *const *row = rt_commands; *row; row++)
+		if (!((*row)->flags & RT_CMD_HIDDEN) && rt_command_subword(NULL, *row))
+			printf(" '%s'", (*row)->name);
+	printf("\n"
+	       "\t\tset command \"$command $words[1]\"\n"
+	       "\tend\n"
+	       "\techo $command\n"
+	       "end\n");
+}
+
 static void print_fish(void)
 {
 	printf("complete -c rt -f\n");
+	fish_function();
 	fish_options("__fish_use_subcommand", rt_global_options);
 	for (const struct rt_command *const *row = rt_commands; *row; row++) {
 		const struct rt_command *command = *row;
+		const char *word = rt_command_subword(NULL, command);
 		char condition[80];
 
 		if (command->flags & RT_CMD_HIDDEN)
 			continue;
-		printf("complete -c rt -n __fish_use_subcommand -a %s -d ", command->name);
+		if (word)
+			printf("complete -c rt -n 'test (__rt_command) = \"%.*s\"' -a %s -d ", (int)(word - 1 - command->name),
+			       command->name, word);
+		else
+			printf("complete -c rt -n __fish_use_subcommand -a %s -d ", command->name);
 		fish_quote(command->summary);
 		printf("\n");
-		snprintf(condition, sizeof(condition), "__fish_seen_subcommand_from %s", command->name);
+		snprintf(condition, sizeof(condition), "test (__rt_command) = \"%s\"", command->name);
 		fish_options(condition, command->options);
 		if (completes_id(command))
 			printf("complete -c rt -n '%s' -a '(rt list -q 2>/dev/null)'\n", condition);

@@ -21,6 +21,8 @@ char *rt_help_synopsis(const struct rt_command *command)
 {
 	char *text = NULL;
 
+	if (!command->run)
+		return asprintf(&text, "%s <command> [options] [operands]", command->name) < 0 ? NULL : text;
 	if (asprintf(&text, "%s%s%s%s", command->name, has_options(command->options) ? " [options]" : "",
 		     *command->operands ? " " : "", command->operands) < 0)
 		return NULL;
@@ -55,28 +57,44 @@ static void print_options(FILE *stream, const char *title, const struct rt_optio
 	print_option(stream, &help);
 }
 
+/* Those of one command, or where that is NULL those that are no sub-commands. */
+static void print_commands(FILE *stream, const struct rt_command *parent)
+{
+	fputs("\nCommands:\n", stream);
+	for (const struct rt_command *const *row = rt_commands; *row; row++) {
+		const char *word = rt_command_subword(parent, *row);
+
+		if ((*row)->flags & RT_CMD_HIDDEN || !parent != !word)
+			continue;
+		fprintf(stream, "  %-12s%s\n", word ? word : (*row)->name, (*row)->summary);
+	}
+}
+
 void rt_help_command(FILE *stream, const struct rt_command *command)
 {
 	_cleanup_free_ char *synopsis = rt_help_synopsis(command);
+	bool subcommands = rt_command_has_subcommands(command);
 
 	fprintf(stream, "rt %s - %s\n\nUsage: rt [global options] %s\n", command->name, command->summary,
 		synopsis ? synopsis : command->name);
+	if (subcommands && command->run)
+		fprintf(stream, "       rt [global options] %s <command> [options] [operands]\n", command->name);
 	if (command->description)
 		fprintf(stream, "\n%s\n", command->description);
+	if (subcommands)
+		print_commands(stream, command);
 	print_options(stream, "Options", command->options);
+	if (subcommands)
+		fprintf(stream, "\n'rt %s <command> --help' says more about a command.\n", command->name);
 }
 
 void rt_help_overview(FILE *stream)
 {
 	fputs("rt - OCI container runtime\n"
 	      "\n"
-	      "Usage: rt [global options] <command> [options] [operands]\n"
-	      "\n"
-	      "Commands:\n",
+	      "Usage: rt [global options] <command> [options] [operands]\n",
 	      stream);
-	for (const struct rt_command *const *command = rt_commands; *command; command++)
-		if (!((*command)->flags & RT_CMD_HIDDEN))
-			fprintf(stream, "  %-12s%s\n", (*command)->name, (*command)->summary);
+	print_commands(stream, NULL);
 	print_options(stream, "Global options", rt_global_options);
 	fputs("\n'rt <command> --help' says more about a command.\n", stream);
 }
@@ -95,13 +113,26 @@ void rt_help_version(FILE *stream)
 	fprintf(stream, "+SELINUX +APPARMOR +CAP +SECCOMP +EBPF +CRIU\n");
 }
 
+struct rt_error *rt_help_find(const struct rt_invocation *invocation, const struct rt_command **ret)
+{
+	size_t count;
+	const struct rt_command *command = rt_command_find_words(invocation->operands, &count);
+
+	if (count == 0 && invocation->operand_count > 0)
+		return rt_fail(RT_USAGE, "unknown command '%s'", invocation->operands[0]);
+	if (count < invocation->operand_count)
+		return rt_fail(RT_USAGE, "unknown command '%s %s'", invocation->operands[0], invocation->operands[1]);
+	*ret = command;
+	return NULL;
+}
+
 static struct rt_error *run_help(const struct rt_invocation *invocation, int *ret_status)
 {
-	const char *name = invocation->operands[0];
-	const struct rt_command *command = name ? rt_command_find(name) : NULL;
+	const struct rt_command *command;
+	struct rt_error *err = rt_help_find(invocation, &command);
 
-	if (name && !command)
-		return rt_fail(RT_USAGE, "unknown command '%s'", name);
+	if (err)
+		return err;
 	if (command)
 		rt_help_command(stdout, command);
 	else
@@ -111,8 +142,8 @@ static struct rt_error *run_help(const struct rt_invocation *invocation, int *re
 
 const struct rt_command rt_cmd_help = {
 	.name = "help",
-	.operands = "[command]",
-	.max_operands = 1,
+	.operands = "[command [sub-command]]",
+	.max_operands = 2,
 	.summary = "say what the commands do and take",
 	.run = run_help,
 };

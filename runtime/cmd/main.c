@@ -34,8 +34,28 @@ static struct rt_error *open_log(const struct rt_global_values *globals)
 	return err ? err : rt_log_open(&options);
 }
 
-static struct rt_error *check_operands(const struct rt_command *command, size_t count)
+/* A command whose sub-commands alone do anything, or a word that was meant for one. */
+static struct rt_error *fail_without_subcommand(const struct rt_command *command, const char *word)
 {
+	_cleanup_free_ char *names = NULL;
+
+	for (const struct rt_command *const *row = rt_commands; *row; row++) {
+		const char *name = rt_command_subword(command, *row);
+		_cleanup_free_ char *before = name ? rt_take_ptr(names) : NULL;
+		struct rt_error *err = name ? rt_format(&names, "%s%s%s", before ? before : "", before ? ", " : "", name) : NULL;
+
+		if (err)
+			return err;
+	}
+	if (word)
+		return rt_fail(RT_USAGE, "'rt %s' has no command '%s', only: %s", command->name, word, names);
+	return rt_fail(RT_USAGE, "'rt %s' needs a command: %s", command->name, names);
+}
+
+static struct rt_error *check_operands(const struct rt_command *command, const char *first, size_t count)
+{
+	if (rt_command_has_subcommands(command) && (!command->run || count > command->max_operands))
+		return fail_without_subcommand(command, first);
 	if (count < command->min_operands)
 		return rt_fail(RT_USAGE, "'rt %s' needs %s", command->name, command->operands);
 	if (count > command->max_operands)
@@ -69,7 +89,7 @@ static struct rt_error *run_command(const struct rt_command *command, char **wor
 		return rt_output_finish();
 	}
 	warn_of_ignored(&parse);
-	err = check_operands(command, parse.operand_count);
+	err = check_operands(command, parse.operands[0], parse.operand_count);
 	if (err)
 		return err;
 	invocation.operands = parse.operands;
@@ -92,6 +112,7 @@ static struct rt_error *run_words(char **argv, struct rt_arena *arena, struct ou
 	struct rt_error *err = rt_parse_words(&parse);
 	const struct rt_command *command = NULL;
 	struct rt_context context;
+	size_t command_words;
 	char **words;
 
 	outcome->help = "";
@@ -106,7 +127,7 @@ static struct rt_error *run_words(char **argv, struct rt_arena *arena, struct ou
 		rt_help_overview(stdout);
 		return rt_output_finish();
 	}
-	command = rt_command_find(*words);
+	command = rt_command_find_words((const char *const *)words, &command_words);
 	/* First of all: it starts the program anew, from a place that no container can write to. */
 	if (command && command->flags & RT_CMD_ENTERS_CONTAINER) {
 		err = rt_sys_seal_self(argv);
@@ -120,7 +141,7 @@ static struct rt_error *run_words(char **argv, struct rt_arena *arena, struct ou
 	if (!command)
 		return rt_fail(RT_USAGE, "unknown command '%s'", *words);
 	err = rt_context_make(&globals, arena, &context);
-	return err ? err : run_command(command, words + 1, &context, arena, outcome);
+	return err ? err : run_command(command, words + command_words, &context, arena, outcome);
 }
 
 /* Where in the source each link of the chain was made; paths as from the root of the source tree. */

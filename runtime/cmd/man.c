@@ -1,4 +1,4 @@
-/* `rt man [command]`: manual pages for man(1), from the command table. The build calls it; it is not for people. */
+/* `rt man [command [sub-command]]`: manual pages for man(1), from the command table. The build calls it; it is not for people. */
 #include "runtime/base/str.h"
 #include "runtime/cmd/command.h"
 #include "runtime/cmd/help.h"
@@ -32,11 +32,23 @@ static void print_string(FILE *stream, const char *text)
 	print_text(stream, text, strlen(text));
 }
 
-static void print_title(FILE *stream, const char *page)
+/* The page of "spec validate" is rt-spec-validate. */
+static void print_page_name(FILE *stream, const char *name)
 {
-	fputs(".TH ", stream);
-	for (; *page; page++)
-		fputc(toupper((unsigned char)*page), stream);
+	fputs("rt\\-", stream);
+	for (; *name; name++) {
+		if (*name == ' ' || *name == '-')
+			fputs("\\-", stream);
+		else
+			fputc(*name, stream);
+	}
+}
+
+static void print_title(FILE *stream, const char *name)
+{
+	fputs(*name ? ".TH RT-" : ".TH RT", stream);
+	for (; *name; name++)
+		fputc(*name == ' ' ? '-' : toupper((unsigned char)*name), stream);
 	fprintf(stream, " 1 \"\" \"rt %s\" \"rt manual\"\n", RT_VERSION);
 }
 
@@ -90,32 +102,66 @@ static void print_options(FILE *stream, const char *title, const struct rt_optio
 	}
 }
 
+/* Those of one command, or where that is NULL those that are no sub-commands. */
+static void print_commands(FILE *stream, const struct rt_command *parent)
+{
+	fputs(".SH COMMANDS\n", stream);
+	for (const struct rt_command *const *row = rt_commands; *row; row++) {
+		const char *word = rt_command_subword(parent, *row);
+
+		if ((*row)->flags & RT_CMD_HIDDEN || !parent != !word)
+			continue;
+		fputs(".TP\n\\fB", stream);
+		print_string(stream, word ? word : (*row)->name);
+		fputs("\\fR\n", stream);
+		print_string(stream, (*row)->summary);
+		fputs("; see\n.BR ", stream);
+		print_page_name(stream, (*row)->name);
+		fputs(" (1)\n", stream);
+	}
+}
+
+static void print_see_also(FILE *stream, const struct rt_command *command)
+{
+	fputs(".SH SEE ALSO\n", stream);
+	for (const struct rt_command *const *row = rt_commands; *row; row++) {
+		if (!rt_command_subword(*row, command))
+			continue;
+		fputs(".BR ", stream);
+		print_page_name(stream, (*row)->name);
+		fputs(" (1),\n", stream);
+	}
+	fputs(".BR rt (1)\n", stream);
+}
+
 static void print_command_page(FILE *stream, const struct rt_command *command)
 {
 	_cleanup_free_ char *synopsis = rt_help_synopsis(command);
-	_cleanup_free_ char *page = NULL;
+	bool subcommands = rt_command_has_subcommands(command);
 
-	if (asprintf(&page, "rt-%s", command->name) < 0)
-		page = NULL;
-	print_title(stream, page ? page : command->name);
-	fputs(".SH NAME\nrt\\-", stream);
-	print_string(stream, command->name);
+	print_title(stream, command->name);
+	fputs(".SH NAME\n", stream);
+	print_page_name(stream, command->name);
 	fputs(" \\- ", stream);
 	print_string(stream, command->summary);
 	fputs("\n.SH SYNOPSIS\n\\fBrt\\fR [global options] ", stream);
 	print_string(stream, synopsis ? synopsis : command->name);
 	fputs("\n", stream);
+	if (subcommands && command->run)
+		fprintf(stream, ".br\n\\fBrt\\fR [global options] %s \\fIcommand\\fR [options] [operands]\n", command->name);
 	if (command->description) {
 		fputs(".SH DESCRIPTION\n", stream);
 		print_description(stream, command->description);
 	}
+	if (subcommands)
+		print_commands(stream, command);
 	print_options(stream, "OPTIONS", command->options);
-	fputs(".SH SEE ALSO\n.BR rt (1)\n", stream);
+	print_see_also(stream, command);
 }
 
 static void print_main_page(FILE *stream)
 {
-	print_title(stream, "rt");
+	print_title(stream, "");
 	fputs(".SH NAME\n"
 	      "rt \\- OCI container runtime\n"
 	      ".SH SYNOPSIS\n"
@@ -125,16 +171,9 @@ static void print_main_page(FILE *stream)
 	      "as podman, containerd and Docker call it; so can you.\n"
 	      ".PP\n"
 	      "Long options may be written with one dash or two, and their argument as the next word or after an\n"
-	      "equals sign. A double dash ends the options.\n"
-	      ".SH COMMANDS\n",
+	      "equals sign. A double dash ends the options.\n",
 	      stream);
-	for (const struct rt_command *const *command = rt_commands; *command; command++) {
-		if ((*command)->flags & RT_CMD_HIDDEN)
-			continue;
-		fprintf(stream, ".TP\n\\fB%s\\fR\n", (*command)->name);
-		print_string(stream, (*command)->summary);
-		fprintf(stream, "; see\n.BR rt\\-%s (1)\n", (*command)->name);
-	}
+	print_commands(stream, NULL);
 	print_options(stream, "GLOBAL OPTIONS", rt_global_options);
 	fputs(".SH FILES\n"
 	      ".TP\n\\fI/run/rt\\fR, \\fI$XDG_RUNTIME_DIR/rt\\fR\n"
@@ -147,11 +186,11 @@ static void print_main_page(FILE *stream)
 
 static struct rt_error *run_man(const struct rt_invocation *invocation, int *ret_status)
 {
-	const char *name = invocation->operands[0];
-	const struct rt_command *command = name ? rt_command_find(name) : NULL;
+	const struct rt_command *command;
+	struct rt_error *err = rt_help_find(invocation, &command);
 
-	if (name && !command)
-		return rt_fail(RT_USAGE, "unknown command '%s'", name);
+	if (err)
+		return err;
 	if (command)
 		print_command_page(stdout, command);
 	else
@@ -161,8 +200,8 @@ static struct rt_error *run_man(const struct rt_invocation *invocation, int *ret
 
 const struct rt_command rt_cmd_man = {
 	.name = "man",
-	.operands = "[command]",
-	.max_operands = 1,
+	.operands = "[command [sub-command]]",
+	.max_operands = 2,
 	.summary = "print the manual page of rt or of a command for man(1)",
 	.flags = RT_CMD_HIDDEN,
 	.run = run_man,

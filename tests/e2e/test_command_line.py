@@ -13,6 +13,7 @@ from lib.container import runtime
 
 COMMANDS = ["completion", "create", "delete", "events", "exec", "features", "help", "kill", "list",
             "pause", "ps", "resume", "run", "spec", "start", "state", "update"]
+SUB_COMMANDS = ["spec validate"]
 
 
 # Options
@@ -87,6 +88,14 @@ def test_what_stands_after_the_id_of_exec_is_the_commands(running):
     (["update", "--cpu-share", "-1", "x"], "cpu-share"),
     (["completion", "tcsh"], "tcsh"),
     (["nosuchcommand"], "nosuchcommand"),
+    (["spec", "nosuch"], "'rt spec' has no command 'nosuch', only: "),
+    (["spec", "nosuch", "validate"], "'rt spec' has no command 'nosuch', only: "),
+    (["spec", "validate", "a", "b"], "'rt spec validate' takes [bundle|file]"),
+    (["spec", "validate", "--nosuch"], "nosuch"),
+    (["help", "nosuch"], "nosuch"),
+    (["help", "spec", "nosuch"], "spec nosuch"),
+    (["help", "kill", "validate"], "kill validate"),
+    (["man", "spec", "nosuch"], "spec nosuch"),
     ([""], "command"),
 ], ids=lambda x: " ".join(x) if isinstance(x, list) else None)
 def test_a_wrong_word_is_named_in_one_sentence(rt, words, named):
@@ -264,16 +273,26 @@ def test_without_a_command_there_is_help(rt):
         assert re.search(rf"^  {name} ", rt("--help").out, re.M)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS + SUB_COMMANDS)
 def test_every_command_has_help_and_a_manual_page(rt, name, work):
-    text = rt(name, "--help").out
-    assert text == rt(name, "-h").out == rt("help", name).out
+    words = name.split()
+    text = rt(*words, "--help").out
+    assert text == rt(*words, "-h").out == rt("help", *words).out
     assert f"rt [global options] {name}" in text or f"rt {name}" in text
-    page = rt("man", name).out
+    page = rt("man", *words).out
+    assert page.startswith(f".TH RT-{name.upper().replace(' ', '-')} 1 ")
     assert page.startswith(".TH") and ".SH NAME" in page and ".SH SYNOPSIS" in page
     for option in re.findall(r"^ +(?:-\w, |    )--([\w-]+)", text, re.M):
         assert option == "help" or option.replace("-", "\\-") in page
-    assert rt(name, "--help", "--nosuch", ok=None).code in (0, 1)
+    assert rt(*words, "--help", "--nosuch", ok=None).code in (0, 1)
+
+
+def test_a_command_names_its_sub_commands_and_its_page_leads_to_theirs(rt):
+    assert re.search(r"^  validate  ", rt("spec", "--help").out, re.M)
+    assert not re.search(r"^  spec validate ", rt("--help").out, re.M)
+    assert ".BR rt\\-spec\\-validate (1)" in rt("man", "spec").out
+    assert ".BR rt\\-spec (1)" in rt("man", "spec", "validate").out
+    assert "rt\\-spec\\-validate" not in rt("man").out
 
 
 def test_help_needs_nothing_else(rt, work):
@@ -319,6 +338,10 @@ def test_bash_completes_commands_and_options_and_ids(rt, work, container):
     c = container(id="completeme")
     c.create()
     assert complete(rt, work, "rt", "--root", c.root, "state", "comp") == ["completeme"]
+    assert "validate" in complete(rt, work, "rt", "spec", "v")
+    assert complete(rt, work, "rt", "spec", "--bundle=x", "v") != ["validate"]
+    assert complete(rt, work, "rt", "--root", "/x", "spec", "validate", "--") == ["--help"]
+    assert "--bundle" in complete(rt, work, "rt", "spec", "--")
 
 
 def test_features_are_what_the_specification_describes(rt):

@@ -22,12 +22,69 @@ static void every_command_can_be_explained(void **state)
 	for (size_t i = 0; rt_commands[i]; i++) {
 		const struct rt_command *command = rt_commands[i];
 
-		assert_non_null(command->run);
+		assert_true(command->run || rt_command_has_subcommands(command));
 		assert_non_null(command->operands);
 		assert_true(command->max_operands >= command->min_operands);
 		assert_true(islower((unsigned char)command->summary[0]));
 		assert_int_not_equal(command->summary[strlen(command->summary) - 1], '.');
 		assert_true(strlen(command->summary) < 80);
+	}
+}
+
+static void sub_commands_have_a_command_and_follow_it(void **state)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; rt_commands[i]; i++) {
+		const char *blank = strchr(rt_commands[i]->name, ' ');
+		const struct rt_command *parent;
+		char *first;
+
+		if (!blank) {
+			assert_null(rt_command_subword(NULL, rt_commands[i]));
+			continue;
+		}
+		first = strndup(rt_commands[i]->name, (size_t)(blank - rt_commands[i]->name));
+		parent = rt_command_find(first);
+		free(first);
+		assert_non_null(parent);
+		assert_true(rt_command_has_subcommands(parent));
+		assert_false(rt_command_has_subcommands(rt_commands[i]));
+		assert_string_equal(rt_command_subword(parent, rt_commands[i]), blank + 1);
+		assert_non_null(rt_commands[i]->run);
+		/* Another's word could be one of its operands. */
+		assert_true(parent->max_operands == 0 || !parent->run);
+		found++;
+	}
+	assert_true(found > 0);
+	assert_false(rt_command_has_subcommands(rt_command_find("kill")));
+}
+
+static void a_sub_command_is_named_by_two_words(void **state)
+{
+	static const struct {
+		const char *words[4], *name;
+		size_t count;
+	} cases[] = {
+		{ { "spec", "validate", "dir" }, "spec validate", 2 },
+		{ { "spec", "validate" }, "spec validate", 2 },
+		{ { "spec", "--bundle", "validate" }, "spec", 1 },
+		{ { "spec", "valid" }, "spec", 1 },
+		{ { "spec" }, "spec", 1 },
+		{ { "kill", "validate" }, "kill", 1 },
+		{ { "validate" }, NULL, 0 },
+		{ { "spec validate" }, "spec validate", 1 },
+		{ { NULL }, NULL, 0 },
+	};
+
+	for (size_t i = 0; i < RT_ARRAY_SIZE(cases); i++) {
+		size_t count;
+		const struct rt_command *command = rt_command_find_words(cases[i].words, &count);
+
+		assert_int_equal(count, cases[i].count);
+		assert_int_equal(command == NULL, cases[i].name == NULL);
+		if (command)
+			assert_string_equal(command->name, cases[i].name);
 	}
 }
 
@@ -109,6 +166,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(commands_are_sorted_and_found_by_name),
 		cmocka_unit_test(every_command_can_be_explained),
+		cmocka_unit_test(sub_commands_have_a_command_and_follow_it),
+		cmocka_unit_test(a_sub_command_is_named_by_two_words),
 		cmocka_unit_test(options_are_unique_and_point_into_the_values),
 		cmocka_unit_test(commands_that_enter_a_container_are_sealed),
 		cmocka_unit_test(engines_find_the_options_they_use),

@@ -37,7 +37,7 @@ static void version_has_the_lines_that_docker_parses(void **state)
 	assert_non_null(strstr(text, "\nlibseccomp: "));
 }
 
-static void overview_names_every_command_but_the_hidden(void **state)
+static void overview_names_every_command_but_the_hidden_and_sub_commands(void **state)
 {
 	_cleanup_free_ char *text = printed(rt_help_overview);
 
@@ -45,8 +45,31 @@ static void overview_names_every_command_but_the_hidden(void **state)
 		_cleanup_free_ char *line = NULL;
 
 		assert_true(asprintf(&line, "\n  %-12s%s\n", rt_commands[i]->name, rt_commands[i]->summary) > 0);
-		assert_int_equal(strstr(text, line) == NULL, (rt_commands[i]->flags & RT_CMD_HIDDEN) != 0);
+		assert_int_equal(strstr(text, line) == NULL,
+				 rt_commands[i]->flags & RT_CMD_HIDDEN || rt_command_subword(NULL, rt_commands[i]));
 	}
+}
+
+static void help_of_a_command_names_its_sub_commands(void **state)
+{
+	_cleanup_free_ char *parent = printed_command("spec"), *sub = printed_command("spec validate");
+
+	assert_non_null(strstr(parent, "Usage: rt [global options] spec [options]\n"));
+	assert_non_null(strstr(parent, "\n       rt [global options] spec <command> [options] [operands]\n"));
+	assert_non_null(strstr(parent, "\nCommands:\n"));
+	assert_non_null(strstr(parent, "\n  validate    "));
+	assert_null(strstr(parent, "\n  kill "));
+	assert_true(rt_str_starts(sub, "rt spec validate - "));
+	assert_non_null(strstr(sub, "Usage: rt [global options] spec validate [bundle|file]\n"));
+	assert_null(strstr(sub, "Commands:"));
+}
+
+static void a_command_that_does_nothing_itself_asks_for_another(void **state)
+{
+	static const struct rt_command group = { .name = "group", .operands = "", .summary = "nothing" };
+	_cleanup_free_ char *text = rt_help_synopsis(&group);
+
+	assert_string_equal(text, "group <command> [options] [operands]");
 }
 
 static void help_of_a_command_has_its_options_but_the_hidden(void **state)
@@ -82,7 +105,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(version_has_the_lines_that_docker_parses),
-		cmocka_unit_test(overview_names_every_command_but_the_hidden),
+		cmocka_unit_test(overview_names_every_command_but_the_hidden_and_sub_commands),
+		cmocka_unit_test(help_of_a_command_names_its_sub_commands),
+		cmocka_unit_test(a_command_that_does_nothing_itself_asks_for_another),
 		cmocka_unit_test(help_of_a_command_has_its_options_but_the_hidden),
 		cmocka_unit_test(repeatable_options_say_so),
 		cmocka_unit_test(no_line_of_help_is_wider_than_120_columns),
