@@ -13,7 +13,7 @@ from lib.container import runtime
 
 COMMANDS = ["completion", "create", "delete", "events", "exec", "features", "help", "kill", "list",
             "pause", "ps", "resume", "run", "spec", "start", "state", "update"]
-SUB_COMMANDS = ["spec validate"]
+SUB_COMMANDS = ["spec generate", "spec validate"]
 
 
 # Options
@@ -339,6 +339,7 @@ def test_bash_completes_commands_and_options_and_ids(rt, work, container):
     c.create()
     assert complete(rt, work, "rt", "--root", c.root, "state", "comp") == ["completeme"]
     assert "validate" in complete(rt, work, "rt", "spec", "v")
+    assert complete(rt, work, "rt", "spec", "generate", "--hostn") == ["--hostname"]
     assert complete(rt, work, "rt", "spec", "--bundle=x", "v") != ["validate"]
     assert complete(rt, work, "rt", "--root", "/x", "spec", "validate", "--") == ["--help"]
     assert "--bundle" in complete(rt, work, "rt", "spec", "--")

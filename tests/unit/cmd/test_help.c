@@ -5,7 +5,7 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
-enum { ROOM = 16384 };
+enum { ROOM = 65536 };
 
 /* What a function prints; the caller frees it. */
 static char *printed_command(const char *name)
