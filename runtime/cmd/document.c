@@ -5,6 +5,7 @@
 #include "runtime/base/json.h"
 #include "runtime/base/str.h"
 #include "runtime/cmd/output.h"
+#include "runtime/spec/spec.h"
 
 #include <fcntl.h>
 
@@ -67,4 +68,12 @@ struct rt_error *rt_document_write(const json_t *document, const char *path)
 	}
 	fputs(text, stdout);
 	return rt_output_finish();
+}
+
+struct rt_error *rt_document_check(const json_t *config)
+{
+	_cleanup_(rt_spec_freep) struct rt_spec *spec = NULL;
+	_cleanup_free_ char *text = rt_json_dump(config, 0);
+
+	return text ? rt_spec_load_text(text, strlen(text), "the result", &spec) : rt_error_oom();
 }

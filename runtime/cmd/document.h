@@ -13,3 +13,6 @@ struct rt_error *rt_document_read(const char *path, json_t **ret) _must_check_;
 
 /* Readers see the old file or the new one. `path` NULL: standard output. `document` NULL: null. */
 struct rt_error *rt_document_write(const json_t *document, const char *path) _must_check_;
+
+/* A config.json as the loader takes it; what isn't valid is never written. */
+struct rt_error *rt_document_check(const json_t *config) _must_check_;

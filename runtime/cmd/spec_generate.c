@@ -1,9 +1,8 @@
 #include "runtime/spec/generate.h"
 
+#include "runtime/base/str.h"
 #include "runtime/cmd/command.h"
 #include "runtime/cmd/document.h"
-#include "runtime/base/json.h"
-#include "runtime/base/str.h"
 
 struct values {
 	const struct rt_given_option *given; /* every flag of the generator, in the order of the command line */
@@ -60,19 +59,6 @@ static struct rt_error *apply(json_t *config, const struct values *values)
 	return rt_generate(config, !values->template, flags, count);
 }
 
-/* What is not valid is never written. */
-static struct rt_error *check(const json_t *config)
-{
-	_cleanup_(rt_spec_freep) struct rt_spec *spec = NULL;
-	_cleanup_free_ char *text = rt_json_dump(config, 0);
-	struct rt_error *err;
-
-	if (!text)
-		return rt_error_oom();
-	err = rt_spec_load_text(text, strlen(text), "the result", &spec);
-	return err;
-}
-
 static struct rt_error *run_spec_generate(const struct rt_invocation *invocation, int *ret_status)
 {
 	const struct values *values = invocation->values;
@@ -83,7 +69,7 @@ static struct rt_error *run_spec_generate(const struct rt_invocation *invocation
 	if (!err)
 		err = apply(config, values);
 	if (!err)
-		err = check(config);
+		err = rt_document_check(config);
 	if (err)
 		return err;
 	if (values->seccomp_only)

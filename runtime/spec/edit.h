@@ -53,3 +53,10 @@ void rt_edit_remove_entry(struct rt_edit *edit, const char *path, const char *ke
 
 /* "a:b:c" in parts, the last of which takes the rest where there are more than `room`; 0 without memory. */
 size_t rt_edit_split(struct rt_edit *edit, const char *text, char separator, const char **words, size_t room);
+
+/* Bit n for each known capability of process.capabilities.<set>; and the other way, which makes the set. */
+uint64_t rt_edit_caps(const struct rt_edit *edit, const char *set);
+void rt_edit_set_caps(struct rt_edit *edit, const char *set, uint64_t caps);
+
+/* linux.seccomp becomes the default profile for the bounding set there is. */
+void rt_edit_default_seccomp(struct rt_edit *edit);

@@ -37,11 +37,3 @@ json_t *rt_flag_json(struct rt_generator *generator, const struct rt_flag *flag,
 
 /* Stops without memory. */
 json_t *rt_flag_new_object(struct rt_generator *generator);
-
-/* Bit n for each known capability of process.capabilities.<set>. */
-uint64_t rt_edit_caps(const struct rt_edit *edit, const char *set);
-/* process.capabilities.<set> as these capabilities; makes the set. */
-void rt_edit_set_caps(struct rt_edit *edit, const char *set, uint64_t caps);
-
-/* linux.seccomp of the default profile for the bounding set there is. */
-void rt_edit_default_seccomp(struct rt_edit *edit);

@@ -1,7 +1,5 @@
 #include "runtime/spec/generate_private.h"
 
-#include "runtime/spec/seccomp_default.h"
-
 #include <strings.h>
 
 /* ---- the command and what it finds ---- */
@@ -211,32 +209,6 @@ void rt_flag_cap_clear(struct rt_generator *generator, const struct rt_flag *fla
 {
 	if (rt_str_equal(text, "true"))
 		rt_edit_set(&generator->edit, "process.capabilities", json_object());
-}
-
-uint64_t rt_edit_caps(const struct rt_edit *edit, const char *set)
-{
-	char path[64];
-	json_t *list = rt_edit_peek(edit, set_path(path, set));
-	uint64_t caps = 0;
-
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		const char *name = json_string_value(json_array_get(list, i));
-		int cap;
-
-		if (name && rt_cap_from_name(name, &cap))
-			caps |= UINT64_C(1) << cap;
-	}
-	return caps;
-}
-
-void rt_edit_set_caps(struct rt_edit *edit, const char *set, uint64_t caps)
-{
-	char path[64];
-
-	rt_edit_set(edit, set_path(path, set), json_array());
-	for (int cap = 0; rt_cap_name(cap); cap++)
-		if (caps >> cap & 1)
-			rt_edit_add_word(edit, path, rt_cap_name(cap));
 }
 
 /* ---- everything at once ---- */

@@ -1,23 +1,11 @@
 #include "runtime/spec/generate_private.h"
 
 #include "runtime/spec/loader.h"
-#include "runtime/spec/seccomp_default.h"
 
 #include <errno.h>
 #include <strings.h>
 
 #define RULES "linux.seccomp.syscalls"
-
-void rt_edit_default_seccomp(struct rt_edit *edit)
-{
-	json_t *profile;
-	struct rt_error *err = rt_seccomp_default(rt_edit_caps(edit, "bounding"), &profile);
-
-	if (err)
-		rt_edit_reject(edit, err);
-	else
-		rt_edit_set(edit, "linux.seccomp", profile);
-}
 
 void rt_flag_seccomp_profile(struct rt_generator *generator, const struct rt_flag *flag, const char *text)
 {
