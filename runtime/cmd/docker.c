@@ -5,15 +5,19 @@
 #include "runtime/base/json.h"
 #include "runtime/base/proc.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 
 #define MOST_BYTES (16 * 1024 * 1024)
 /* A container shares at most a handful of namespaces with others. */
 enum { MOST_OTHERS = 8, ANSWER_FD = 3 };
 
+/* dup2(2) of a descriptor to itself leaves it close-on-exec. */
 static int hand_over(void *userdata)
 {
-	return dup2(*(int *)userdata, ANSWER_FD) < 0;
+	int fd = *(int *)userdata;
+
+	return fd == ANSWER_FD ? fcntl(fd, F_SETFD, 0) < 0 : dup2(fd, ANSWER_FD) < 0;
 }
 
 static struct rt_error *ask(const char *container, json_t **ret)

@@ -83,7 +83,7 @@ static int ask(CURL *curl, const char *daemon, const char *container, struct ans
 {
 	char *name = curl_easy_escape(curl, container, 0);
 	char why[CURL_ERROR_SIZE] = "", url[1024];
-	long status = 0;
+	long status = 0, error = 0;
 	CURLcode result;
 
 	if (!name)
@@ -107,6 +107,10 @@ static int ask(CURL *curl, const char *daemon, const char *container, struct ans
 	result = curl_easy_perform(curl);
 	if (answer->too_long)
 		return complain("the daemon at '%s' doesn't stop answering", daemon);
+	/* Of a socket in the file system libcurl says that it could not reach "localhost port 80". */
+	curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &error);
+	if (result == CURLE_COULDNT_CONNECT && error)
+		return complain("cannot reach the daemon at '%s': %s", daemon, strerror((int)error));
 	if (result != CURLE_OK)
 		return complain("cannot ask the daemon at '%s': %s", daemon, *why ? why : curl_easy_strerror(result));
 	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);

@@ -189,7 +189,16 @@ static bool is_called(const json_t *container, const char *wanted)
 	const char *id = json_string_value(json_object_get(container, "Id"));
 	const char *name = json_string_value(json_object_get(container, "Name"));
 
+	/* Docker's names begin with a slash. */
 	return (id && *wanted && rt_str_starts(id, wanted)) || (name && rt_str_equal(name + (name[0] == '/'), wanted));
+}
+
+json_t *rt_import_find(const json_t *document, const char *wanted)
+{
+	for (size_t i = 0; i < json_array_size(document); i++)
+		if (is_called(json_array_get(document, i), wanted))
+			return json_array_get(document, i);
+	return NULL;
 }
 
 static void choose(struct rt_import *import, struct rt_json *first)

@@ -44,28 +44,50 @@ static void add_sysfs(struct rt_import *import)
 	ADD(import, "/sys/fs/cgroup", "cgroup", "cgroup", "nosuid", "noexec", "nodev", "relatime", access);
 }
 
+/* Where an engine keeps the shared memory that containers have in common: inspect shows only what lies beside it. */
+static const char *shared_memory_of(struct rt_import *import, const char *other)
+{
+	json_t *container = rt_import_find(import->document.value, other);
+	const char *directory = json_string_value(json_object_get(container, "StaticDir"));
+	const char *file = json_string_value(json_object_get(container, "HostsPath"));
+	const char *slash = file ? strrchr(file, '/') : NULL;
+	char *path = NULL;
+
+	if (directory)
+		path = rt_arena_printf(&import->edit.arena, "%s/shm", directory);
+	else if (slash)
+		path = rt_arena_printf(&import->edit.arena, "%.*s/mounts/shm", (int)(slash - file), file);
+	else
+		rt_edit_fail(&import->edit, RT_CONFIG, "the document doesn't say where container '%s' has its shared memory", other);
+	if (!path)
+		rt_edit_reject(&import->edit, import->edit.err ? NULL : rt_error_oom());
+	return path;
+}
+
 static void add_ipc(struct rt_import *import)
 {
-	const char *mode = rt_import_text(import, &import->host, "IpcMode"), *path;
+	const char *mode = rt_import_text(import, &import->host, "IpcMode"), *path, *source;
 	json_t *ipc = namespace_of(import, "ipc");
 	int64_t size = rt_import_number(import, &import->host, "ShmSize");
-	char size_option[40], source[64];
-	int pid;
+	char size_option[40];
 
 	snprintf(size_option, sizeof(size_option), "size=%lld", size > 0 ? (long long)size : 64LL << 20);
 	path = json_string_value(json_object_get(ipc, "path"));
-	if (!ipc) {
+	/* A new mount shows the queues of the namespace that the container is in, if it may be made: by the owner of that. */
+	if (import->user_namespace && (!ipc || path))
 		ADD(import, "/dev/mqueue", "bind", "/dev/mqueue", "rbind", "nosuid", "noexec", "nodev");
+	else
+		ADD(import, "/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev");
+	if (!ipc) {
 		ADD(import, "/dev/shm", "bind", "/dev/shm", "rbind", "nosuid", "noexec", "nodev");
 		return;
 	}
-	ADD(import, "/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev");
 	if (mode && rt_str_equal(mode, "none"))
 		return;
-	if (path && sscanf(path, "/proc/%d/ns/ipc", &pid) == 1) {
-		/* Shared memory in files is of the namespace's other half. */
-		snprintf(source, sizeof(source), "/proc/%d/root/dev/shm", pid);
-		ADD(import, "/dev/shm", "bind", source, "rbind", "nosuid", "noexec", "nodev");
+	if (path && mode && rt_str_starts(mode, RT_IMPORT_CONTAINER)) {
+		source = shared_memory_of(import, mode + strlen(RT_IMPORT_CONTAINER));
+		if (source)
+			ADD(import, "/dev/shm", "bind", source, "rbind", "nosuid", "noexec", "nodev");
 		return;
 	}
 	ADD(import, "/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777", size_option);

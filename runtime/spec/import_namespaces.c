@@ -2,8 +2,6 @@
 
 #include "runtime/base/log.h"
 
-#define CONTAINER "container:"
-
 /* Where modes of namespaces stand, in Docker's spelling and podman's, and what they are worth where nobody says anything. */
 static const struct mode {
 	const char *type, *file; /* of config.json; below /proc/PID/ns */
@@ -17,25 +15,9 @@ static const struct mode {
 	{ "cgroup", "cgroup", "CgroupnsMode", "CgroupMode", true },
 };
 
-/* The container of an id, the beginning of one, or a name. */
-static json_t *find_container(json_t *document, const char *wanted)
-{
-	for (size_t i = 0; i < json_array_size(document); i++) {
-		json_t *container = json_array_get(document, i);
-		const char *id = json_string_value(json_object_get(container, "Id"));
-		const char *name = json_string_value(json_object_get(container, "Name"));
-
-		if (id && *wanted && rt_str_starts(id, wanted))
-			return container;
-		if (name && rt_str_equal(name[0] == '/' ? name + 1 : name, wanted))
-			return container;
-	}
-	return NULL;
-}
-
 static const char *shared_path(struct rt_import *import, const struct mode *mode, const char *field, const char *other)
 {
-	json_t *container = find_container(import->document.value, other);
+	json_t *container = rt_import_find(import->document.value, other);
 	json_int_t pid = json_integer_value(json_object_get(json_object_get(container, "State"), "Pid"));
 	const char *path;
 
@@ -62,13 +44,20 @@ static void import_namespace(struct rt_import *import, const struct mode *mode)
 	const char *text = rt_import_text(import, &import->host, field), *path = NULL;
 	json_t *entry;
 
+	/* podman calls the host's namespace of IPC "shareable" too. */
+	if (import->podman && rt_str_equal(mode->type, "ipc") && text && rt_str_equal(text, "shareable")) {
+		const char *wish = rt_import_created_with(import, "--ipc", 0);
+
+		if (wish && rt_str_equal(wish, "host"))
+			return;
+	}
 	/* A network that is to be made by a hook is the container's own. */
 	if (import->options->netns_hook && rt_str_equal(mode->type, "network"))
 		text = NULL;
 	if (text ? rt_str_equal(text, "host") : mode->shared_by_default)
 		return;
-	if (text && rt_str_starts(text, CONTAINER)) {
-		path = shared_path(import, mode, field, text + strlen(CONTAINER));
+	if (text && rt_str_starts(text, RT_IMPORT_CONTAINER)) {
+		path = shared_path(import, mode, field, text + strlen(RT_IMPORT_CONTAINER));
 		if (!path)
 			return;
 	} else if (text && rt_str_starts(text, "ns:")) {
@@ -152,22 +141,17 @@ static void import_sysctls(struct rt_import *import)
 	}
 }
 
-/* Docker's host name has the domain in it. */
+/* Names belong to a namespace of one's own. */
 static void import_names(struct rt_import *import)
 {
 	const char *hostname = rt_import_text(import, &import->config, "Hostname");
 	const char *domainname = rt_import_text(import, &import->config, "Domainname");
 	json_t *uts = rt_edit_find(&import->edit, "linux.namespaces", "type", "uts");
-	char *full;
 
 	if (!uts || json_object_get(uts, "path"))
 		return;
-	if (hostname && domainname && !import->podman) {
-		full = rt_arena_printf(&import->edit.arena, "%s.%s", hostname, domainname);
-		rt_import_set(import, "hostname", full ? json_string(full) : NULL);
-	} else if (hostname) {
+	if (hostname)
 		rt_edit_set_string(&import->edit, "hostname", hostname);
-	}
 	if (domainname)
 		rt_edit_set_string(&import->edit, "domainname", domainname);
 }
@@ -187,13 +171,13 @@ const char *rt_spec_import_missing(json_t *document, const struct rt_import_opti
 	json_t *container = json_is_array(document) ? json_array_get(document, 0) : document, *host;
 
 	if (options->container)
-		container = find_container(document, options->container);
+		container = rt_import_find(document, options->container);
 	host = json_object_get(container, "HostConfig");
 	for (size_t i = 0; i < RT_ARRAY_SIZE(modes); i++) {
 		const char *text = json_string_value(json_object_get(host, modes[i].field));
 
-		if (text && rt_str_starts(text, CONTAINER) && !find_container(document, text + strlen(CONTAINER)))
-			return text + strlen(CONTAINER);
+		if (text && rt_str_starts(text, RT_IMPORT_CONTAINER) && !rt_import_find(document, text + strlen(RT_IMPORT_CONTAINER)))
+			return text + strlen(RT_IMPORT_CONTAINER);
 	}
 	return NULL;
 }

@@ -28,6 +28,11 @@ const char *rt_import_element(struct rt_import *import, const struct rt_json *ar
  * options podman shows nowhere else. */
 const char *rt_import_created_with(struct rt_import *import, const char *option, size_t n);
 
+/* The container of an id, the beginning of one, or a name; NULL: the document has none. */
+json_t *rt_import_find(const json_t *document, const char *wanted);
+/* In a mode of a namespace: of which container. */
+#define RT_IMPORT_CONTAINER "container:"
+
 /* Stops where jansson has no memory; both take over `value`. */
 void rt_import_set(struct rt_import *import, const char *path, json_t *value);
 void rt_import_put(struct rt_import *import, json_t *object, const char *key, json_t *value);

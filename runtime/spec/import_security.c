@@ -66,6 +66,36 @@ static void mask(struct rt_import *import, const char *value)
 		rt_edit_add_word(&import->edit, "linux.maskedPaths", paths[i]);
 }
 
+/* What podman takes where nobody says anything: the machine's file, and that of its package. Docker's is inside of its daemon, and
+ * ours is made after it. */
+static void default_seccomp(struct rt_import *import)
+{
+	static const char *const files[] = { "/etc/containers/seccomp.json", "/usr/share/containers/seccomp.json" };
+
+	for (size_t i = 0; i < RT_ARRAY_SIZE(files) && import->podman; i++) {
+		_cleanup_free_ char *text = NULL;
+		struct rt_error *err = import->options->host.read_file(import->options->host.userdata, files[i], &text);
+
+		if (!err) {
+			rt_import_seccomp(import, text, files[i]);
+			return;
+		}
+		rt_error_free(err);
+	}
+	rt_edit_default_seccomp(&import->edit);
+}
+
+static bool has_own_profile(struct rt_import *import, const struct rt_json *list)
+{
+	for (size_t i = 0; i < rt_json_count(list); i++) {
+		const char *text = rt_import_element(import, list, i);
+
+		if (text && option_value(text, "seccomp"))
+			return true;
+	}
+	return false;
+}
+
 static void security_option(struct rt_import *import, const char *text)
 {
 	const char *privileges = option_value(text, "no-new-privileges"), *profile = option_value(text, "apparmor");
@@ -116,8 +146,8 @@ void rt_import_security(struct rt_import *import)
 	const char *process = rt_import_text(import, &import->container, "ProcessLabel");
 	const char *mount = rt_import_text(import, &import->container, "MountLabel");
 
-	if (!import->privileged)
-		rt_edit_default_seccomp(&import->edit);
+	if (!import->privileged && !has_own_profile(import, &list))
+		default_seccomp(import);
 	import_paths(import);
 	if (apparmor && !rt_str_equal(apparmor, "unconfined"))
 		rt_edit_set_string(&import->edit, "process.apparmorProfile", apparmor);

@@ -13,7 +13,7 @@ from lib.container import runtime
 
 COMMANDS = ["completion", "create", "delete", "events", "exec", "features", "help", "kill", "list",
             "pause", "ps", "resume", "run", "spec", "start", "state", "update"]
-SUB_COMMANDS = ["spec generate", "spec validate"]
+SUB_COMMANDS = ["spec generate", "spec import", "spec validate"]
 
 
 # Options
