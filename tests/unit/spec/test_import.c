@@ -69,12 +69,14 @@ static struct rt_spec *loaded(const json_t *config)
 	return spec;
 }
 
+/* Takes over the document. */
 static struct rt_spec *imported(json_t *document, const struct rt_import_options *options)
 {
-	_cleanup_json_ json_t *config = NULL, *owned = document;
+	_cleanup_json_ json_t *config = NULL;
 	_cleanup_error_ struct rt_error *err = rt_spec_import(document, options, &config);
 	_cleanup_free_ char *why = err ? rt_error_text(err) : NULL;
 
+	json_decref(document);
 	if (err)
 		fail_msg("%s", why);
 	return loaded(config);
