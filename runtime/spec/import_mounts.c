@@ -64,6 +64,14 @@ static const char *shared_memory_of(struct rt_import *import, const char *other)
 	return path;
 }
 
+/* Docker leaves the flags as they are there. */
+static void bind_shared_memory(struct rt_import *import, const char *source)
+{
+	bool guarded = import->podman;
+
+	ADD(import, "/dev/shm", "bind", source, "rbind", guarded ? "nosuid" : NULL, guarded ? "noexec" : NULL, guarded ? "nodev" : NULL);
+}
+
 static void add_ipc(struct rt_import *import)
 {
 	const char *mode = rt_import_text(import, &import->host, "IpcMode"), *path, *source;
@@ -79,7 +87,7 @@ static void add_ipc(struct rt_import *import)
 	else
 		ADD(import, "/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev");
 	if (!ipc) {
-		ADD(import, "/dev/shm", "bind", "/dev/shm", "rbind", "nosuid", "noexec", "nodev");
+		bind_shared_memory(import, "/dev/shm");
 		return;
 	}
 	if (mode && rt_str_equal(mode, "none"))
@@ -87,7 +95,7 @@ static void add_ipc(struct rt_import *import)
 	if (path && mode && rt_str_starts(mode, RT_IMPORT_CONTAINER)) {
 		source = shared_memory_of(import, mode + strlen(RT_IMPORT_CONTAINER));
 		if (source)
-			ADD(import, "/dev/shm", "bind", source, "rbind", "nosuid", "noexec", "nodev");
+			bind_shared_memory(import, source);
 		return;
 	}
 	ADD(import, "/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777", size_option);

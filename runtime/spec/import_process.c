@@ -31,6 +31,16 @@ static void add_words(struct rt_import *import, const char *key)
 	}
 }
 
+/* podman says of a command without arguments that it is its own argument. */
+static bool is_alone(struct rt_import *import, const char *path, const struct rt_json *args)
+{
+	struct rt_json command = rt_import_array(import, &import->config, "Cmd"), entry = rt_json_field(&import->config, "Entrypoint");
+	bool has_entry = json_is_array(entry.value) ? json_array_size(entry.value) > 0 : json_string_length(entry.value) > 0;
+	const char *only = rt_json_count(args) == 1 ? rt_import_element(import, args, 0) : NULL;
+
+	return import->podman && only && rt_str_equal(only, path) && rt_json_count(&command) == (has_entry ? 0 : 1);
+}
+
 /* Path and Args are what the engine made of entry point and command. */
 static void import_args(struct rt_import *import)
 {
@@ -43,7 +53,7 @@ static void import_args(struct rt_import *import)
 		add_words(import, "Cmd");
 	} else {
 		rt_edit_append(&import->edit, "process.args", json_string(path));
-		for (size_t i = 0; i < rt_json_count(&args); i++) {
+		for (size_t i = is_alone(import, path, &args) ? 1 : 0; i < rt_json_count(&args); i++) {
 			const char *word = rt_import_element(import, &args, i);
 
 			if (word)

@@ -202,12 +202,25 @@ def test_an_entry_point_with_arguments(importer):
     assert importer.rt_run(bundle).out == output == "a  b c\n"
 
 
+def test_an_init_of_the_engine_stays_behind_and_is_told(importer):
+    if importer.kind == "podman":
+        pytest.skip("Debian's podman has no init program")
+    container, _ = importer.engine_run("--init", command=[IMAGE, "sh", "-c", "echo $$"])
+    bundle, result = importer.import_bundle(container)
+    assert "'HostConfig.Init'" in result.err and "ignoring" in result.err
+    assert importer.rt_run(bundle).out == "1\n"
+
+
 def test_a_terminal_and_labels(importer):
-    container, _ = importer.engine_run("--tty", "--label", "a.b=c", "--detach", command=[IMAGE, "sleep", "1000"])
+    container, _ = importer.engine_run("--tty", "--interactive", "--label", "a.b=c", "--detach", command=[IMAGE, "sh"])
     bundle, _ = importer.import_bundle(container)
     config = importer.config(bundle)
     assert config["process"]["terminal"] is True
     assert config["annotations"]["a.b"] == "c"
+    with importer.engine_host.on_terminal([containers.runtime(), "--root", f"{HOME}/rt", "run", "--bundle", bundle, "tty"]) as session:
+        session.terminal.type("tty; stty size; exit 4\n")
+        session.terminal.expect("/dev/pts/")
+        assert session.wait() == 4
     assert not any(key.startswith("io.") for key in config["annotations"])
 
 

@@ -325,6 +325,14 @@ static void the_command_without_a_path_is_entry_point_and_command(void **state)
 		import_text("{'Config':{'Entrypoint':['a','b c'],'Cmd':['d']},'HostConfig':{}}");
 	_cleanup_(rt_spec_freep) struct rt_spec *text = import_text("{'Config':{'Entrypoint':'a b','Cmd':['d e']},'HostConfig':{}}");
 
+	/* What podman says of "sh", and of "sh sh". */
+	_cleanup_(rt_spec_freep) struct rt_spec *alone =
+		import_text("{'OCIRuntime':'x','Path':'sh','Args':['sh'],'Config':{'Entrypoint':'','Cmd':['sh']},'HostConfig':{}}");
+	_cleanup_(rt_spec_freep) struct rt_spec *twice =
+		import_text("{'OCIRuntime':'x','Path':'sh','Args':['sh'],'Config':{'Entrypoint':'sh','Cmd':['sh']},'HostConfig':{}}");
+
+	assert_int_equal(alone->process.arg_count, 1);
+	assert_int_equal(twice->process.arg_count, 2);
 	assert_int_equal(lists->process.arg_count, 3);
 	assert_string_equal(lists->process.args[1], "b c");
 	assert_int_equal(text->process.arg_count, 3);
