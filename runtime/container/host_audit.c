@@ -201,10 +201,14 @@ static void audit_seccomp(const struct rt_host *host)
 		audit_action(host, path, seccomp->rules[i].action);
 	}
 	for (size_t i = 0; i < seccomp->architecture_count; i++) {
+		static const char prefix[] = "SCMP_ARCH_";
 		char lower[40];
 		size_t length = 0;
 
-		for (const char *at = seccomp->architectures[i] + strlen("SCMP_ARCH_"); *at && length < sizeof(lower) - 1; at++)
+		/* What is none at all has been told. */
+		if (!rt_str_starts(seccomp->architectures[i], prefix))
+			continue;
+		for (const char *at = seccomp->architectures[i] + strlen(prefix); *at && length < sizeof(lower) - 1; at++)
 			lower[length++] = (char)(*at >= 'A' && *at <= 'Z' ? *at | 0x20 : *at);
 		lower[length] = '\0';
 		if (seccomp_arch_resolve_name(lower) == 0)

@@ -90,10 +90,10 @@ static void audit_hooks(const struct rt_host *host)
 static void audit_sysctl(const struct rt_host *host, const char *key)
 {
 	char path[300], field[300];
-	bool slashes = key[strcspn(key, "./")] == '/';
-	size_t length = (size_t)snprintf(path, sizeof(path), "/proc/sys/%s", key);
+	bool slashes = key && key[strcspn(key, "./")] == '/';
+	size_t length = key ? (size_t)snprintf(path, sizeof(path), "/proc/sys/%s", key) : 0;
 
-	if (length >= sizeof(path) || strstr(key, ".conf.") || strstr(key, ".neigh.") || strstr(key, "/conf/") || strstr(key, "/neigh/"))
+	if (length == 0 || length >= sizeof(path) || strstr(key, ".conf.") || strstr(key, ".neigh.") || strstr(key, "/conf/") || strstr(key, "/neigh/"))
 		return;
 	for (char *at = path + strlen("/proc/sys/"); *at && !slashes; at++)
 		*at = *at == '.' ? '/' : *at == '/' ? '.' : *at;
