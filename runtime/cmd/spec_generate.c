@@ -25,7 +25,7 @@ static const struct rt_option options[] = {
 	{ NULL },
 };
 
-/* Files that flags name, read; they live until the process ends. */
+/* A file that a flag names is read, and is the caller's to free; any other argument is that of the command line. */
 static struct rt_error *read_argument(const struct rt_given_option *given, const char **ret)
 {
 	char *text = NULL;
@@ -42,21 +42,24 @@ static struct rt_error *read_argument(const struct rt_given_option *given, const
 static struct rt_error *apply(json_t *config, const struct values *values)
 {
 	_cleanup_free_ struct rt_generate_flag *flags = NULL;
-	size_t count = 0;
+	struct rt_error *err = NULL;
+	size_t count = 0, ready = 0;
 
 	while (values->given && values->given[count].option)
 		count++;
 	flags = calloc(count + 1, sizeof(*flags));
 	if (!flags)
 		return rt_error_oom();
-	for (size_t i = 0; i < count; i++) {
-		struct rt_error *err = read_argument(&values->given[i], &flags[i].argument);
-
-		if (err)
-			return err;
-		flags[i].flag = (size_t)(values->given[i].option - options);
+	for (; ready < count && !err; ready++) {
+		flags[ready].flag = (size_t)(values->given[ready].option - options);
+		err = read_argument(&values->given[ready], &flags[ready].argument);
 	}
-	return rt_generate(config, !values->template, flags, count);
+	if (!err)
+		err = rt_generate(config, !values->template, flags, count);
+	for (size_t i = 0; i < ready; i++)
+		if (flags[i].argument != values->given[i].argument)
+			free((char *)flags[i].argument);
+	return err;
 }
 
 static struct rt_error *run_spec_generate(const struct rt_invocation *invocation, int *ret_status)
