@@ -31,7 +31,7 @@ done
 echo '[can]'
 unshare -U true 2>/dev/null && echo unshare; mkdir /tmp/made 2>/dev/null && rmdir /tmp/made && echo mkdir
 cat /data/file /data/sub/file 2>/dev/null; touch /data/x 2>/dev/null && rm /data/x && echo write
-ls /proc | grep -c '^[0-9]' | sed 's/^[1-9]$/few/; s/^[0-9]*$/many/'
+[ $$ = 1 ] && echo 'processes of its own'
 ls -d /dev/shm /dev/mqueue; true
 """
 # What engines put beside the container's own, and what differs where the root is no overlay.
