@@ -72,6 +72,44 @@ struct rt_error *rt_json_parse(const char *text, size_t size, const char *name, 
 	return NULL;
 }
 
+/* Within a string the marker stands as this escape, and nobody else's text begins with it: see rt_json_parse(). */
+char *rt_json_dump(const json_t *value, size_t flags)
+{
+	static const char marked[] = "\"\\u001F";
+	char *text = json_dumps(value, flags), *to = text;
+	bool in_string = false;
+
+	for (const char *at = text; text && *at; at++) {
+		const char *number = at + sizeof(marked) - 1;
+		size_t digits = !in_string && strncmp(at, marked, sizeof(marked) - 1) == 0 ? strspn(number, "0123456789") : 0;
+
+		if (digits > 0 && number[digits] == '"') {
+			memmove(to, number, digits);
+			to += digits;
+			at = number + digits;
+			continue;
+		}
+		if (in_string && *at == '\\')
+			*to++ = *at++;
+		else if (*at == '"')
+			in_string = !in_string;
+		*to++ = *at;
+	}
+	if (text)
+		*to = '\0';
+	return text;
+}
+
+json_t *rt_json_number(uint64_t number)
+{
+	char text[24];
+
+	if (number <= INT64_MAX)
+		return json_integer((json_int_t)number);
+	snprintf(text, sizeof(text), BIG_NUMBER "%llu", (unsigned long long)number);
+	return json_string(text);
+}
+
 static bool is_big_number(const json_t *value)
 {
 	return json_is_string(value) && strncmp(json_string_value(value), BIG_NUMBER, 1) == 0;

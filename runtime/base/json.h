@@ -26,6 +26,12 @@ static inline struct rt_json rt_json_root(json_t *value)
  * for, stand in the document as marked strings that rt_json_as_u64() reads and rt_json_as_string() refuses. */
 struct rt_error *rt_json_parse(const char *text, size_t size, const char *name, json_t **ret) _must_check_;
 
+/* The document as text, such numbers as numbers again; `flags` are jansson's. The caller frees it; NULL without memory. */
+char *rt_json_dump(const json_t *value, size_t flags);
+
+/* A whole number of any size, as rt_json_parse() would have made it. NULL without memory. */
+json_t *rt_json_number(uint64_t number);
+
 /* The way to a value, "linux.resources.devices[2].access", into `room` bytes; returns `text`. */
 #define RT_JSON_PATH_ROOM 256
 const char *rt_json_path(const struct rt_json *at, char *text, size_t room);

@@ -24,6 +24,13 @@ enum rt_option_kind {
 enum {
 	RT_OPTION_HIDDEN = 1 << 0, /* accepted, but neither in the help nor completed */
 	RT_OPTION_IGNORED = 1 << 1, /* of other runtimes, without a meaning here: accepted, warned of, stored nowhere */
+	RT_OPTION_ORDERED = 1 << 2, /* stored in no field of its own, but with the others of its kind in the order they were given */
+};
+
+/* An option of the kind RT_OPTION_ORDERED as it was given; their list ends with a NULL option, and is NULL where there are none. */
+struct rt_given_option {
+	const struct rt_option *option;
+	const char *argument; /* of a flag "true" or "false" */
 };
 
 struct rt_option {
@@ -32,7 +39,7 @@ struct rt_option {
 	enum rt_option_kind kind;
 	unsigned flags; /* RT_OPTION_* */
 	const char *argument; /* what the help calls it, "DIR"; NULL for a flag */
-	size_t offset; /* of the field in the command's values */
+	size_t offset; /* of the field in the command's values; of RT_OPTION_ORDERED that of the list */
 	size_t given; /* of a bool that tells that the option was given at all; 0: nobody asks */
 	const char *help; /* one sentence without a full stop */
 };

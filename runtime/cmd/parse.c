@@ -54,6 +54,36 @@ static struct rt_error *append(struct rt_parse *parse, const char *const **list,
 	return NULL;
 }
 
+static struct rt_error *append_ordered(struct rt_parse *parse, const struct rt_option *option, const char *argument)
+{
+	const struct rt_given_option **list = (const struct rt_given_option **)((char *)parse->values + option->offset);
+	struct rt_given_option *grown;
+	size_t count = 0;
+
+	while (*list && (*list)[count].option)
+		count++;
+	grown = rt_arena_calloc(parse->arena, count + 2, sizeof(*grown));
+	if (!grown)
+		return rt_error_oom();
+	if (count)
+		memcpy(grown, *list, count * sizeof(*grown));
+	grown[count] = (struct rt_given_option){ option, argument };
+	*list = grown;
+	return NULL;
+}
+
+static struct rt_error *store_flag(struct rt_parse *parse, const struct rt_option *option, const char *argument)
+{
+	bool value = true;
+
+	if (argument && !rt_parse_bool(argument, &value))
+		return rt_fail(RT_USAGE, "option '--%s' takes true or false, not '%s'", option->name, argument);
+	if (option->flags & RT_OPTION_ORDERED)
+		return append_ordered(parse, option, value ? "true" : "false");
+	*(bool *)((char *)parse->values + option->offset) = value;
+	return NULL;
+}
+
 static struct rt_error *store(struct rt_parse *parse, const struct rt_option *option, const char *argument)
 {
 	char *field = (char *)parse->values + option->offset;
@@ -63,12 +93,11 @@ static struct rt_error *store(struct rt_parse *parse, const struct rt_option *op
 		return append(parse, &parse->ignored, option->name);
 	if (option->given)
 		*(bool *)((char *)parse->values + option->given) = true;
+	if (option->flags & RT_OPTION_ORDERED && option->kind != RT_OPTION_FLAG)
+		return append_ordered(parse, option, argument);
 	switch (option->kind) {
 	case RT_OPTION_FLAG:
-		*(bool *)field = true;
-		if (argument && !rt_parse_bool(argument, (bool *)field))
-			return rt_fail(RT_USAGE, "option '--%s' takes true or false, not '%s'", option->name, argument);
-		return NULL;
+		return store_flag(parse, option, argument);
 	case RT_OPTION_STRING:
 		*(const char **)field = argument;
 		return NULL;

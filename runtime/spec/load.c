@@ -186,6 +186,8 @@ struct rt_error *rt_spec_audit(const char *text, size_t size, const char *name, 
 	struct rt_spec *spec = NULL;
 	struct rt_error *err = load(text, size, name, visitor, read_config, &spec);
 
+	if (!err && visitor->read)
+		visitor->read(visitor->userdata, spec);
 	rt_spec_free(spec);
 	return err;
 }

@@ -366,6 +366,7 @@ struct rt_spec_finding {
 struct rt_spec_visitor {
 	void (*found)(void *userdata, const struct rt_spec_finding *finding);
 	void *userdata;
+	void (*read)(void *userdata, const struct rt_spec *spec); /* once, at the end: what could be read; may be NULL */
 };
 
 /* Reports every violation instead of failing with the first, with the code the loaders use. An error only where there is no

@@ -13,7 +13,7 @@ from lib.container import runtime
 
 COMMANDS = ["completion", "create", "delete", "events", "exec", "features", "help", "kill", "list",
             "pause", "ps", "resume", "run", "spec", "start", "state", "update"]
-SUB_COMMANDS = ["spec validate"]
+SUB_COMMANDS = ["bundle create", "bundle shift", "spec generate", "spec import", "spec validate"]
 
 
 # Options
@@ -90,7 +90,7 @@ def test_what_stands_after_the_id_of_exec_is_the_commands(running):
     (["nosuchcommand"], "nosuchcommand"),
     (["spec", "nosuch"], "'rt spec' has no command 'nosuch', only: "),
     (["spec", "nosuch", "validate"], "'rt spec' has no command 'nosuch', only: "),
-    (["spec", "validate", "a", "b"], "'rt spec validate' takes [bundle|file]"),
+    (["spec", "validate", "a", "b"], "'rt spec validate' takes [bundle|file|-]"),
     (["spec", "validate", "--nosuch"], "nosuch"),
     (["help", "nosuch"], "nosuch"),
     (["help", "spec", "nosuch"], "spec nosuch"),
@@ -339,8 +339,9 @@ def test_bash_completes_commands_and_options_and_ids(rt, work, container):
     c.create()
     assert complete(rt, work, "rt", "--root", c.root, "state", "comp") == ["completeme"]
     assert "validate" in complete(rt, work, "rt", "spec", "v")
+    assert complete(rt, work, "rt", "spec", "generate", "--hostn") == ["--hostname"]
     assert complete(rt, work, "rt", "spec", "--bundle=x", "v") != ["validate"]
-    assert complete(rt, work, "rt", "--root", "/x", "spec", "validate", "--") == ["--help"]
+    assert complete(rt, work, "rt", "--root", "/x", "spec", "validate", "--") == ["--host", "--help"]
     assert "--bundle" in complete(rt, work, "rt", "spec", "--")
 
 

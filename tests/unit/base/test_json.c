@@ -165,6 +165,19 @@ static void a_document_is_refused_by_line(void **state)
 	rt_error_free(err);
 }
 
+static void numbers_of_any_size_are_written_as_they_were_read(void **state)
+{
+	static const char text[] = "{\"a\":18446744073709551615,\"b\":[9223372036854775808,-1,1.5],\"c\":\"\\\"18446744073709551615\\\"\"}";
+	_cleanup_json_ json_t *value = NULL, *made = rt_json_number(UINT64_MAX), *small = rt_json_number(5);
+	_cleanup_free_ char *again = NULL;
+
+	assert_null(rt_json_parse(text, strlen(text), "test", &value));
+	again = rt_json_dump(value, JSON_COMPACT);
+	assert_string_equal(again, text);
+	assert_true(json_equal(json_object_get(value, "a"), made));
+	assert_int_equal(json_integer_value(small), 5);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -177,6 +190,7 @@ int main(void)
 		cmocka_unit_test(numbers_beyond_any_type_are_refused),
 		cmocka_unit_test(a_string_with_a_zero_byte_is_refused),
 		cmocka_unit_test(a_document_is_refused_by_line),
+		cmocka_unit_test(numbers_of_any_size_are_written_as_they_were_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

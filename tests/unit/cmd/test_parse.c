@@ -10,6 +10,7 @@ struct values {
 	bool detach, tty, has_tty;
 	unsigned fds;
 	const char *const *env;
+	const struct rt_given_option *given;
 };
 
 static const struct rt_option options[] = {
@@ -19,6 +20,8 @@ static const struct rt_option options[] = {
 	  .help = "" },
 	{ "preserve-fds", 0, RT_OPTION_UNSIGNED, .argument = "N", .offset = offsetof(struct values, fds), .help = "" },
 	{ "env", 'e', RT_OPTION_LIST, .argument = "X", .offset = offsetof(struct values, env), .help = "" },
+	{ "add", 0, RT_OPTION_LIST, RT_OPTION_ORDERED, .argument = "X", .offset = offsetof(struct values, given), .help = "" },
+	{ "clear", 0, RT_OPTION_FLAG, RT_OPTION_ORDERED, .offset = offsetof(struct values, given), .help = "" },
 	{ "criu", 0, RT_OPTION_STRING, RT_OPTION_IGNORED, .argument = "X", .help = "" },
 	{ NULL },
 };
@@ -104,6 +107,23 @@ static void a_list_keeps_all_in_order(void **state)
 	assert_string_equal(fixture->values.env[1], "B=2");
 	assert_string_equal(fixture->values.env[2], "C");
 	assert_null(fixture->values.env[3]);
+}
+
+static void ordered_options_keep_the_order_they_have_among_each_other(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct rt_given_option *given;
+
+	parse_fine(fixture, WORDS(W("--add=a"), W("--clear"), W("-d"), W("--add"), W("b"), W("--clear=0")));
+	given = fixture->values.given;
+	assert_string_equal(given[0].option->name, "add");
+	assert_string_equal(given[0].argument, "a");
+	assert_string_equal(given[1].option->name, "clear");
+	assert_string_equal(given[1].argument, "true");
+	assert_string_equal(given[2].argument, "b");
+	assert_string_equal(given[3].argument, "false");
+	assert_null(given[4].option);
+	assert_true(fixture->values.detach);
 }
 
 static void letters_of_flags_can_be_joined(void **state)
@@ -237,6 +257,7 @@ int main(void)
 		TEST(long_options_take_one_dash_or_two_and_both_forms_of_argument),
 		TEST(the_last_of_a_repeated_option_counts),
 		TEST(a_list_keeps_all_in_order),
+		TEST(ordered_options_keep_the_order_they_have_among_each_other),
 		TEST(letters_of_flags_can_be_joined),
 		TEST(a_flag_that_is_cleared_counts_as_given),
 		TEST(options_may_stand_after_operands),
