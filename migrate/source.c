@@ -80,6 +80,7 @@ static struct rt_error *make_directory(struct rt_source *source)
 	} paths[] = {
 		{ source->path_pages, "/pages" },   { source->path_rootfs, "/rootfs" }, { source->path_final, "/final" },
 		{ source->path_commit, "/commit" }, { source->path_abort, "/abort" },	{ source->path_faults, "/faults" },
+		{ source->path_frozen, "/frozen" },
 	};
 
 	for (size_t i = 0; i < RT_ARRAY_SIZE(paths); i++)
@@ -227,6 +228,8 @@ static struct rt_error *freeze(struct rt_source *source)
 		source->detached = true;
 		err = rt_network_detach(&source->network, source->id);
 	}
+	if (!err)
+		rt_source_tell_frozen(source);
 	if (!err)
 		err = rt_source_send_changes(source);
 	if (!err)
