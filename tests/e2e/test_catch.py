@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import socket
-import struct
 import subprocess
 import time
 
@@ -97,7 +96,8 @@ def nothing_is_left():
 class Receiver:
     """In the container: numbers that came by UDP."""
 
-    SCRIPT = ("import socket, sys\ns = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); s.bind(('::', 99)); print('up', flush=True)\n"
+    SCRIPT = ("import signal, socket, sys\nsignal.alarm(20)\ns = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)\n"
+              "s.setsockopt(socket.SOL_SOCKET, 33, 8 << 20)  # SO_RCVBUFFORCE\ns.bind(('::', 99)); print('up', flush=True)\n"
               "while True:\n    print(s.recv(100).decode(), flush=True)\n")
 
     def __init__(self, place):
@@ -105,7 +105,9 @@ class Receiver:
         assert self.process.stdout.readline() == "up\n"
 
     def next(self, count):
-        return [int(self.process.stdout.readline()) for _ in range(count)]
+        lines = [self.process.stdout.readline() for _ in range(count)]
+        assert all(lines), f"only {sum(map(bool, lines))} of {count} came"
+        return list(map(int, lines))
 
     def close(self):
         self.process.kill()
@@ -132,6 +134,14 @@ def send(numbers, address=ADDRESS):
             s.sendto(str(n).encode(), (address, 99))
 
 
+def known(*addresses):
+    """Until we know where the addresses are: the kernel keeps few packets while it asks."""
+    for address in addresses:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.sendto(b"", (address, 98))
+        proc.eventually(lambda address=address: MAC in proc.run(["ip", "neigh", "show", address]).out, what=f"an answer for {address}")
+
+
 def test_it_announces_and_answers_who_asks(host, catcher):
     one = catcher(host)
     with netns.Capture("rt0") as capture:
@@ -140,10 +150,7 @@ def test_it_announces_and_answers_who_asks(host, catcher):
         frames = capture.frames(0.2)
     assert len(ports()) == 1
     assert sorted(f[21] for f in netns.gratuitous_arp(frames, ADDRESS)) == [1, 2] and netns.advertisements(frames, ADDRESS6)
-    send([1])
-    send([1], ADDRESS6)
-    for address in (ADDRESS, ADDRESS6):
-        proc.eventually(lambda address=address: MAC in proc.run(["ip", "neigh", "show", address]).out, what=f"an answer for {address}")
+    known(ADDRESS, ADDRESS6)
 
 
 @pytest.mark.parametrize("address", (ADDRESS, ADDRESS6))
@@ -152,6 +159,7 @@ def test_all_that_was_sent_comes_once_and_in_order(host, place, catcher, receive
     one.say("start", "started")
     web = place(host)
     inside = receiver(web)
+    known(address)
     send(range(1000), address)
     one.say("join", "joined")
     assert len(ports()) == 2 and host.list()["web"]["status"] == "up"
@@ -170,6 +178,7 @@ def test_nothing_gets_lost_or_overtaken_while_it_is_handed_over(host, place, cat
     one = catcher(host)
     one.say("start", "started")
     inside = receiver(place(host))
+    known(ADDRESS)
     script = ("import socket, sys, time\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
               f"for n in range(3000):\n    s.sendto(str(n).encode(), ('{ADDRESS}', 99)); time.sleep(0.0002)\n")
     sender = subprocess.Popen(["/usr/bin/python3", "-c", script], close_fds=True)
@@ -194,7 +203,7 @@ def test_a_connection_is_made_by_the_syn_that_was_caught(host, place, catcher):
     one = catcher(host)
     one.say("start", "started")
     web = place(host)
-    server = ("import socket\ns = socket.create_server(('', 80)); print('up', flush=True); c = s.accept()[0]; n = 0\n"
+    server = ("import signal, socket\nsignal.alarm(20)\ns = socket.create_server(('', 80)); print('up', flush=True); c = s.accept()[0]; n = 0\n"
               "while True:\n    d = c.recv(1 << 20)\n    n += len(d)\n    if not d: break\nc.sendall(str(n).encode()); c.close()\n")
     inside = subprocess.Popen([*web.enter, "/usr/bin/python3", "-c", server], stdout=subprocess.PIPE, text=True, close_fds=True)
     try:
@@ -227,7 +236,7 @@ def test_large_segments_wait_and_arrive_whole(host, place, catcher):
     """A connection in the middle of a transfer: the kernel hands the catcher bundles of segments without checksums."""
     web = place(host)
     host("release", "web")
-    server = ("import socket\ns = socket.create_server(('', 80)); print('up', flush=True); c = s.accept()[0]\n"
+    server = ("import signal, socket\nsignal.alarm(20)\ns = socket.create_server(('', 80)); print('up', flush=True); c = s.accept()[0]\n"
               "while True:\n    d = c.recv(1 << 20)\n    if not d: break\n    c.sendall(str(len(d)).encode() + b' ')\n")
     inside = subprocess.Popen([*web.enter, "/usr/bin/python3", "-c", server], stdout=subprocess.PIPE, text=True, close_fds=True)
     try:
