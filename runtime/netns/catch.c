@@ -321,7 +321,7 @@ static struct rt_error *start(struct catch *catch)
 	if (!err)
 		err = rt_announce_each(catch->network, send_own, catch);
 	catch->started = true;
-	return err ? rt_while(err, "standing in for it on bridge '%s'", catch->network->bridge) : say("started");
+	return err ? rt_while(err, "standing in for it on bridge '%s'", catch->network->bridge) : NULL;
 }
 
 static struct rt_error *join(struct catch *catch)
@@ -340,7 +340,7 @@ static struct rt_error *join(struct catch *catch)
 	catch->out_index = err ? 0 : veth.index;
 	if (!err)
 		err = rt_endpoint_join(catch->state_directory, catch->id, catch->started ? RT_ENDPOINT_QUIETLY : 0);
-	return err ? err : say("joined");
+	return err;
 }
 
 /* What is on its way here while the bridge learns the container's own port comes last; it is a matter of microseconds. */
@@ -363,10 +363,16 @@ static struct rt_error *release(struct catch *catch)
 
 static struct rt_error *obey(struct catch *catch, const char *word, bool *ret_end)
 {
-	if (rt_str_equal(word, "start"))
-		return catch->started ? NULL : start(catch);
-	if (rt_str_equal(word, "join"))
-		return catch->out < 0 ? join(catch) : NULL;
+	struct rt_error *err;
+
+	if (rt_str_equal(word, "start")) {
+		err = catch->started ? NULL : start(catch);
+		return err ? err : say("started");
+	}
+	if (rt_str_equal(word, "join")) {
+		err = catch->out < 0 ? join(catch) : NULL;
+		return err ? err : say("joined");
+	}
 	if (!rt_str_equal(word, "release"))
 		return *word ? rt_fail(RT_USAGE, "standard input says '%s', not start, join or release", word) : NULL;
 	*ret_end = true;

@@ -317,5 +317,7 @@ def test_a_second_one_takes_over_from_one_that_was_killed(host, catcher):
     (SAVED + "join\n", (), "is not there yet"),
 ])
 def test_wrong_words_are_one_sentence(host, saved, options, sentence):
-    assert sentence in host.refuses("catch", "web", *OPTIONS, *options, stdin=saved)
+    result = host("catch", "web", *OPTIONS, *options, stdin=saved, ok=False)
+    assert sentence in result.err and len(result.err.splitlines()) == 1 and result.out in ("", "ready\n")
+    nothing_is_left()
     host.nothing_left()
