@@ -32,6 +32,9 @@ enum rt_link_word {
 	RT_LINK_READY,
 	RT_LINK_RUNNING,
 	RT_LINK_WANT, /* pages `b`, `c` of space `a` */
+
+	/* to the worker; last, as a daemon may meet a worker of an older one */
+	RT_LINK_CATCH, /* frozen on the source: catch what is sent to it. Before RESTORE */
 };
 
 #define RT_LINK_TEXT 3000

@@ -417,6 +417,22 @@ static struct rt_error *give_sets(struct rt_move *move)
 	return err;
 }
 
+struct rt_error *rt_move_catch(struct rt_move *move)
+{
+	struct rt_error *err = NULL;
+
+	if (!*move->offer->network)
+		return rt_fail(RT_WRONG_STATE, "no network was offered");
+	pthread_mutex_lock(&move->lock);
+	if (move->state != RT__MOVE_STATE__MOVE_RECEIVING || !move->prepared)
+		err = rt_fail(RT_WRONG_STATE, "the migration is %s, not receiving", rt_move_state_name(move->state));
+	else
+		err = rt_link_say(move->worker_fd, RT_LINK_CATCH);
+	move->last_heard_us = rt_move_now();
+	pthread_mutex_unlock(&move->lock);
+	return err;
+}
+
 struct rt_error *rt_move_restore(struct rt_move *move, bool (*gone)(void *userdata), void *userdata)
 {
 	uint64_t began = rt_move_now();

@@ -19,6 +19,9 @@
 
 void rt_network_deinit(struct rt_network *network)
 {
+	for (char **word = network->words; word && *word; word++)
+		free(*word);
+	free(network->words);
 	free(network->program);
 	free(network->state_dir);
 	free(network->saved);
@@ -35,8 +38,17 @@ static bool is_ours(const char *path)
 static struct rt_error *take_hook(const struct rt_spec_hook *hook, struct rt_network *ret)
 {
 	struct rt_error *err = rt_format(&ret->program, "%s", hook->path);
+	size_t count = 0;
 
-	for (size_t i = 0; hook->args && hook->args[i] && !err; i++) {
+	while (hook->args && hook->args[count])
+		count++;
+	ret->words = calloc(count + 1, sizeof(*ret->words));
+	if (!ret->words)
+		return err ? err : rt_error_oom();
+	for (size_t i = 0; i < count && !err; i++) {
+		err = rt_format(&ret->words[i], "%s", hook->args[i]);
+		if (err)
+			break;
 		if (rt_str_starts(hook->args[i], "--state-dir="))
 			err = rt_format(&ret->state_dir, "%s", hook->args[i] + strlen("--state-dir="));
 		else if (rt_str_equal(hook->args[i], "--state-dir") && hook->args[i + 1])
@@ -57,6 +69,15 @@ struct rt_error *rt_network_find(const struct rt_spec *spec, struct rt_network *
 				return take_hook(&hooks->entries[i], ret);
 	}
 	return NULL;
+}
+
+/* The source's network came with the configuration. */
+struct rt_error *rt_network_find_moved(const struct rt_spec *spec, struct rt_network *ret)
+{
+	struct rt_error *err = rt_network_find(spec, ret);
+	const char *saved = rt_spec_annotation(spec, ANNOTATION);
+
+	return err || !saved ? err : rt_format(&ret->saved, "%s", saved);
 }
 
 #define WORDS 6
@@ -126,6 +147,11 @@ void rt_network_settle(pid_t pid, unsigned us)
 struct rt_error *rt_network_attach(const struct rt_network *network, const char *id)
 {
 	return network->saved ? run(network, "attach", id) : NULL;
+}
+
+struct rt_error *rt_network_announce(const struct rt_network *network, const char *id)
+{
+	return network->saved ? run(network, "announce", id) : NULL;
 }
 
 struct rt_error *rt_network_release(const struct rt_network *network, const char *id)

@@ -10,7 +10,8 @@
 struct rt_network {
 	char *program; /* NULL: not ours */
 	char *state_dir; /* NULL: the default */
-	char *saved; /* JSON of rt-netns save; NULL: there is nothing to save */
+	char **words; /* of the hook, argv[0] included; NULL-terminated */
+	char *saved; /* JSON of rt-netns save; NULL: there is nothing to save. On the target: what put_into() made of it */
 };
 void rt_network_deinit(struct rt_network *network);
 
@@ -23,7 +24,10 @@ struct rt_error *rt_network_detach(const struct rt_network *network, const char 
 void rt_network_settle(pid_t pid, unsigned us);
 bool rt_network_table_waits(const char *table); /* the text of /proc/PID/net/tcp or tcp6 */
 struct rt_error *rt_network_attach(const struct rt_network *network, const char *id) _must_check_;
+struct rt_error *rt_network_announce(const struct rt_network *network, const char *id) _must_check_; /* once more, after attach */
 
 /* Target: `saved` goes into the configuration, with "hold". `config` is replaced. */
 struct rt_error *rt_network_put_into(const char *saved, char **config, size_t *size) _must_check_;
+/* As rt_network_find(), with what put_into() left there. */
+struct rt_error *rt_network_find_moved(const struct rt_spec *spec, struct rt_network *ret) _must_check_;
 struct rt_error *rt_network_release(const struct rt_network *network, const char *id) _must_check_;

@@ -80,6 +80,7 @@ void rt_source_paths(struct rt_source *source)
 	} paths[] = {
 		{ source->path_pages, "/pages" },   { source->path_rootfs, "/rootfs" }, { source->path_final, "/final" },
 		{ source->path_commit, "/commit" }, { source->path_abort, "/abort" },	{ source->path_faults, "/faults" },
+		{ source->path_frozen, "/frozen" },
 	};
 
 	for (size_t i = 0; i < RT_ARRAY_SIZE(paths); i++)
@@ -274,6 +275,8 @@ static struct rt_error *freeze(struct rt_source *source)
 	if (!err)
 		err = rt_source_send_last(source);
 	/* While CRIU dumps. */
+	if (!err)
+		rt_source_tell_frozen(source);
 	if (!err)
 		err = rt_source_send_changes(source);
 	if (!err)

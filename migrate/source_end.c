@@ -284,6 +284,9 @@ struct rt_error *rt_source_abort(struct rt_source *source, struct rt_error *err)
 		rt_progress_note(source->progress, "the base of '%s' on the target is changed by what came, and must be renewed before the next --rootfs diff",
 				 source->target_id);
 	rt_error_free(second);
+	/* Until here the target may have answered in its name. */
+	if (source->detached)
+		rt_warn_ignored(rt_network_announce(&source->network, source->id));
 	if (outcome)
 		rt_unpack_free(&outcome->base);
 	free(answer.body);

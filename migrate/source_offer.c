@@ -10,6 +10,8 @@
 #include <string.h>
 
 #define ASK_TIMEOUT_MS 30000
+/* The container waits meanwhile; it is one short answer. */
+#define FROZEN_TIMEOUT_MS 1000
 #define DUCT_ROOM (4u << 20)
 
 /* ---- messages ---- */
@@ -37,6 +39,18 @@ struct rt_error *rt_source_ask(struct rt_source *source, const char *path, unsig
 		err = rt_message_outcome(answer.body, answer.size, ret);
 	free(answer.body);
 	return err;
+}
+
+void rt_source_tell_frozen(struct rt_source *source)
+{
+	struct rt_error *err;
+
+	if (!source->network.saved)
+		return;
+	err = post(source, source->path_frozen, NULL, FROZEN_TIMEOUT_MS, 0, NULL);
+	if (err)
+		rt_progress_note(source->progress, "what is sent to it while it is frozen is lost: %s", err->message);
+	rt_error_free(err);
 }
 
 /* ---- the offer ---- */

@@ -47,7 +47,7 @@ struct rt_source {
 	/* the target */
 	struct rt_http_client *client;
 	struct rt_http_connection *control;
-	char path_pages[80], path_rootfs[80], path_final[80], path_commit[80], path_abort[80], path_faults[80];
+	char path_pages[80], path_rootfs[80], path_final[80], path_commit[80], path_abort[80], path_faults[80], path_frozen[80];
 
 	/* memory */
 	struct rt_tracker *tracker;
@@ -86,6 +86,9 @@ struct rt_error *rt_source_send_tree(struct rt_source *source, struct rt_tree_to
 struct rt_error *rt_source_note_mapped(struct rt_source *source) _must_check_;
 /* POSTs a message (or nothing) and takes the Outcome. `ret` is freed by rt_unpack_free(). */
 struct rt_error *rt_source_ask(struct rt_source *source, const char *path, unsigned timeout_ms, Rt__Outcome **ret) _must_check_;
+
+/* Tells the target that it is frozen, so that it takes what is sent to the container: after the detach. Failing is a note. */
+void rt_source_tell_frozen(struct rt_source *source);
 
 /* source_memory.c */
 struct rt_error *rt_source_copy_memory(struct rt_source *source) _must_check_; /* rounds */

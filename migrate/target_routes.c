@@ -459,7 +459,7 @@ static struct rt_error *final_end(void *userdata, struct rt_http_exchange *excha
 	return reply_outcome(exchange, move, RT__MOVE_STATE__MOVE_READY, NULL);
 }
 
-/* ---- POST .../commit and .../abort, GET ... ---- */
+/* ---- POST .../frozen, .../commit and .../abort, GET ... ---- */
 
 static struct rt_error *plain_begin(void *userdata, struct rt_http_exchange *exchange, void **ret_state)
 {
@@ -469,6 +469,14 @@ static struct rt_error *plain_begin(void *userdata, struct rt_http_exchange *exc
 static struct rt_error *known_begin(void *userdata, struct rt_http_exchange *exchange, void **ret_state)
 {
 	return request_known(userdata, exchange, (struct request **)ret_state);
+}
+
+static struct rt_error *frozen_end(void *userdata, struct rt_http_exchange *exchange, void *state)
+{
+	struct request *request = state;
+	struct rt_error *err = rt_move_catch(request->move);
+
+	return err ? err : rt_http_reply(exchange, 200, "text/plain", "", 0);
 }
 
 static struct rt_error *commit_end(void *userdata, struct rt_http_exchange *exchange, void *state)
@@ -615,6 +623,7 @@ const struct rt_http_route rt_target_routes[] = {
 	  .finish = request_finish },
 	{ .method = "POST", .path = "/v1/migrations/*/final", .body_limit = STREAM_MAX, .begin = final_begin, .data = final_data, .end = final_end,
 	  .finish = request_finish },
+	{ .method = "POST", .path = "/v1/migrations/*/frozen", .begin = known_begin, .end = frozen_end, .finish = request_finish },
 	{ .method = "POST", .path = "/v1/migrations/*/commit", .begin = known_begin, .end = commit_end, .finish = request_finish },
 	{ .method = "POST", .path = "/v1/migrations/*/abort", .begin = plain_begin, .end = abort_end, .finish = request_finish },
 	{ .method = "POST", .path = "/v1/migrations/*/forget", .begin = known_begin, .end = forget_end, .finish = request_finish },

@@ -1,5 +1,6 @@
 #include "migrate/worker.h"
 
+#include "migrate/catcher.h"
 #include "migrate/journal.h"
 #include "migrate/lazy.h"
 #include "migrate/link.h"
@@ -25,6 +26,7 @@
 
 #define SOCKET "worker.sock"
 #define LOCK "worker.lock"
+#define LOG_FD 4 /* the daemon's standard error */
 
 struct worker {
 	struct rt_worker_task task;
@@ -51,6 +53,7 @@ struct worker {
 
 	int guardian; /* a pipe: see start_guardian() */
 	struct rt_network network;
+	struct rt_catcher catcher;
 	uint64_t committed_at;
 };
 
@@ -100,7 +103,7 @@ static void become_worker(const struct rt_worker_task *task, int end, int output
 	/* Above all that is put in place here. */
 	end = fcntl(end, F_DUPFD_CLOEXEC, 10);
 	output = fcntl(output, F_DUPFD_CLOEXEC, 10);
-	if (dup2(STDERR_FILENO, 4) < 0 || dup2(end, RT_WORKER_FD) < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0 ||
+	if (dup2(STDERR_FILENO, LOG_FD) < 0 || dup2(end, RT_WORKER_FD) < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0 ||
 	    dup2(output, STDERR_FILENO) < 0)
 		_exit(126);
 	execv("/proc/self/exe", (char **)argv);
@@ -203,7 +206,7 @@ static struct rt_error *take_sets(struct worker *worker, const struct rt_link_me
 	return rt_pagesets_adopt(rt_take_ptr(worker->set_fds), worker->set_total, &worker->sets);
 }
 
-/* Until the word is there; everything else but SETS is the end. */
+/* Until the word is there; everything else but SETS and CATCH is the end. */
 static struct rt_error *wait_for(struct worker *worker, enum rt_link_word word)
 {
 	struct rt_link_message message;
@@ -216,6 +219,8 @@ static struct rt_error *wait_for(struct worker *worker, enum rt_link_word word)
 			return err;
 		if (message.word == RT_LINK_SETS)
 			err = take_sets(worker, &message);
+		else if (message.word == RT_LINK_CATCH)
+			rt_catcher_start(&worker->catcher);
 		else if (message.word == RT_LINK_END)
 			err = rt_fail(RT_SYSTEM, "'rt receive' has ended");
 		else
@@ -310,7 +315,7 @@ static void hear(struct worker *worker)
 			rt_lazy_arrived(worker->lazy, message.a, message.b, message.c);
 	} else if (!err && (message.word == RT_LINK_COMMIT || message.word == RT_LINK_ABORT)) {
 		decide(worker, message.word, message.text);
-	} else {
+	} else if (err || message.word != RT_LINK_CATCH) { /* which is too late by now */
 		decide(worker, RT_LINK_ABORT, "'rt receive' has ended");
 		pthread_mutex_lock(&worker->lock);
 		rt_closep(&worker->fd);
@@ -434,6 +439,7 @@ static struct rt_error *await_images(void *userdata)
 	struct worker *worker = userdata;
 
 	rt_pause("worker-receiving");
+	rt_warn_ignored(rt_catcher_prepare(&worker->catcher, &worker->network, worker->task.id, LOG_FD));
 	say(worker, &(struct rt_link_message){ .word = RT_LINK_PREPARED });
 	return wait_for(worker, RT_LINK_RESTORE);
 }
@@ -450,6 +456,8 @@ static struct rt_error *restored(void *userdata)
 	struct worker *worker = userdata;
 	struct rt_error *err;
 
+	bool joined = false;
+
 	rt_pause("worker-ready");
 	say(worker, &(struct rt_link_message){ .word = RT_LINK_READY });
 	err = wait_for_decision(worker);
@@ -462,6 +470,8 @@ static struct rt_error *restored(void *userdata)
 		rt_pause("worker-committed");
 	/* Before the first packet: what is sent to a port that is not there is lost, and sent again only much later. */
 	if (!err)
+		rt_catcher_join(&worker->catcher, &joined);
+	if (!err && !joined)
 		rt_warn_ignored(rt_network_release(&worker->network, worker->task.id));
 	return err;
 }
@@ -474,6 +484,9 @@ static void running(void *userdata)
 	pthread_mutex_lock(&worker->lock);
 	worker->running = true;
 	pthread_mutex_unlock(&worker->lock);
+	/* Not before: until here CRIU keeps the container's network closed. */
+	if (worker->catcher.started && !rt_catcher_release(&worker->catcher))
+		rt_warn_ignored(rt_network_release(&worker->network, worker->task.id));
 	say(worker, &(struct rt_link_message){ .word = RT_LINK_RUNNING, .a = now_us() - worker->committed_at });
 	rt_warn_ignored(write_journal(worker, "running"));
 }
@@ -581,21 +594,21 @@ static struct rt_error *find_network(struct worker *worker)
 	if (!err)
 		err = rt_spec_load_text(text, size, worker->config, &spec);
 	if (!err)
-		err = rt_network_find(spec, &worker->network);
+		err = rt_network_find_moved(spec, &worker->network);
 	rt_spec_free(spec);
 	return err;
 }
 
 struct rt_error *rt_worker_run(const struct rt_context *context)
 {
-	struct worker worker = { .fd = RT_WORKER_FD, .listener = -1, .dir_fd = -1, .guardian = -1, .decision = RT_LINK_END };
+	struct worker worker = { .catcher = RT_CATCHER_NULL, .fd = RT_WORKER_FD, .listener = -1, .dir_fd = -1, .guardian = -1, .decision = RT_LINK_END };
 	struct rt_error *err;
 
 	pthread_mutex_init(&worker.lock, NULL);
 	pthread_cond_init(&worker.changed, NULL);
 	prctl(PR_SET_NAME, "rt-worker"); /* exec has called us after the program */
 	fcntl(RT_WORKER_FD, F_SETFD, FD_CLOEXEC);
-	fcntl(4, F_SETFD, FD_CLOEXEC);
+	fcntl(LOG_FD, F_SETFD, FD_CLOEXEC);
 	signal(SIGPIPE, SIG_IGN);
 	err = take_task(&worker, context);
 	if (!err)
@@ -612,6 +625,7 @@ struct rt_error *rt_worker_run(const struct rt_context *context)
 	if (err && worker.running)
 		rt_warn_ignored(rt_container_kill(context, worker.task.id, SIGKILL, RT_KILL_ALL));
 	rt_pause("worker-complete");
+	rt_catcher_end(&worker.catcher);
 	dismiss_guardian(&worker);
 	stop_hearing(&worker);
 	if (!err)

@@ -2,6 +2,7 @@
  *
  *	daemon		worker
  *			PREPARED		bundle, id, cgroup are taken
+ *	CATCH					frozen over there, where its network moves along
  *	SETS...					page sets, where memory comes as pages
  *	RESTORE
  *			READY			everything stands, network locked, no task runs

@@ -84,29 +84,45 @@ void rt_announce_advertisement(const struct rt_mac *mac, const struct rt_address
 	put_u16(message + 2, checksum(ip + 8, message, MESSAGE));
 }
 
-static struct rt_error *send_frame(int fd, int index, const void *frame, size_t size)
+void rt_announce_redirect(uint8_t advertisement[RT_ADVERTISEMENT_FRAME], const struct rt_address *to, unsigned flag)
 {
-	const struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_ifindex = index, .sll_halen = 6 };
+	uint8_t *ip = advertisement + 14, *message = ip + 40;
 
-	if (sendto(fd, frame, size, 0, (const struct sockaddr *)&to, sizeof(to)) != (ssize_t)size)
-		return rt_fail_errno("cannot send");
-	return NULL;
+	memcpy(ip + 24, to->bytes, 16);
+	message[4] |= (uint8_t)flag;
+	put_u16(message + 2, 0);
+	put_u16(message + 2, checksum(ip + 8, message, RT_ADVERTISEMENT_FRAME - 54));
 }
 
-static struct rt_error *announce_leg(int fd, int index, const struct rt_mac *mac, const struct rt_address *address)
+struct rt_error *rt_announce_each(const struct rt_network *network, struct rt_error *(*send)(void *userdata, const void *frame, size_t size),
+				  void *userdata)
 {
+	const struct rt_address *four = &network->legs[RT_IPV4].address.address, *six = &network->legs[RT_IPV6].address.address;
 	uint8_t arp[RT_ARP_FRAME], advertisement[RT_ADVERTISEMENT_FRAME];
 	struct rt_error *err = NULL;
 
-	if (address->family == AF_INET6) {
-		rt_announce_advertisement(mac, address, advertisement);
-		return send_frame(fd, index, advertisement, sizeof(advertisement));
+	for (int operation = RT_ARP_REQUEST; operation <= RT_ARP_REPLY && four->family == AF_INET && !err; operation++) {
+		rt_announce_arp(&network->mac, four, operation, arp);
+		err = send(userdata, arp, sizeof(arp));
 	}
-	for (int operation = RT_ARP_REQUEST; operation <= RT_ARP_REPLY && address->family == AF_INET && !err; operation++) {
-		rt_announce_arp(mac, address, operation, arp);
-		err = send_frame(fd, index, arp, sizeof(arp));
-	}
-	return err;
+	if (err || six->family != AF_INET6)
+		return err;
+	rt_announce_advertisement(&network->mac, six, advertisement);
+	return send(userdata, advertisement, sizeof(advertisement));
+}
+
+struct outlet {
+	int fd, index;
+};
+
+static struct rt_error *send_frame(void *userdata, const void *frame, size_t size)
+{
+	const struct outlet *outlet = userdata;
+	const struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_ifindex = outlet->index, .sll_halen = 6 };
+
+	if (sendto(outlet->fd, frame, size, 0, (const struct sockaddr *)&to, sizeof(to)) != (ssize_t)size)
+		return rt_fail_errno("cannot send");
+	return NULL;
 }
 
 static void pause_ms(long ms)
@@ -176,8 +192,7 @@ struct rt_error *rt_announce_send(int namespace_fd, const struct rt_network *net
 	for (unsigned round = 0; round < times && !err; round++) {
 		if (round > 0)
 			pause_ms(PAUSE_MS);
-		for (int family = 0; family < RT_FAMILIES && !err; family++)
-			err = announce_leg(fd, index, &network->mac, &network->legs[family].address.address);
+		err = rt_announce_each(network, send_frame, &(struct outlet){ fd, index });
 	}
 	return err ? rt_while(err, "announcing the addresses") : NULL;
 }

@@ -3,6 +3,7 @@
 #include "runtime/base/io.h"
 #include "runtime/base/str.h"
 #include "runtime/cmd/command.h"
+#include "runtime/netns/catch.h"
 #include "runtime/netns/defaults.h"
 #include "runtime/netns/endpoint.h"
 #include "runtime/netns/hook.h"
@@ -113,7 +114,7 @@ static struct rt_error *run_list(const struct rt_netns_invocation *invocation)
 
 static struct rt_error *run_join(const struct rt_netns_invocation *invocation)
 {
-	return rt_endpoint_join(invocation->globals->state_directory, invocation->operands[0]);
+	return rt_endpoint_join(invocation->globals->state_directory, invocation->operands[0], 0);
 }
 
 static struct rt_error *run_detach(const struct rt_netns_invocation *invocation)
@@ -126,6 +127,31 @@ static struct rt_error *run_announce(const struct rt_netns_invocation *invocatio
 	const struct announce_values *values = invocation->values;
 
 	return rt_endpoint_announce(invocation->globals->state_directory, invocation->operands[0], values->count ? values->count : 1);
+}
+
+/* Where the hook of the same options will put the container. What is said next on standard input stays unread. */
+static struct rt_error *run_catch(const struct rt_netns_invocation *invocation)
+{
+	const struct make_values *values = invocation->values;
+	_cleanup_json_ json_t *json = NULL;
+	struct rt_network network = { .mtu = 0 };
+	struct rt_request request;
+	json_error_t error;
+	struct rt_json root;
+	struct rt_error *err;
+
+	json = json_loadfd(STDIN_FILENO, JSON_DISABLE_EOF_CHECK | JSON_REJECT_DUPLICATES, &error);
+	if (!json)
+		return rt_fail(RT_CONFIG, "standard input has no network as JSON: %s", error.text);
+	root = rt_json_root(json);
+	err = rt_network_from_json(&root, &network);
+	if (err)
+		return rt_while(err, "reading the network from standard input");
+	err = rt_request_make(&values->words, NULL, &request);
+	if (err)
+		return err;
+	rt_request_follow(&request, &network);
+	return rt_catch(invocation->globals->state_directory, invocation->operands[0], &request.network);
 }
 
 static struct rt_error *run_help(const struct rt_netns_invocation *invocation)
@@ -224,6 +250,8 @@ const struct rt_netns_command rt_netns_commands[] = {
 	{ "release", "ID", 1, "join the bridge after --hold, and announce the addresses", .run = run_join },
 	{ "detach", "ID", 1, "take a container off its bridge: nothing gets in or out", .run = run_detach },
 	{ "attach", "ID", 1, "undo detach", .run = run_join },
+	{ "catch", "ID", 1, "keep what is sent to a container that is moving here, network as JSON on standard input, until it runs", hook_options,
+	  sizeof(struct make_values), .run = run_catch },
 	{ "announce", "ID", 1, "tell neighbours and switches where the container's addresses are", announce_options,
 	  sizeof(struct announce_values), .run = run_announce },
 	{ "help", "", 0, "print this help", .run = run_help },

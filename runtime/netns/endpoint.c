@@ -172,7 +172,7 @@ static struct rt_error *undo(const struct rt_store *store, struct rt_link *link,
 	return err ? err : rt_store_remove(store, record->id);
 }
 
-static struct rt_error *join(struct rt_link *link, const struct rt_record *record)
+static struct rt_error *join(struct rt_link *link, const struct rt_record *record, unsigned flags)
 {
 	struct rt_link_device bridge, veth;
 	bool bridge_found, found;
@@ -187,6 +187,8 @@ static struct rt_error *join(struct rt_link *link, const struct rt_record *recor
 	if (!bridge_found)
 		return rt_fail(RT_WRONG_STATE, "bridge '%s' is gone", record->network.bridge);
 	err = rt_link_join(link, veth.index, bridge.index);
+	if (!err)
+		err = rt_link_learning(link, veth.index, !(flags & RT_ENDPOINT_QUIETLY));
 	if (!err && record->network.port_count)
 		err = rt_link_hairpin(link, veth.index);
 	return err ? rt_while(err, "making '%s' a port of bridge '%s'", veth.name, bridge.name) : NULL;
@@ -234,7 +236,7 @@ static struct rt_error *build(struct making *making)
 		rt_warn_ignored(rt_guard_raise(making->namespace_fd, network->ifname));
 	/* Last, as from here on it is seen. */
 	if (!err && !making->request.hold)
-		err = join(&making->link, &making->record);
+		err = join(&making->link, &making->record, 0);
 	if (err)
 		return err;
 	making->record.phase = making->request.hold ? RT_RECORD_HELD : RT_RECORD_UP;
@@ -314,6 +316,7 @@ struct rt_error *rt_endpoint_remove(const char *state_directory, const char *id,
 	_cleanup_link_ struct rt_link link = RT_LINK_NULL;
 	struct rt_record record = { .phase = RT_RECORD_MAKING };
 	struct rt_error *err = rt_record_id_check(id);
+	char catcher[IFNAMSIZ];
 
 	if (!err)
 		err = rt_store_open(state_directory, &store);
@@ -329,6 +332,10 @@ struct rt_error *rt_endpoint_remove(const char *state_directory, const char *id,
 	snprintf(record.id, sizeof(record.id), "%s", id);
 	rt_record_host_ifname(state_directory, id, record.host_ifname);
 	err = rt_link_open(&link);
+	/* Of a catcher that was killed. */
+	rt_record_catcher_ifname(state_directory, id, catcher);
+	if (!err)
+		err = delete_veth(&link, catcher);
 	if (!err)
 		err = undo(&store, &link, &record);
 	return err ? rt_while(err, "removing the network of '%s'", id) : NULL;
@@ -383,7 +390,7 @@ static struct rt_error *open_whole(const char *state_directory, const char *id, 
 	return err;
 }
 
-struct rt_error *rt_endpoint_join(const char *state_directory, const char *id)
+struct rt_error *rt_endpoint_join(const char *state_directory, const char *id, unsigned flags)
 {
 	_cleanup_store_ struct rt_store store = RT_STORE_NULL;
 	_cleanup_link_ struct rt_link link = RT_LINK_NULL;
@@ -397,10 +404,11 @@ struct rt_error *rt_endpoint_join(const char *state_directory, const char *id)
 	if (!err)
 		err = rt_link_open(&link);
 	if (!err)
-		err = join(&link, &record);
+		err = join(&link, &record, flags);
 	if (!err) {
 		/* Somebody waits for it: the record can follow, as joining again does no harm. */
-		rt_warn_ignored(rt_announce_send(namespace_fd, &record.network, 1));
+		if (!(flags & RT_ENDPOINT_QUIETLY))
+			rt_warn_ignored(rt_announce_send(namespace_fd, &record.network, 1));
 		record.phase = RT_RECORD_UP;
 		err = rt_store_save(&store, &record);
 	}

@@ -23,8 +23,11 @@ struct rt_error *rt_endpoint_make(const char *state_directory, const char *id, c
 /* *ret_found is false where there was no record; leftovers that the id alone tells are removed all the same. */
 struct rt_error *rt_endpoint_remove(const char *state_directory, const char *id, bool *ret_found) _must_check_;
 
-/* Joins the bridge, and announces the addresses: after `hold`, and after `detach`. Done already: fine, it announces again. */
-struct rt_error *rt_endpoint_join(const char *state_directory, const char *id) _must_check_;
+enum {
+	RT_ENDPOINT_QUIETLY = 1 << 1, /* what the bridge believes of where its hardware address is stays as it is, until it joins once more */
+};
+/* Joins the bridge, and announces the addresses: after `hold`, and after `detach`. Done already: fine, it announces again. `flags`: 0 or QUIETLY. */
+struct rt_error *rt_endpoint_join(const char *state_directory, const char *id, unsigned flags) _must_check_;
 /* Takes the host's end off the bridge: nothing gets in or out, so nobody answers in the name of a container that moved. */
 struct rt_error *rt_endpoint_detach(const char *state_directory, const char *id) _must_check_;
 

@@ -116,9 +116,10 @@ void rt_netns_manual(FILE *stream)
 	fputs(".SH GLOBAL OPTIONS\n", stream);
 	print_options(stream, rt_netns_global_options);
 	for (const struct rt_netns_command *command = rt_netns_commands; command->name; command++) {
-		if (!command->options || rt_str_equal(command->name, "hook") || rt_str_equal(command->name, "load"))
+		if (!command->options || rt_str_equal(command->name, "hook") || rt_str_equal(command->name, "load") ||
+		    rt_str_equal(command->name, "catch"))
 			continue;
-		fprintf(stream, ".SH OPTIONS OF %s\n", rt_str_equal(command->name, "create") ? "CREATE, LOAD AND HOOK" : command->name);
+		fprintf(stream, ".SH OPTIONS OF %s\n", rt_str_equal(command->name, "create") ? "CREATE, LOAD, CATCH AND HOOK" : command->name);
 		print_options(stream, command->options);
 	}
 	fputs(".SH FILES\n.TP\n\\fI/run/rt\\-netns\\fR\nOne file a container, and one for each bridge that was made.\n"

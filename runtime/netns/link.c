@@ -216,6 +216,8 @@ struct rt_error *rt_link_add_veth(struct rt_link *link, const struct rt_link_vet
 	message = begin_link(&request, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0);
 	message->ifi_flags = message->ifi_change = IFF_NOARP;
 	mnl_attr_put_strz(request.header, IFLA_IFNAME, veth->name);
+	if (rt_mac_is_set(&veth->mac))
+		mnl_attr_put(request.header, IFLA_ADDRESS, sizeof(veth->mac), &veth->mac);
 	if (veth->mtu)
 		mnl_attr_put_u32(request.header, IFLA_MTU, veth->mtu);
 	info = mnl_attr_nest_start(request.header, IFLA_LINKINFO);
@@ -224,7 +226,8 @@ struct rt_error *rt_link_add_veth(struct rt_link *link, const struct rt_link_vet
 	peer = mnl_attr_nest_start(request.header, VETH_INFO_PEER);
 	mnl_nlmsg_put_extra_header(request.header, sizeof(struct ifinfomsg));
 	mnl_attr_put_strz(request.header, IFLA_IFNAME, veth->peer_name);
-	mnl_attr_put(request.header, IFLA_ADDRESS, sizeof(veth->peer_mac), &veth->peer_mac);
+	if (rt_mac_is_set(&veth->peer_mac))
+		mnl_attr_put(request.header, IFLA_ADDRESS, sizeof(veth->peer_mac), &veth->peer_mac);
 	if (veth->mtu)
 		mnl_attr_put_u32(request.header, IFLA_MTU, veth->mtu);
 	mnl_attr_put_u32(request.header, IFLA_NET_NS_FD, (uint32_t)veth->peer_namespace);
@@ -244,16 +247,26 @@ struct rt_error *rt_link_join(struct rt_link *link, int index, int bridge)
 	return command(link, &request);
 }
 
-struct rt_error *rt_link_hairpin(struct rt_link *link, int index)
+static struct rt_error *set_port(struct rt_link *link, int index, uint16_t what, bool value)
 {
 	struct request request;
 	struct nlattr *port;
 
 	begin_link(&request, RTM_SETLINK, 0, index)->ifi_family = AF_BRIDGE;
 	port = mnl_attr_nest_start(request.header, IFLA_PROTINFO);
-	mnl_attr_put_u8(request.header, IFLA_BRPORT_MODE, 1);
+	mnl_attr_put_u8(request.header, what, value);
 	mnl_attr_nest_end(request.header, port);
 	return command(link, &request);
+}
+
+struct rt_error *rt_link_hairpin(struct rt_link *link, int index)
+{
+	return set_port(link, index, IFLA_BRPORT_MODE, true);
+}
+
+struct rt_error *rt_link_learning(struct rt_link *link, int index, bool learning)
+{
+	return set_port(link, index, IFLA_BRPORT_LEARNING, learning);
 }
 
 struct rt_error *rt_link_without_addresses(struct rt_link *link, int index)

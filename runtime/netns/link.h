@@ -40,7 +40,7 @@ struct rt_link_veth {
 	const char *name; /* of the end that is here, left down, and without ARP: the host itself speaks on the bridge only */
 	const char *peer_name; /* of the one that is there */
 	int peer_namespace; /* descriptor */
-	struct rt_mac peer_mac;
+	struct rt_mac mac, peer_mac; /* all zeroes: the kernel draws one */
 	unsigned mtu; /* 0: the kernel's default */
 };
 /* Both ends exist at once, or neither. */
@@ -50,6 +50,8 @@ struct rt_error *rt_link_add_veth(struct rt_link *link, const struct rt_link_vet
 struct rt_error *rt_link_join(struct rt_link *link, int index, int bridge) _must_check_;
 /* Lets a port's frames back out of it, as when a container calls itself by a published port. */
 struct rt_error *rt_link_hairpin(struct rt_link *link, int index) _must_check_;
+/* Whether the bridge believes that a hardware address is behind the port because a frame with it came from there. A new port does. */
+struct rt_error *rt_link_learning(struct rt_link *link, int index, bool learning) _must_check_;
 /* No IPv6 address comes by itself when it goes up. */
 struct rt_error *rt_link_without_addresses(struct rt_link *link, int index) _must_check_;
 struct rt_error *rt_link_up(struct rt_link *link, int index) _must_check_;

@@ -46,7 +46,7 @@ struct rt_error *rt_record_id_check(const char *id)
 	return NULL;
 }
 
-void rt_record_host_ifname(const char *state_directory, const char *id, char ret[IFNAMSIZ])
+static void derive_ifname(const char *prefix, const char *state_directory, const char *id, char ret[IFNAMSIZ])
 {
 	char digest[RT_DIGEST_TEXT_ROOM], both[2 * RT_DIGEST_TEXT_ROOM];
 
@@ -56,7 +56,17 @@ void rt_record_host_ifname(const char *state_directory, const char *id, char ret
 	rt_digest_bytes(id, strlen(id), digest);
 	memcpy(both + RT_DIGEST_TEXT_ROOM, digest, RT_DIGEST_TEXT_ROOM);
 	rt_digest_bytes(both, sizeof(both), digest);
-	snprintf(ret, IFNAMSIZ, "rt%.12s", digest);
+	snprintf(ret, IFNAMSIZ, "%.2s%.12s", prefix, digest);
+}
+
+void rt_record_host_ifname(const char *state_directory, const char *id, char ret[IFNAMSIZ])
+{
+	derive_ifname("rt", state_directory, id, ret);
+}
+
+void rt_record_catcher_ifname(const char *state_directory, const char *id, char ret[IFNAMSIZ])
+{
+	derive_ifname("rc", state_directory, id, ret);
 }
 
 void rt_record_namespace_path(const struct rt_record *record, char ret[RT_RECORD_PATH_ROOM])

@@ -34,6 +34,9 @@ struct rt_error *rt_record_id_check(const char *id) _must_check_;
 /* The host's end of the veth follows from the id and the state directory, so that it can be removed without a record. */
 void rt_record_host_ifname(const char *state_directory, const char *id, char ret[IFNAMSIZ]);
 
+/* And that of the catcher (catch.h), while there is one. */
+void rt_record_catcher_ifname(const char *state_directory, const char *id, char ret[IFNAMSIZ]);
+
 /* The path by which the namespace can be opened. */
 void rt_record_namespace_path(const struct rt_record *record, char ret[RT_RECORD_PATH_ROOM]);
 

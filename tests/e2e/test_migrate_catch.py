@@ -1,0 +1,139 @@
+"""What clients see of a migration: nobody waits for a retransmission, as what they send while the container is frozen is caught."""
+
+import json
+import os
+import subprocess
+import urllib.request
+
+import pytest
+
+from lib import netns, proc
+
+ADDRESS = "172.19.0.10"
+# Asks again and again, each time by a new connection, and prints how long each took and what went wrong.
+CLIENT = """
+import json, socket, sys, time
+print('up', flush=True)
+times, wrong = [], []
+end = time.monotonic() + float(sys.argv[2])
+while time.monotonic() < end:
+    began = time.monotonic()
+    try:
+        s = socket.create_connection((sys.argv[1], 80), timeout=10)
+        s.sendall(b'GET /hello HTTP/1.0\\r\\n\\r\\n')
+        said = b''
+        while True:
+            data = s.recv(65536)
+            if not data:
+                break
+            said += data
+        s.close()
+        if not said.endswith(b'hello from nginx\\n'):
+            wrong.append(repr(said))
+    except OSError as e:
+        wrong.append(str(e))
+    times.append(time.monotonic() - began)
+    time.sleep(0.002)
+print(json.dumps({'longest': max(times), 'count': len(times), 'wrong': wrong}), flush=True)
+"""
+
+
+def served(hosts, program=None):
+    """An nginx on host a at ADDRESS of the hosts' LAN, and the same bundle on b."""
+    hosts.lan()
+    hook = {"path": program or netns.program(),
+            "args": ["rt-netns", "hook", "--bridge", "rt0", "--ip", ADDRESS + "/16", "--hostless"]}
+    c = hosts.a.container(kind="nginx", changes={"process": {"rlimits": []}})
+    c.config["hooks"] = {"createRuntime": [hook], "poststop": [hook]}
+    # CRIU can't dump a process of another user without CAP_SYS_RESOURCE.
+    with open(os.path.join(c.rootfs, "etc/nginx/nginx.conf"), "r+") as f:
+        text = f.read()
+        f.seek(0)
+        f.write("user root;\n" + text)
+    hosts.b.put_bundle(c)
+    hosts.b.receive()
+    c.run_detached()
+    proc.eventually(answers, what="nginx to answer")
+    return c
+
+
+def answers():
+    try:
+        with urllib.request.urlopen(f"http://{ADDRESS}/hello", timeout=2) as answer:
+            return answer.read() == b"hello from nginx\n"
+    except OSError:
+        return False
+
+
+class Clients:
+    def __init__(self, number, seconds):
+        self.made = [subprocess.Popen(["/usr/bin/python3", "-c", CLIENT, ADDRESS, str(seconds)], stdout=subprocess.PIPE, text=True,
+                                      close_fds=True) for _ in range(number)]
+        for one in self.made:
+            assert one.stdout.readline() == "up\n"
+
+    def results(self):
+        return [json.loads(one.stdout.readline()) for one in self.made]
+
+    def close(self):
+        for one in self.made:
+            one.kill()
+            one.wait()
+            one.stdout.close()
+
+
+@pytest.fixture
+def clients():
+    made = []
+
+    def make(*args):
+        made.append(Clients(*args))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def test_new_connections_wait_for_the_downtime_and_no_longer(hosts, clients):
+    c = served(hosts)
+    asking = clients(2, 6)
+    moved = hosts.migrate(c, "--tcp-established")
+    results = asking.results()
+    longest = max(r["longest"] for r in results)
+    print(f"downtime {moved.downtime * 1000:.0f} ms, longest request {longest * 1000:.0f} ms, {sum(r['count'] for r in results)} requests, "
+          f"notes {moved.notes}")
+    assert not any("is lost" in note for note in moved.notes)
+    assert [w for r in results for w in r["wrong"]] == []
+    # A SYN that is lost comes again after a second.
+    assert longest < moved.downtime + 0.5
+
+
+def test_where_the_target_catches_nothing_it_moves_all_the_same(hosts, clients, work):
+    """And by comparison it is seen what catching is good for: `rt-netns` here is one that does not know how."""
+    wrapper = work + "/rt-netns"
+    with open(wrapper, "w") as f:
+        f.write(f'#!/bin/sh\n[ "$1" = catch ] && exit 1\nexec {netns.program()} "$@"\n')
+    os.chmod(wrapper, 0o755)
+    c = served(hosts, wrapper)
+    asking = clients(2, 6)
+    moved = hosts.migrate(c, "--tcp-established")
+    longest = max(r["longest"] for r in asking.results())
+    print(f"without: downtime {moved.downtime * 1000:.0f} ms, longest request {longest * 1000:.0f} ms")
+    assert moved.container.status == "running" and "rt-netns catch" in hosts.b.receive_log
+
+
+def test_after_a_failure_the_container_is_reached_where_it_was(hosts, clients):
+    c = served(hosts)
+    with open(f"{hosts.b.bundles}/{c.id}/config.json") as f:
+        config = json.load(f)
+    # Fails on the target when all has come, the catcher at work.
+    config["hooks"]["createRuntime"].append({"path": "/bin/false"})
+    with open(f"{hosts.b.bundles}/{c.id}/config.json", "w") as f:
+        json.dump(config, f)
+    asking = clients(1, 5)
+    hosts.migrate(c, "--tcp-established", ok=False)
+    assert asking.results()[0]["longest"] < 3
+    assert c.status == "running"
+    assert answers()
+    proc.eventually(lambda: not [d for d in hosts.b.snapshot()["links"] if d.startswith("rc")], what="the catcher to go")
