@@ -17,6 +17,7 @@
 
 #define CONFIG_LIMIT (16u << 20)
 #define MAKE_TRIES 10
+#define SETTLE_US 10000 /* a server that does not accept in so long is not going to */
 
 uint64_t rt_source_now(void)
 {
@@ -239,6 +240,18 @@ static struct rt_error *get_ready(struct rt_source *source)
 	return err ? err : rt_source_copy_rest(source);
 }
 
+/* Nobody can dump a connection that is made but not yet accepted. So the network goes first, while the container still runs and accepts what has come. */
+static struct rt_error *take_off_network(struct rt_source *source)
+{
+	struct rt_error *err;
+
+	source->detached = true;
+	err = rt_network_detach(&source->network, source->id);
+	if (!err && source->network.saved)
+		rt_network_settle(source->container.state.pid, SETTLE_US);
+	return err;
+}
+
 static struct rt_error *freeze(struct rt_source *source)
 {
 	struct rt_error *err;
@@ -248,7 +261,9 @@ static struct rt_error *freeze(struct rt_source *source)
 		return err;
 	source->frozen_at = rt_source_now();
 	source->frozen = true;
-	err = rt_link_say(source->dumper.fd, RT_LINK_PROCEED);
+	err = take_off_network(source);
+	if (!err)
+		err = rt_link_say(source->dumper.fd, RT_LINK_PROCEED);
 	if (!err)
 		err = rt_link_expect(source->dumper.fd, RT_LINK_FROZEN, "dumper");
 	if (!err)
@@ -259,10 +274,6 @@ static struct rt_error *freeze(struct rt_source *source)
 	if (!err)
 		err = rt_source_send_last(source);
 	/* While CRIU dumps. */
-	if (!err) {
-		source->detached = true;
-		err = rt_network_detach(&source->network, source->id);
-	}
 	if (!err)
 		err = rt_source_send_changes(source);
 	if (!err)
@@ -360,6 +371,9 @@ struct rt_error *rt_migrate(const struct rt_context *context, const char *id, co
 	if (source.progress)
 		finish_report(&source, err);
 	source_deinit(&source);
+	/* A password in it is not repeated; the rest of the sentence says that it must not be there. */
+	if (err && strchr(url, '@'))
+		return rt_while(err, "cannot migrate '%s'", id);
 	if (err)
 		return rt_while(err, "cannot migrate '%s' to %s", id, url);
 	return NULL;

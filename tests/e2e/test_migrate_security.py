@@ -211,7 +211,7 @@ def test_hooks_and_namespaces_of_a_foreign_configuration_are_limited(hosts):
     c.config["hooks"] = {"poststop": [{"path": "/bin/true", "args": ["true"]}]}
     c.run_detached()
     joining = hosts.a.container(["sleep", "1000"], id="joining")
-    config.set_namespace(joining.config, "uts", f"/proc/{hosts.a.pid}/ns/uts")
+    config.set_namespace(joining.config, "ipc", f"/proc/{hosts.a.pid}/ns/ipc")
     joining.run_detached()
     hosts.b.receive("--allow-config")
     assert "names the hook '/bin/true', which no --allow-hook" in hosts.refuses(c, "--rootfs", "copy")
