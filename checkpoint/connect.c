@@ -303,9 +303,26 @@ static const char *inherited_name(const Rt__Stream *stream)
 	return rt_str_starts(stream->key, "file[") ? stream->key + 1 : stream->key;
 }
 
-/* Our own stream takes the place of the one that came from outside. */
-static struct rt_error *restore_stream(struct rt_criu_opts *options, const Rt__Stream *stream, const struct rt_connection *connection)
+/* CRIU takes each descriptor once. A file that only a child has, as its stream 1, may be what init had as its stream 2 (`2>&1`, closed since): then
+ * one that nobody else asks for. */
+static int choose_stream(const struct rt_connection *connection, unsigned wanted, bool taken[3])
 {
+	for (unsigned i = 0; i < RT_ARRAY_SIZE(connection->streams); i++) {
+		unsigned at = (wanted + i) % RT_ARRAY_SIZE(connection->streams);
+
+		if (connection->streams[at] < 0 || taken[at])
+			continue;
+		taken[at] = true;
+		return connection->streams[at];
+	}
+	return -1;
+}
+
+/* Our own stream takes the place of the one that came from outside. */
+static struct rt_error *restore_stream(struct rt_criu_opts *options, const Rt__Stream *stream, const struct rt_connection *connection, bool taken[3])
+{
+	int fd;
+
 	if (!has_key(stream->key) || stream->same_as >= 0)
 		return NULL;
 	/* All others of our descriptors are our own. */
@@ -313,7 +330,10 @@ static struct rt_error *restore_stream(struct rt_criu_opts *options, const Rt__S
 		return rt_fail(RT_CONFIG, "the manifest has descriptor %u as a standard stream", stream->fd);
 	if (connection->streams[stream->fd] < 0)
 		return rt_fail(RT_SYSTEM, "standard stream %u of the container has to be replaced, but ours is not open", stream->fd);
-	return rt_criu_opts_add_inherited(options, inherited_name(stream), connection->streams[stream->fd]);
+	fd = choose_stream(connection, stream->fd, taken);
+	if (fd < 0)
+		return rt_fail(RT_CRIU, "the container has more than three files of the host as standard streams of its processes, '%s' among them", stream->path);
+	return rt_criu_opts_add_inherited(options, inherited_name(stream), fd);
 }
 
 static struct rt_error *restore_cgroups(struct rt_criu_opts *options, const struct rt_container *container)
@@ -334,6 +354,7 @@ struct rt_error *rt_connect_for_restore(struct rt_criu_opts *options, const stru
 					const struct rt_spec *spec, int rootfs_fd, const Rt__Container *described,
 					const struct rt_connection *connection)
 {
+	bool taken[RT_ARRAY_SIZE(connection->streams)] = { false };
 	struct rt_error *err = NULL;
 
 	/* More are in no manifest that rt wrote, and CRIU takes a descriptor only once. */
@@ -344,7 +365,7 @@ struct rt_error *rt_connect_for_restore(struct rt_criu_opts *options, const stru
 	for (size_t i = 0; i < described->n_namespaces && !err; i++)
 		err = restore_namespace(options, spec, described->namespaces[i], connection);
 	for (size_t i = 0; i < described->n_streams && !err; i++)
-		err = restore_stream(options, described->streams[i], connection);
+		err = restore_stream(options, described->streams[i], connection, taken);
 	return err ? err : restore_cgroups(options, container);
 }
 

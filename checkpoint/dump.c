@@ -289,6 +289,9 @@ static struct rt_error *look_for_obstacles(struct rt_dump *dump)
 
 	err = rt_preflight_dump(&dump->container, dump->spec, dump->settings, dump->criu, dump->image_fd, &report);
 	dump->manifest->timings->preflight = now_us() - began;
+	/* A migration has said so when it began. */
+	if (!err && report.note && !dump->hooks)
+		rt_warn("%s", report.note);
 	return err ? err : rt_preflight_verdict(&report);
 }
 

@@ -259,3 +259,54 @@ void rt_rescue_deinit(struct rt_rescue *rescue)
 	rt_closep(&rescue->network_fd);
 	*rescue = RT_RESCUE_NULL;
 }
+
+/* ---- much later ---- */
+
+/* 0: none. */
+static pid_t tracer_of(pid_t pid)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[32], *line;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	rt_error_free(rt_read_file_at(AT_FDCWD, path, 64u << 10, &text, NULL));
+	line = text ? strstr(text, "\nTracerPid:") : NULL;
+	return line ? atoi(line + strlen("\nTracerPid:")) : 0;
+}
+
+/* It wants the tasks thawed for what it undoes. */
+static void let_criu_end(const struct rt_container *container)
+{
+	pid_t criu = tracer_of(container->state.pid);
+
+	if (criu == 0)
+		return;
+	rt_warn_ignored(rt_cgroup_freeze(container->cgroup, false));
+	wait_for(criu);
+	if (tracer_of(container->state.pid) == criu)
+		kill(criu, SIGKILL);
+}
+
+struct rt_error *rt_rescue_late(const struct rt_container *container, const char *work_path)
+{
+	_cleanup_close_ int work_fd = open(work_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct rt_rescue rescue = RT_RESCUE_NULL;
+	struct rt_error *err;
+	char path[32];
+
+	if (work_fd < 0)
+		return rt_fail_errno("cannot open '%s'", work_path);
+	if (container->cgroup)
+		let_criu_end(container);
+	rescue.container = container;
+	rescue.work_fd = work_fd;
+	rescue.log_name = "dump.log";
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", container->state.pid);
+	err = rt_sys_open_namespace(path, RT_NS_NETWORK, &rescue.network_fd);
+	if (!err)
+		err = rt_container_pidfd(container, &rescue.init_fd);
+	if (!err)
+		rt_rescue_revive(&rescue);
+	rt_rescue_deinit(&rescue);
+	return err;
+}

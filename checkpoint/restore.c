@@ -297,6 +297,7 @@ static struct rt_error *all_restored(struct restore *restore, pid_t pid)
 	if (err)
 		return err;
 	restore->birth.container.state.restored = true;
+	restore->birth.holder = rt_criu_pid(restore->criu);
 	err = rt_birth_complete(&restore->birth, pid, restore->process.pidfd, create->pid_file, create->pidfd_socket);
 	if (!err && restore->options->hooks)
 		err = restore->options->hooks->restored(restore->options->hooks->userdata);
@@ -407,7 +408,7 @@ struct rt_error *rt_container_restore(const struct rt_context *context, const ch
 	_cleanup_(restore_deinit) struct restore restore = {
 		.options = options,
 		.settings = options->criu,
-		.birth = { .container = RT_CONTAINER_NULL, .root_fd = -1, .held = true },
+		.birth = { .container = RT_CONTAINER_NULL, .root_fd = -1 },
 		.image_fd = -1,
 		.work_fd = -1,
 		.rootfs_fd = -1,

@@ -155,6 +155,17 @@ prepare()
 	make_secrets
 }
 
+# A connection that nginx has not accepted yet can't be taken along: then nothing happens, it runs on, and the next try is a moment later.
+again()
+{
+	local tries
+	for tries in 1 2 3 4 5; do
+		"$@" && return
+		sleep 0.2
+	done
+	return 1
+}
+
 move()
 {
 	say "host a: a container with nginx, at $address"
@@ -168,7 +179,7 @@ move()
 	cat "$work/receive.log"
 	start_clients
 	say "host a: rt migrate --rootfs copy --cacert b.pem --token-file token web https://172.19.0.2:7443"
-	rt_on a migrate --rootfs copy --cacert "$work/b.pem" --token-file "$work/token" web https://172.19.0.2:7443
+	again rt_on a migrate --rootfs copy --cacert "$work/b.pem" --token-file "$work/token" web https://172.19.0.2:7443
 	end_clients
 	rt_on b list
 }
@@ -184,7 +195,7 @@ freeze()
 	start_clients
 	say "host b: rt checkpoint: 'web' is written to disk, and gone"
 	began=$(date +%s%N)
-	rt_on b checkpoint --tcp-established --image-path "$work/images" web
+	again rt_on b checkpoint --tcp-established --image-path "$work/images" web
 	ms "$began"
 	rt_on b checkpoint inspect "$work/images" | sed -n 1,12p
 	say "host b: rt restore: it goes on where it stopped"

@@ -3,6 +3,7 @@
 #include "migrate/link.h"
 #include "migrate/tmpfs.h"
 #include "migrate/pause.h"
+#include "migrate/source_private.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/log.h"
 #include "runtime/base/str.h"
@@ -179,6 +180,7 @@ static void run(struct dumping *dumping)
 	/* Ctrl-C is for the tool, which tells us. */
 	setsid();
 	prctl(PR_SET_NAME, "rt-dumper");
+	rt_warn_ignored(rt_source_lock_directory(dumping->options->directory));
 	err = rt_link_receive(dumping->fd, -1, &message, &there);
 	if (err || message.word != RT_LINK_GO) {
 		rt_error_free(err);

@@ -60,6 +60,9 @@ struct rt_http_answer {
 struct rt_error *rt_http_ask(struct rt_http_connection *connection, const struct rt_http_request *request, unsigned accept,
 			     struct rt_http_answer *ret) _must_check_;
 
+/* Whether anything of the last request may have reached the peer. */
+bool rt_http_was_sent(const struct rt_http_connection *connection);
+
 /* From another thread: the request at hand on this connection, and all later ones, end at once; where a `pull` or `push` of the caller's is running, when that
  * returns. */
 void rt_http_cancel(struct rt_http_connection *connection);

@@ -273,6 +273,11 @@ static CURLcode perform(struct rt_http_connection *connection)
 	return result;
 }
 
+bool rt_http_was_sent(const struct rt_http_connection *connection)
+{
+	return connection->sent;
+}
+
 static struct rt_error *refused(struct rt_http_connection *connection, unsigned status)
 {
 	char sentence[1024];
@@ -330,12 +335,18 @@ struct rt_error *rt_http_ask(struct rt_http_connection *connection, const struct
 	struct rt_error *err;
 
 	begin(connection, request, accept);
+	connection->sent = false;
 	err = make_headers(connection, &headers);
 	if (!err)
 		err = set_request(connection, headers);
 	if (!err) {
 		rt_http_client_charge(connection->client, request->pull ? 0 : request->body_size);
-		err = judge(connection, perform(connection));
+		CURLcode code = perform(connection);
+		long sent = 0;
+
+		/* Where libcurl can't tell, it may have. */
+		connection->sent = curl_easy_getinfo(connection->easy, CURLINFO_REQUEST_SIZE, &sent) != CURLE_OK || sent > 0;
+		err = judge(connection, code);
 	}
 	curl_easy_setopt(connection->easy, CURLOPT_HTTPHEADER, NULL);
 	free_headers(headers);

@@ -33,6 +33,7 @@ struct rt_http_connection {
 	const struct rt_http_request *request;
 	unsigned accept;
 	struct rt_error *err; /* the reason why a callback ended it */
+	bool sent; /* something of the last request */
 	bool enough; /* success, though the answer was not read to its end */
 	bool stalled, repeated;
 	int64_t last_ns; /* when a byte went either way, or we kept the peer waiting */

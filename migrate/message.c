@@ -57,9 +57,17 @@ struct rt_error *rt_message_answer(const void *bytes, size_t size, Rt__Answer **
 
 struct rt_error *rt_message_outcome(const void *bytes, size_t size, Rt__Outcome **ret)
 {
-	struct rt_error *err = rt_unpack(&rt__outcome__descriptor, bytes, size, (ProtobufCMessage **)ret);
+	Rt__Outcome *outcome = NULL;
+	struct rt_error *err = rt_unpack(&rt__outcome__descriptor, bytes, size, (ProtobufCMessage **)&outcome);
 
-	return err ? rt_while(err, "the target's answer") : NULL;
+	if (!err && outcome->check != ~(uint32_t)outcome->state) {
+		rt_unpack_free(&outcome->base);
+		err = rt_fail(RT_PEER, "it was changed on the way");
+	}
+	if (err)
+		return rt_while(err, "the target's answer");
+	*ret = outcome;
+	return NULL;
 }
 
 const char *rt_move_state_name(Rt__MoveState state)

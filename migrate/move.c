@@ -133,6 +133,7 @@ static void add_want(struct rt_move *move, const struct rt_link_message *message
 static void drop_images(struct rt_move *move)
 {
 	rt_warn_ignored(rt_remove_tree_at(move->dir_fd, "images"));
+	unlinkat(move->dir_fd, "worker.sock", 0); /* it may not be there */
 }
 
 static bool lives(const struct rt_move *move)

@@ -1,4 +1,5 @@
 /* What a source that was interrupted left: a journal, and a container that is frozen until it is known where it lives. */
+#include "checkpoint/rescue.h"
 #include "migrate/journal.h"
 #include "migrate/source_private.h"
 
@@ -6,8 +7,13 @@
 #include "runtime/base/log.h"
 #include "runtime/base/str.h"
 #include "runtime/container/private.h"
+#include "runtime/sys/netdev.h"
+#include "runtime/sys/ns.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
 #include <string.h>
 
 #define PATIENCE_MS 10000
@@ -125,20 +131,44 @@ static struct rt_error *await_memory(const struct rt_context *context, const cha
 	return err;
 }
 
-/* Nobody kept it: thawed or taken away by hand. */
-static struct rt_error *act_alone(const struct rt_context *context, const char *id, bool there)
+/* Its peers go on with the copy over there: nothing that ends here may tell them that it ends. */
+static struct rt_error *cut_off(const struct rt_container *container)
 {
-	enum rt_status status;
-	struct rt_container container = RT_CONTAINER_NULL;
+	_cleanup_close_ int namespace_fd = -1;
+	const struct rt_spec *spec = NULL;
 	struct rt_error *err;
+	char path[32];
 
-	if (there)
-		return rt_container_delete(context, id, RT_DELETE_FORCE);
-	err = rt_container_lookup(context, id, 0, &container, &status);
+	err = rt_container_spec((struct rt_container *)container, &spec);
+	if (err || !spec->namespaces[RT_NS_NETWORK].wanted || spec->namespaces[RT_NS_NETWORK].path)
+		return err;
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", container->state.pid);
+	err = rt_sys_open_namespace(path, RT_NS_NETWORK, &namespace_fd);
+	return err ? err : rt_sys_net_links_down(namespace_fd);
+}
+
+/* Its dumper was killed, too: thawed, or taken away, by hand. */
+static struct rt_error *act_alone(const struct rt_context *context, const char *id, const json_t *journal, bool there)
+{
+	struct rt_container container = RT_CONTAINER_NULL;
+	_cleanup_free_ char *images = NULL;
+	enum rt_status status;
+	struct rt_error *err = rt_container_lookup(context, id, 0, &container, &status);
+	bool alive = !err && (status == RT_STATUS_PAUSED || status == RT_STATUS_RUNNING);
+
+	if (alive && there) {
+		err = cut_off(&container);
+	} else if (alive) {
+		err = rt_format(&images, "%s/images", text_of(journal, "directory") ? text_of(journal, "directory") : "");
+		if (!err)
+			err = rt_rescue_late(&container, images);
+	}
 	rt_container_deinit(&container);
-	if (!err && status == RT_STATUS_PAUSED)
-		err = rt_container_resume(context, id);
-	return err;
+	if (err || !there)
+		return err;
+	if (json_is_true(json_object_get(journal, "keep")))
+		return alive ? rt_container_kill(context, id, SIGKILL, RT_KILL_ALL) : NULL;
+	return rt_container_delete(context, id, RT_DELETE_FORCE);
 }
 
 static struct rt_error *settle(const struct rt_context *context, const char *id, int dir_fd, const json_t *journal, bool there)
@@ -148,7 +178,7 @@ static struct rt_error *settle(const struct rt_context *context, const char *id,
 	struct rt_error *err = rt_dumper_decide(context, id, there, &kept);
 
 	if (!err && !kept)
-		err = act_alone(context, id, there);
+		err = act_alone(context, id, journal, there);
 	if (err || (there && !json_is_true(json_object_get(journal, "keep"))))
 		return err;
 	if (!there && network.program)
@@ -191,6 +221,57 @@ static struct rt_error *recover(const struct rt_context *context, const char *id
 	return err || !journal ? err : recover_from(context, id, dir_fd, journal, values);
 }
 
+/* ---- directories that nobody is at ---- */
+
+static bool is_id(const char *text)
+{
+	struct rt_error *err = rt_container_check_id(text);
+	bool fine = !err;
+
+	rt_error_free(err);
+	return fine;
+}
+
+static bool is_deserted(const struct rt_context *context, int dir_fd)
+{
+	_cleanup_close_ int fd = openat(dir_fd, RT_SOURCE_OWNER, O_RDWR | O_CLOEXEC | O_NOFOLLOW), container_fd = -1;
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	_cleanup_json_ json_t *journal = NULL;
+	char text[PATH_MAX + 512], *id;
+	struct rt_error *err;
+	ssize_t got;
+
+	if (fd < 0 || fcntl(fd, F_GETLK, &lock) < 0 || lock.l_type != F_UNLCK)
+		return false;
+	got = read(fd, text, sizeof(text) - 1);
+	text[got > 0 ? got : 0] = '\0';
+	id = strchr(text, '\n');
+	if (!id)
+		return false;
+	*id++ = '\0';
+	if (!rt_str_equal(text, context->root) || !is_id(id))
+		return false;
+	err = rt_container_open_dir(context, id, &container_fd);
+	if (!err)
+		err = rt_journal_load(container_fd, RT_JOURNAL_SOURCE, &journal);
+	rt_error_free(err); /* no container: nothing to recover it for */
+	return !journal;
+}
+
+/* Where tool and dumper were killed before anything was decided, only their images are left. */
+static void sweep(const struct rt_context *context)
+{
+	_cleanup_closedir_ DIR *dir = opendir(RT_SOURCE_DIRECTORY);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		_cleanup_close_ int fd = entry->d_name[0] == '.' ? -1 : openat(dirfd(dir), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+		if (fd >= 0 && is_deserted(context, fd))
+			rt_warn_ignored(rt_remove_tree_at(dirfd(dir), entry->d_name));
+	}
+}
+
 struct rt_error *rt_migrate_recover(const struct rt_context *context, const char *id, const struct rt_migrate_values *values)
 {
 	_cleanup_json_ json_t *list = NULL;
@@ -199,6 +280,7 @@ struct rt_error *rt_migrate_recover(const struct rt_context *context, const char
 	json_t *state;
 	size_t i;
 
+	sweep(context);
 	if (id) {
 		err = recover(context, id, values, &found);
 		if (!err && !found)

@@ -17,6 +17,7 @@
 
 #define CONFIG_LIMIT (16u << 20)
 #define MAKE_TRIES 10
+#define SETTLE_US 10000 /* a server that does not accept in so long is not going to */
 
 uint64_t rt_source_now(void)
 {
@@ -28,7 +29,7 @@ uint64_t rt_source_now(void)
 
 static void source_deinit(struct rt_source *source)
 {
-	rt_heartbeat_stop(source->heartbeat);
+	rt_error_free(rt_heartbeat_stop(source->heartbeat));
 	rt_dumper_deinit(&source->dumper);
 	rt_source_answer_end(source);
 	rt_outflow_free(source->outflow);
@@ -85,6 +86,29 @@ void rt_source_paths(struct rt_source *source)
 		snprintf(paths[i].text, sizeof(source->path_pages), "/v1/migrations/%s%s", source->migration, paths[i].end);
 }
 
+struct rt_error *rt_source_lock_directory(const char *directory)
+{
+	struct flock lock = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
+	_cleanup_free_ char *path = NULL;
+	struct rt_error *err = rt_format(&path, "%s/" RT_SOURCE_OWNER, directory);
+	int fd = err ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW); /* the lock goes with it */
+
+	if (!err && (fd < 0 || fcntl(fd, F_SETLK, &lock) < 0))
+		err = rt_fail_errno("cannot lock '%s'", path);
+	return err;
+}
+
+static struct rt_error *own_directory(const struct rt_source *source)
+{
+	_cleanup_free_ char *text = NULL;
+	_cleanup_close_ int fd = open(source->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct rt_error *err = fd < 0 ? rt_fail_errno("cannot open '%s'", source->directory) : rt_format(&text, "%s\n%s", source->context->root, source->id);
+
+	if (!err)
+		err = rt_replace_file_at(fd, RT_SOURCE_OWNER, text, strlen(text), 0600);
+	return err ? err : rt_source_lock_directory(source->directory);
+}
+
 static struct rt_error *make_directory(struct rt_source *source)
 {
 	struct rt_error *err = rt_migration_id(source->migration);
@@ -101,7 +125,7 @@ static struct rt_error *make_directory(struct rt_source *source)
 		rt_error_free(err);
 		err = rt_make_dirs(source->image_path, 0700);
 	}
-	return err;
+	return err ? err : own_directory(source);
 }
 
 static struct rt_error *start_dumper(struct rt_source *source)
@@ -216,6 +240,18 @@ static struct rt_error *get_ready(struct rt_source *source)
 	return err ? err : rt_source_copy_rest(source);
 }
 
+/* Nobody can dump a connection that is made but not yet accepted. So the network goes first, while the container still runs and accepts what has come. */
+static struct rt_error *take_off_network(struct rt_source *source)
+{
+	struct rt_error *err;
+
+	source->detached = true;
+	err = rt_network_detach(&source->network, source->id);
+	if (!err && source->network.saved)
+		rt_network_settle(source->container.state.pid, SETTLE_US);
+	return err;
+}
+
 static struct rt_error *freeze(struct rt_source *source)
 {
 	struct rt_error *err;
@@ -225,7 +261,9 @@ static struct rt_error *freeze(struct rt_source *source)
 		return err;
 	source->frozen_at = rt_source_now();
 	source->frozen = true;
-	err = rt_link_say(source->dumper.fd, RT_LINK_PROCEED);
+	err = take_off_network(source);
+	if (!err)
+		err = rt_link_say(source->dumper.fd, RT_LINK_PROCEED);
 	if (!err)
 		err = rt_link_expect(source->dumper.fd, RT_LINK_FROZEN, "dumper");
 	if (!err)
@@ -236,10 +274,6 @@ static struct rt_error *freeze(struct rt_source *source)
 	if (!err)
 		err = rt_source_send_last(source);
 	/* While CRIU dumps. */
-	if (!err) {
-		source->detached = true;
-		err = rt_network_detach(&source->network, source->id);
-	}
 	if (!err)
 		err = rt_source_send_changes(source);
 	if (!err)
@@ -337,6 +371,9 @@ struct rt_error *rt_migrate(const struct rt_context *context, const char *id, co
 	if (source.progress)
 		finish_report(&source, err);
 	source_deinit(&source);
+	/* A password in it is not repeated; the rest of the sentence says that it must not be there. */
+	if (err && strchr(url, '@'))
+		return rt_while(err, "cannot migrate '%s'", id);
 	if (err)
 		return rt_while(err, "cannot migrate '%s' to %s", id, url);
 	return NULL;

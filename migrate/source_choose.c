@@ -1,5 +1,6 @@
 #include "migrate/source_private.h"
 
+#include "checkpoint/members.h"
 #include "migrate/size.h"
 #include "runtime/base/io.h"
 #include "runtime/base/str.h"
@@ -64,6 +65,8 @@ static struct rt_error *read_words(struct rt_source *source)
 	if (err)
 		return err;
 	source->parallel = values->has_parallel ? values->parallel : PARALLEL;
+	if (values->bandwidth && source->bandwidth == 0)
+		return rt_fail(RT_USAGE, "invalid value '%s' for --bandwidth: nothing would ever arrive", values->bandwidth);
 	if (source->parallel < 1 || source->parallel > 16)
 		return rt_fail(RT_USAGE, "invalid value '%u' for --parallel: it must be 1 to 16", source->parallel);
 	return NULL;
@@ -83,12 +86,11 @@ static uint64_t private_memory_of(pid_t pid)
 
 static struct rt_error *measure_memory(struct rt_source *source)
 {
-	_cleanup_free_ pid_t *pids = NULL;
-	size_t count = 0;
-	struct rt_error *err = rt_cgroup_pids(source->container.cgroup, &pids, &count);
+	_cleanup_(rt_members_deinit) struct rt_members members = RT_MEMBERS_NULL;
+	struct rt_error *err = rt_members_find(&source->container, &members);
 
-	for (size_t i = 0; i < count && !err; i++)
-		source->memory += private_memory_of(pids[i]);
+	for (size_t i = 0; i < members.count && !err; i++)
+		source->memory += private_memory_of(members.pids[i]);
 	return err;
 }
 
@@ -103,13 +105,30 @@ static struct rt_error *choose_tracker(struct rt_source *source, bool *ret_usabl
 	return err;
 }
 
+/* A task in a user namespace of its own opens the userfaultfd of a lazy restore itself, and may only where everybody may. The target's kernel is what counts;
+ * ours is asked in its place, as hosts that exchange containers are set up alike. */
+static bool may_be_lazy(const struct rt_source *source)
+{
+	_cleanup_free_ char *text = NULL;
+
+	if (!source->spec->namespaces[RT_NS_USER].wanted)
+		return true;
+	rt_error_free(rt_read_file_at(AT_FDCWD, "/proc/sys/vm/unprivileged_userfaultfd", 16, &text, NULL));
+	return text && *text == '1';
+}
+
+static const char no_uffd[] = "a container with its own user namespace can only be restored with all its memory while vm.unprivileged_userfaultfd is 0";
+
 static void choose_for_me(struct rt_source *source, bool tracked, const char *why_not)
 {
 	char *reason = source->report.reason;
 	size_t room = sizeof(source->report.reason);
 	unsigned long long mib = source->memory >> 20;
 
-	if (source->memory < SMALL) {
+	if (!may_be_lazy(source)) {
+		source->mode = RT_MODE_STOP;
+		snprintf(reason, room, "%s", no_uffd);
+	} else if (source->memory < SMALL) {
 		source->mode = RT_MODE_STOP;
 		snprintf(reason, room, "%llu MiB of memory are sent quicker than looked after", mib);
 	} else if (tracked && source->tracking != RT_TRACKER_HASH) {
@@ -137,11 +156,13 @@ struct rt_error *rt_source_choose(struct rt_source *source)
 		return err;
 	if (!usable && values->track)
 		return rt_fail(RT_SYSTEM, "--track %s can't be used: %s", values->track, reason);
+	if (source->mode != RT_MODE_AUTO && source->mode != RT_MODE_STOP && !may_be_lazy(source))
+		return rt_fail(RT_SYSTEM, "--mode %s can't be used: %s", values->mode, no_uffd);
 	if (source->mode == RT_MODE_AUTO)
 		choose_for_me(source, usable, reason ? reason : "no tracker works here");
 	else
 		snprintf(source->report.reason, sizeof(source->report.reason), "asked for");
-	source->lazy = source->mode != RT_MODE_STOP || source->memory >= SMALL;
+	source->lazy = source->mode != RT_MODE_STOP || (source->memory >= SMALL && may_be_lazy(source));
 	source->tcp_established = values->has_tcp_established ? values->tcp_established : network->wanted;
 	source->precopy = (struct rt_precopy){
 		.target_us = (values->has_downtime ? values->downtime : DOWNTIME_MS) * 1000ull,

@@ -180,7 +180,8 @@ struct rt_error *rt_source_commit(struct rt_source *source)
 	struct rt_error *err = rt_source_write_journal(source);
 
 	/* The last moment to find the target gone: after this only its answer counts. */
-	rt_heartbeat_stop(rt_take_ptr(source->heartbeat));
+	if (!err)
+		err = rt_heartbeat_stop(rt_take_ptr(source->heartbeat));
 	if (!err)
 		err = rt_link_say(source->dumper.fd, RT_LINK_HOLD);
 	if (!err)
@@ -190,6 +191,10 @@ struct rt_error *rt_source_commit(struct rt_source *source)
 	source->committed = true;
 	rt_pause("tool-held");
 	err = ask_to_commit(source);
+	if (err && !rt_http_was_sent(source->control)) {
+		source->committed = false;
+		return rt_source_abort(source, err);
+	}
 	return err ? resolve(source, err) : NULL;
 }
 
@@ -253,7 +258,7 @@ struct rt_error *rt_source_abort(struct rt_source *source, struct rt_error *err)
 	Rt__Outcome *outcome = NULL;
 	struct rt_error *second;
 
-	rt_heartbeat_stop(rt_take_ptr(source->heartbeat));
+	rt_error_free(rt_heartbeat_stop(rt_take_ptr(source->heartbeat)));
 	rt_source_answer_end(source);
 	if (source->outflow) {
 		rt_outflow_cancel(source->outflow);

@@ -1,5 +1,6 @@
 #include "migrate/source_private.h"
 
+#include "checkpoint/members.h"
 #include "runtime/base/io.h"
 #include "runtime/base/str.h"
 
@@ -38,8 +39,11 @@ static struct rt_error *inner_pid(pid_t pid, uint64_t *ret)
 
 static struct rt_error *list_spaces(struct rt_source *source, pid_t **ret_pids, size_t *ret_count)
 {
-	struct rt_error *err = rt_cgroup_pids(source->container.cgroup, ret_pids, ret_count);
+	struct rt_members members = RT_MEMBERS_NULL;
+	struct rt_error *err = rt_members_find(&source->container, &members);
 
+	*ret_pids = members.pids;
+	*ret_count = members.count;
 	free(source->spaces);
 	source->space_count = 0;
 	source->spaces = err ? NULL : calloc(*ret_count ? *ret_count : 1, sizeof(*source->spaces));

@@ -47,6 +47,8 @@ static struct rt_error *look_here(const struct rt_source *source)
 	_cleanup_(rt_preflight_deinit) struct rt_preflight report = RT_PREFLIGHT_NULL;
 	struct rt_error *err = rt_container_check(source->context, source->id, &source->criu, &report);
 
+	if (!err && report.note)
+		rt_progress_note(source->progress, "%s", report.note);
 	return err ? err : rt_preflight_verdict(&report);
 }
 
@@ -96,6 +98,8 @@ static struct rt_error *judge(struct rt_source *source, const Rt__Answer *answer
 
 	for (size_t i = 0; i < answer->n_notes; i++)
 		rt_progress_note(source->progress, "%s: %s", answer->maker ? answer->maker->host : "target", answer->notes[i]);
+	if (answer->protocol != RT_MIGRATE_PROTOCOL && answer->n_reasons == 0)
+		return rt_fail(RT_PEER, "the target speaks protocol %u, this host speaks %u", answer->protocol, RT_MIGRATE_PROTOCOL);
 	if (answer->accepted)
 		return NULL;
 	for (size_t i = 0; i < answer->n_reasons && !err; i++) {

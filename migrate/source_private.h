@@ -69,6 +69,9 @@ struct rt_source {
 #define RT_SOURCE_DIRECTORY "/run/rt-migrate" /* one directory a migration */
 
 uint64_t rt_source_now(void); /* us */
+/* A migration's directory says whose it is, and is locked by the tool and its dumper as long as they live: --recover removes those that nobody is at. */
+#define RT_SOURCE_OWNER "owner"
+struct rt_error *rt_source_lock_directory(const char *directory) _must_check_; /* once a process; until it ends */
 void rt_source_paths(struct rt_source *source); /* of the protocol, once `migration` is set */
 
 /* source_choose.c: words to values, the container looked at, the mode. */
@@ -118,4 +121,5 @@ void rt_source_release(struct rt_http_client *client, const char *migration);
  * cancelled, so that the container runs again within a second. */
 struct rt_heartbeat;
 struct rt_error *rt_heartbeat_start(struct rt_source *source, struct rt_heartbeat **ret) _must_check_;
-void rt_heartbeat_stop(struct rt_heartbeat *heartbeat); /* NULL: fine */
+/* NULL: fine. The error is why the target was given up. */
+struct rt_error *rt_heartbeat_stop(struct rt_heartbeat *heartbeat) _must_check_;

@@ -12,6 +12,7 @@ struct rt_heartbeat {
 	struct rt_http_connection *connection;
 	char path[80];
 	atomic_bool stop;
+	struct rt_error *err;
 	pthread_t thread;
 };
 
@@ -32,10 +33,13 @@ static void *beat(void *userdata)
 			.method = "GET", .path = heartbeat->path, .timeout_ms = SILENCE_MS,
 		}, 0, NULL);
 
-		if (err && !atomic_load(&heartbeat->stop))
-			give_up(source);
+		if (err && atomic_load(&heartbeat->stop)) {
+			rt_error_free(err); /* cancelled */
+			break;
+		}
 		if (err) {
-			rt_error_free(err);
+			heartbeat->err = err;
+			give_up(source);
 			break;
 		}
 		usleep(BEAT_US);
@@ -66,13 +70,17 @@ struct rt_error *rt_heartbeat_start(struct rt_source *source, struct rt_heartbea
 	return NULL;
 }
 
-void rt_heartbeat_stop(struct rt_heartbeat *heartbeat)
+struct rt_error *rt_heartbeat_stop(struct rt_heartbeat *heartbeat)
 {
+	struct rt_error *err;
+
 	if (!heartbeat)
-		return;
+		return NULL;
 	atomic_store(&heartbeat->stop, true);
 	rt_http_cancel(heartbeat->connection);
 	pthread_join(heartbeat->thread, NULL);
 	rt_http_disconnect(heartbeat->connection);
+	err = heartbeat->err;
 	free(heartbeat);
+	return err;
 }

@@ -103,6 +103,7 @@ static struct rt_error *reply_outcome(struct rt_http_exchange *exchange, struct 
 	Rt__Outcome outcome = RT__OUTCOME__INIT;
 
 	outcome.state = state;
+	outcome.check = ~(uint32_t)state;
 	if (reason)
 		outcome.reason = reason;
 	if (move) {

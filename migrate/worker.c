@@ -97,7 +97,6 @@ static void become_worker(const struct rt_worker_task *task, int end, int output
 
 	rt_signals_reset();
 	setsid();
-	prctl(PR_SET_NAME, "rt-worker");
 	/* Above all that is put in place here. */
 	end = fcntl(end, F_DUPFD_CLOEXEC, 10);
 	output = fcntl(output, F_DUPFD_CLOEXEC, 10);
@@ -594,6 +593,7 @@ struct rt_error *rt_worker_run(const struct rt_context *context)
 
 	pthread_mutex_init(&worker.lock, NULL);
 	pthread_cond_init(&worker.changed, NULL);
+	prctl(PR_SET_NAME, "rt-worker"); /* exec has called us after the program */
 	fcntl(RT_WORKER_FD, F_SETFD, FD_CLOEXEC);
 	fcntl(4, F_SETFD, FD_CLOEXEC);
 	signal(SIGPIPE, SIG_IGN);

@@ -283,3 +283,45 @@ struct rt_error *rt_sys_move_net_devices(const struct rt_spec_net_device *device
 	}
 	return err;
 }
+
+/* ---- all links ---- */
+
+#define LINKS_MAX 1024
+
+static struct rt_error *take_one_up(const struct nlmsghdr *answer, struct device *device)
+{
+	const struct ifinfomsg *link = NLMSG_DATA(answer);
+
+	if (answer->nlmsg_type == RTM_NEWLINK && (link->ifi_flags & IFF_UP) && !(link->ifi_flags & IFF_LOOPBACK))
+		device->index = link->ifi_index;
+	return NULL;
+}
+
+static struct rt_error *set_one_down(int fd, bool *ret_none)
+{
+	const struct ifinfomsg all = { .ifi_family = AF_UNSPEC };
+	struct device device = { .index = 0 };
+	struct ifinfomsg body;
+	struct request request;
+	struct rt_error *err;
+
+	begin(&request, RTM_GETLINK, NLM_F_DUMP, &all, sizeof(all));
+	err = converse(fd, &request, take_one_up, &device);
+	*ret_none = device.index == 0;
+	if (err || *ret_none)
+		return err;
+	body = (struct ifinfomsg){ .ifi_family = AF_UNSPEC, .ifi_index = device.index, .ifi_change = IFF_UP };
+	begin(&request, RTM_NEWLINK, NLM_F_ACK, &body, sizeof(body));
+	return converse(fd, &request, NULL, NULL);
+}
+
+struct rt_error *rt_sys_net_links_down(int namespace_fd)
+{
+	_cleanup_close_ int fd = -1;
+	struct rt_error *err = rt_sys_socket_in(namespace_fd, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE, &fd);
+	bool none = false;
+
+	for (int i = 0; i < LINKS_MAX && !err && !none; i++)
+		err = set_one_down(fd, &none);
+	return err ? rt_while(err, "setting the container's network links down") : NULL;
+}

@@ -91,7 +91,8 @@ static void complain(struct part *part, size_t page)
 	uint64_t *words = part->memory + page * WORDS;
 
 	if (part->bad++ < 8)
-		printf("%s page %zu at %p should be %u, is %llx\n", part->name, page, (void *)words, part->generations[page], (unsigned long long)words[0]);
+		printf("%s page %zu at %p should be %u, is %llx and whole: %d\n", part->name, page, (void *)words, part->generations[page],
+		       (unsigned long long)words[0], holds(words, page, (uint32_t)words[0]));
 }
 
 static void check(struct part *part, size_t page)

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The matrix of faults of migration: each process killed, and the link cut, at each step of it, in each mode.
+"""The matrix of faults of migration: each process killed (alone, and two at once), and the link cut, at each step of it, in each mode; and bytes spoilt on the way.
 
     tests/e2e/migrate_matrix.py                         # every case once
     tests/e2e/migrate_matrix.py --seed 4 --runs 300     # so many, in an order that the seed tells
@@ -31,9 +31,8 @@ def main():
         os.execv(SANDBOX, [SANDBOX, sys.executable, os.path.abspath(__file__), *sys.argv[1:]])
     sys.path.insert(0, HERE)
     from lib import faults
-    matrix = [case for case in faults.every_case() if re.search(options.only, str(case))]
-    cases = [case for case in faults.chosen(10 * len(list(faults.every_case())), options.seed) if re.search(options.only, str(case))]
-    cases = cases[:options.runs or len(matrix)]
+    matrix = [case for case in [*faults.every_case(), *faults.every_byte()] if re.search(options.only, str(case))]
+    cases = faults.chosen(matrix, options.runs or len(matrix), options.seed)
     os.makedirs(WORK)
     pair = faults.Pair(WORK)
     totals, began = collections.Counter(), time.monotonic()

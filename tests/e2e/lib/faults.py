@@ -28,7 +28,16 @@ POINTS = ["tool-offer", "tool-rootfs", "worker-receiving", "tool-memory", "tool-
           "worker-complete", "tool-finish", "dumper-commit"]
 MODES = ["stop", "pre-copy", "post-copy"]
 VICTIMS = ["tool", "dumper", "source-criu", "daemon", "worker", "target-criu", "guardian"]
+PAIRS = ["tool+dumper", "tool+source-criu", "tool+daemon", "dumper+daemon", "daemon+worker", "daemon+target-criu", "worker+guardian"]
 LINK = ["hold", "cut", "reset"]
+# What is on its way: the end of a request's path, whether it is the answer, and bytes of it (after its head; bodies are chunked, so the first is a chunk's size).
+BYTES = {
+    "offer": ("/migrations", False, [0, 9, 60, 400]), "offer-answer": ("/migrations", True, [-9, -30, 0, 1, 20]),
+    "tree": ("/rootfs", False, [0, 7, 30, 300, 20000]), "tree-answer": ("/rootfs", True, [-9, -40]),
+    "page-header": ("/pages", False, [0, 7, 9, 12, 18, 24, 30, 38]), "page": ("/pages", False, [60, 3000, 30000]), "page-answer": ("/pages", True, [-9, -40]),
+    "image-header": ("/final", False, [0, 7, 9, 12, 18, 24, 30, 38]), "image": ("/final", False, [60, 200, 1500, 4000]), "final-answer": ("/final", True, [-9, -40, 0, 1, 3]),
+    "commit": ("/commit", False, [-2, -30]), "commit-answer": ("/commit", True, [-9, -40, 0, 1, 3]),
+}
 # Where the source stands frozen and the target can't have been asked to let it run: here a lost connection must not cost more than a second.
 BEFORE_COMMIT = ["tool-final", "worker-restoring", "worker-ready", "tool-commit"]
 MIB = 4
@@ -67,12 +76,24 @@ def is_there(victim, mode, point):
     return (first is None or at >= POINTS.index(first)) and (end is None or at < POINTS.index(end)) and not (end and point == "dumper-commit")
 
 
-def every_case(points=POINTS, modes=MODES):
+def every_byte(modes=MODES):
+    for mode in modes:
+        for name, (_, _, offsets) in BYTES.items():
+            if mode == "stop" and name.startswith("page"):
+                continue
+            for offset in offsets:
+                yield Case(mode, f"{name}@{offset}", "spoil:byte")
+
+
+def every_case(points=POINTS, modes=MODES, pairs=True):
     for mode in modes:
         for point in points:
             for victim in VICTIMS:
                 if is_there(victim, mode, point):
                     yield Case(mode, point, "kill:" + victim)
+            for pair in PAIRS if pairs else ():
+                if all(is_there(victim, mode, point) for victim in pair.split("+")):
+                    yield Case(mode, point, "kill:" + pair)
             for how in LINK:
                 yield Case(mode, point, "link:" + how)
 
@@ -130,12 +151,19 @@ def beating(seconds=0.15):
 
 # ---- the link ----
 
+class Flow:
+    """One connection: how far it is, and where the byte is that is to be turned (None: not there yet)."""
+
+    def __init__(self):
+        self.sent, self.asked, self.at = [0, 0], False, None
+
+
 class Link:
-    """A TCP relay: through() as long as nothing is wrong; hold() keeps every byte back, reset() ends all connections and refuses new ones; spoil(n) turns the n-th
-    byte that the source sends, spoil(n, back=True) that it is answered."""
+    """A TCP relay: through() as long as nothing is wrong; hold() keeps every byte back, reset() ends all connections and refuses new ones. spoil() turns one byte: of
+    the first request whose path ends so, or of the answer to it, counted from the end of its head (negative: from the head's begin)."""
 
     def __init__(self, to):
-        self.to, self.mode, self.spoilt, self.sent = to, "through", None, [0, 0]
+        self.to, self.mode, self.rule, self.spoilt = to, "through", None, False
         self.lock, self.flows = threading.Lock(), []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
@@ -166,15 +194,16 @@ class Link:
             s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with self.lock:
             self.flows += [near, far]
+        flow = Flow()
         for a, b, back in (near, far, 0), (far, near, 1):
-            threading.Thread(target=self.pump, args=(a, b, back), daemon=True).start()
+            threading.Thread(target=self.pump, args=(a, b, back, flow), daemon=True).start()
 
-    def pump(self, a, b, back):
+    def pump(self, a, b, back, flow):
         try:
             while data := a.recv(65536):
                 while self.mode == "hold" and not self.ended:
                     time.sleep(0.005)
-                b.sendall(self.spoil_in(data, back))
+                b.sendall(self.spoil_in(data, back, flow))
         except OSError:
             pass
         for s, how in (b, socket.SHUT_WR), (a, socket.SHUT_RD):
@@ -189,13 +218,30 @@ class Link:
                 except OSError:
                     pass
 
-    def spoil_in(self, data, back):
+    def spoil(self, path, offset, back=False):
+        self.rule = (path.encode() + b" HTTP/1.1\r\n", offset, int(back))
+
+    def spoil_in(self, data, back, flow):
         with self.lock:
-            at = self.sent[back]
-            self.sent[back] += len(data)
-            if self.spoilt and self.spoilt[1] == back and at <= self.spoilt[0] < at + len(data):
-                place = self.spoilt[0] - at
+            begin, flow.sent[back] = flow.sent[back], flow.sent[back] + len(data)
+            if not self.rule or self.spoilt:
+                return data
+            path, offset, wanted = self.rule
+            if not back and not flow.asked and path in data:
+                flow.asked = True
+            elif not (flow.asked and back == wanted):
+                return data
+            if back != wanted:
+                return data
+            if flow.at is None:
+                place = 0 if offset < 0 else data.find(b"\r\n\r\n", data.find(path) if not back else 0) + 4
+                if offset >= 0 and place < 4:
+                    return data
+                flow.at = begin + place + abs(offset)
+            if begin <= flow.at < begin + len(data):
+                place = flow.at - begin
                 data = data[:place] + bytes([data[place] ^ 0x41]) + data[place + 1:]
+                self.spoilt = True
         return data
 
     def hold(self):
@@ -298,34 +344,53 @@ class Pair:
             return False
 
     def start_pulse(self):
+        if not os.path.isdir(f"{self.bundles}/moved/rootfs"):
+            shutil.copytree(f"{self.bundle}/rootfs", f"{self.bundles}/moved/rootfs")
         result = self.rt(self.source_root, "run", "--detach", "--bundle", self.bundle, "pulse")
         assert result.code == 0, result
         proc.eventually(lambda: any(beat > 20 for beat, _ in pulses().values()), what="the pulse to beat")
 
     # -- one run --
 
-    def run(self, case):
+    def run(self, case, call=None):
+        """`call`: what "call:" does."""
         result = Result(case)
         self.number += 1
         if not self.daemon:
             self.start_daemon()
         self.link = Link(self.port)
         self.start_pulse()
-        open(f"{self.pause}/{case.point}", "w").close()
+        flags, kind = [], case.fault.split(":")[0]
+        if kind == "spoil":
+            name, offset = case.point.split("@")
+            self.link.spoil(BYTES[name][0], int(offset), BYTES[name][1])
+            if name.startswith("tree"):
+                flags = ["--rootfs", "copy"]
+                shutil.rmtree(f"{self.bundles}/moved/rootfs", ignore_errors=True)
+        else:
+            open(f"{self.pause}/{case.point}", "w").close()
         try:
-            self.start_tool(case)
+            self.start_tool(case, *flags)
+            if kind == "spoil":
+                return self.end(case, result, kind)
             marker = self.wait_for_point(case.point)
             result.reached = marker is not None
             self.count = max([beat for beat, _ in pulses().values()], default=0)
-            broken_at = self.break_it(case, result, marker)
+            broken_at = self.break_it(case, result, marker, call)
             if result.reached and case.fault in ("link:cut", "link:reset") and case.point in BEFORE_COMMIT:
                 self.measure_thaw(result, broken_at)
-            self.recover(case, result)
-            self.judge(case, result)
+            return self.end(case, result, kind)
         except AssertionError as e:
             result.wrong.append(f"the test says: {str(e)[:300]}")
+            return result
         finally:
             self.clean(result)
+
+    def end(self, case, result, kind):
+        self.recover(case, result)
+        if kind == "spoil":
+            result.reached, self.count = self.link.spoilt, 0
+        self.judge(case, result)
         return result
 
     def marker(self, point):
@@ -350,16 +415,23 @@ class Pair:
                 "guardian": lambda: named("rt-guardian"), "source-criu": lambda: child_named("rt-dumper", "criu"),
                 "target-criu": lambda: child_named("rt-worker", "criu")}[name]()
 
-    def break_it(self, case, result, marker):
+    def break_it(self, case, result, marker, call):
         kind, what = case.fault.split(":")
         if result.reached and kind == "kill":
-            victims = self.victim(what)
-            result.reached = bool(victims)
-            for pid in victims:
+            victims = [pid for name in what.split("+") for pid in self.victim(name)]
+            result.reached = all(self.victim(name) for name in what.split("+"))
+            for pid in victims if result.reached else ():
                 os.kill(pid, signal.SIGKILL)
+            for child, name in (self.tool, "tool"), (self.daemon, "daemon"):
+                if name in what.split("+") and result.reached:
+                    child.wait(10)
         elif result.reached and kind == "link":
             self.link.reset() if what == "reset" else self.link.hold()
+        elif kind == "call":
+            call()
         broken_at = time.monotonic()
+        if kind == "link" and case.point == "tool-commit":
+            time.sleep(0.75)  # what is cut in the very moment of the commit can't be known to be cut before it
         for path in marker, f"{self.pause}/{case.point}":
             if path and os.path.exists(path):
                 os.unlink(path)
@@ -425,6 +497,8 @@ class Pair:
             result.wrong.append(f"it does not go on from where it was: {live} < {self.count}")
         if live:
             result.wrong += self.leftovers(live)
+        if case.point.startswith("tree") and result.where == "source" and os.path.isdir(f"{self.bundles}/moved/rootfs"):
+            result.wrong.append("half a root filesystem is left")
 
     def leftovers(self, live):
         side = next(iter(live.values()))[1]
@@ -492,12 +566,10 @@ def free_port():
         return s.getsockname()[1]
 
 
-def chosen(count, seed, modes=MODES, points=POINTS):
-    """`count` cases; each of the matrix as often as it fits, in an order that the seed tells."""
-    cases = list(every_case(points, modes))
-    rng = random.Random(seed)
-    picked = []
-    while len(picked) < count:
+def chosen(cases, count, seed):
+    """`count` of them, each as often as the others, in an order that the seed tells."""
+    rng, cases, picked = random.Random(seed), list(cases), []
+    while len(picked) < count and cases:
         rng.shuffle(cases)
         picked += cases[:count - len(picked)]
     return picked

@@ -21,7 +21,16 @@ static void it_freezes_once_the_rest_fits_into_the_downtime(void **state)
 	/* 100 MB/s: 5 MB fit into the 50 ms that are left. */
 	assert_int_equal(rt_precopy_after(&p, 100 * MB, SECOND, 20 * MB), RT_PRECOPY_AGAIN);
 	assert_int_equal(rt_precopy_predict(&p, 20 * MB), 250000);
-	assert_int_equal(rt_precopy_after(&p, 20 * MB, SECOND / 5, 5 * MB), RT_PRECOPY_FREEZE);
+	/* A round that took so much off may be followed by another one that does. */
+	assert_int_equal(rt_precopy_after(&p, 20 * MB, SECOND / 5, 5 * MB), RT_PRECOPY_AGAIN);
+	assert_int_equal(rt_precopy_after(&p, 5 * MB, SECOND / 20, 4 * MB), RT_PRECOPY_FREEZE);
+}
+
+static void next_to_nothing_is_worth_no_round(void **state)
+{
+	struct rt_precopy p = precopy();
+
+	assert_int_equal(rt_precopy_after(&p, 100 * MB, SECOND, MB / 2), RT_PRECOPY_FREEZE);
 }
 
 static void without_a_rate_the_fixed_part_is_all_that_is_known(void **state)
@@ -84,6 +93,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(it_freezes_once_the_rest_fits_into_the_downtime),
+		cmocka_unit_test(next_to_nothing_is_worth_no_round),
 		cmocka_unit_test(without_a_rate_the_fixed_part_is_all_that_is_known),
 		cmocka_unit_test(three_rounds_without_progress_are_enough),
 		cmocka_unit_test(progress_begins_the_count_anew),
