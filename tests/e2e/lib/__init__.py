@@ -11,6 +11,7 @@
   frozen.py     checkpoint and restore around a test
   inside.py     containers whose process does what a test tells it (agent.py is that process)
   console.py    terminals: --console-socket's receiver, and a program on a pty
+  hosts.py      two hosts on one machine, and what moves between them
   ns.py         mount and network namespaces to run things in
   cgroup.py     the cgroups of a container, whatever the version
   host.py       what the host looks like, to see what a test left behind

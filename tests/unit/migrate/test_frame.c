@@ -29,8 +29,9 @@ static const struct rt_frame frames[] = {
 	{ RT_FRAME_DATA, RT_CODEC_NONE, 7, 12, 300, 300, data },
 	{ RT_FRAME_PAGES, RT_CODEC_NONE, 1, 0x7fff0000, 4096, 4096, data + 1 },
 	{ RT_FRAME_ZERO, RT_CODEC_NONE, 1, 0x10000, 0xfffff000, 0, NULL },
+	{ RT_FRAME_STALE, RT_CODEC_NONE, 1, 0x10000, 0xfffff000, 0, NULL },
 	{ RT_FRAME_PAGES, RT_CODEC_ZSTD, 2, 0x1000, 4096, 100, data + 9 },
-	{ RT_FRAME_END, RT_CODEC_NONE, 0, 5, 0, 0, NULL },
+	{ RT_FRAME_END, RT_CODEC_NONE, 0, 6, 0, 0, NULL },
 };
 
 static int setup(void **state)

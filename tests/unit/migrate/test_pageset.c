@@ -84,6 +84,11 @@ static void states_are_those_of_the_last_store(void **state)
 	expect_usage(*state, 36, 0, 45);
 	assert_null(rt_pageset_load(set, FAR + 69 * PAGE, back, PAGE));
 	assert_memory_equal(back, pages + 39 * PAGE, PAGE);
+	/* What is old is as if it had never come; what was handed over stays so. */
+	assert_null(rt_pageset_forget(set, FAR + 32 * PAGE, 4 * PAGE));
+	expect_look(set, FAR + 30 * PAGE, 1000, RT_PAGE_GONE, 4);
+	expect_look(set, FAR + 34 * PAGE, 1000, RT_PAGE_ABSENT, 2);
+	expect_usage(*state, 34, 0, 45);
 }
 
 static void the_next_page_is_found_anywhere(void **state)
