@@ -1,6 +1,7 @@
 /* The verbs of this layer: `rt checkpoint` and `rt restore`. */
 #pragma once
 
+#include "checkpoint/describe.h"
 #include "checkpoint/options.h"
 #include "checkpoint/preflight.h"
 #include "runtime/container/container.h"
@@ -16,7 +17,8 @@ struct rt_error *rt_container_checkpoint(const struct rt_context *context, const
 struct rt_dump; /* a dump at hand */
 struct rt_dump_hooks {
 	struct rt_error *(*prepared)(void *userdata); /* all is ready, the container runs: it is frozen as soon as this returns */
-	struct rt_error *(*frozen)(void *userdata); /* no task runs any more; CRIU has not looked at them yet */
+	/* No task runs any more; CRIU has not looked at them yet. What travels by other ways (rt_mount_is_elsewhere()) can be read. */
+	struct rt_error *(*frozen)(void *userdata, pid_t init, const Rt__Container *described, int image_fd);
 	/* Images and manifest are complete, the tree is frozen, its network locked. After success CRIU takes its life. */
 	struct rt_error *(*complete)(void *userdata, struct rt_dump *dump, int image_fd);
 	void *userdata;
@@ -39,6 +41,8 @@ struct rt_error *rt_container_check(const struct rt_context *context, const char
 /* For a restore whose outcome is decided elsewhere. An error makes the restore fail with it, and nothing is left. */
 struct rt_restore_hooks {
 	struct rt_error *(*await_images)(void *userdata); /* all that needs no images is done; returns when they are there */
+	/* Sets the source of each mount that rt_mount_is_elsewhere(): a path in the mount namespace of `criu`. */
+	struct rt_error *(*mounts)(void *userdata, Rt__Container *described, int image_fd, pid_t criu);
 	/* CRIU is about to be asked; the directories as in rt_criu_settings. */
 	struct rt_error *(*begin)(void *userdata, int image_fd, int work_fd);
 	struct rt_error *(*restored)(void *userdata); /* everything stands, network locked, no task runs: after success they do */

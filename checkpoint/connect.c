@@ -7,13 +7,47 @@
 #include "runtime/sys/ns.h"
 
 #include <fcntl.h>
+#include <string.h>
 #include <sys/sysmacros.h>
+
+void rt_connection_init(struct rt_connection *connection)
+{
+	memset(connection, -1, sizeof(*connection));
+}
 
 void rt_connection_deinit(struct rt_connection *connection)
 {
-	for (size_t i = 0; i < connection->count; i++)
-		rt_closep(&connection->fds[i]);
-	*connection = RT_CONNECTION_NULL;
+	int fds[RT_CONNECTION_MAX];
+	size_t count = rt_connection_fds(connection, fds);
+
+	for (size_t i = 0; i < count; i++)
+		close(fds[i]);
+	rt_connection_init(connection);
+}
+
+size_t rt_connection_fds(const struct rt_connection *connection, int ret[RT_CONNECTION_MAX])
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < RT_ARRAY_SIZE(connection->streams); i++)
+		if (connection->streams[i] >= 0)
+			ret[count++] = connection->streams[i];
+	for (size_t i = 0; i < RT_NS_KINDS; i++)
+		if (connection->namespaces[i] >= 0)
+			ret[count++] = connection->namespaces[i];
+	return count;
+}
+
+struct rt_error *rt_connection_open(struct rt_connection *connection, const struct rt_spec *spec)
+{
+	struct rt_error *err = NULL;
+
+	for (int i = 0; i < (int)RT_ARRAY_SIZE(connection->streams); i++)
+		connection->streams[i] = fcntl(i, F_DUPFD_CLOEXEC, STDERR_FILENO + 1); /* may be closed: then nothing may need it */
+	for (int kind = 0; kind < RT_NS_KINDS && !err; kind++)
+		if (spec->namespaces[kind].path)
+			err = rt_sys_open_namespace(spec->namespaces[kind].path, (enum rt_namespace_kind)kind, &connection->namespaces[kind]);
+	return err;
 }
 
 static const char *word_of(Rt__NamespaceKind kind)
@@ -120,16 +154,6 @@ static struct rt_error *find_cgroup_source(const struct rt_container *container,
 	return rt_format(ret, "%s%s", hierarchy->mount_point, rt_str_equal(hierarchy->path, "/") ? "" : hierarchy->path);
 }
 
-static bool is_bind(const struct rt_spec_mount *mount)
-{
-	if (mount->type && rt_str_equal(mount->type, "bind"))
-		return true;
-	for (size_t i = 0; i < mount->option_count; i++)
-		if (rt_str_equal(mount->options[i], "bind") || rt_str_equal(mount->options[i], "rbind"))
-			return true;
-	return false;
-}
-
 /* Both are real paths. */
 static bool is_below(const char *path, const char *directory)
 {
@@ -167,7 +191,7 @@ static struct rt_error *check_source(const struct rt_container *container, const
 		const struct rt_spec_mount *mount = &spec->mounts[i];
 		_cleanup_free_ char *path = NULL, *allowed = NULL;
 
-		if (!is_bind(mount) || !mount->source)
+		if (!rt_spec_mount_is_bind(mount) || !mount->source)
 			continue;
 		err = rt_format(&path, "%s%s%s", *mount->source == '/' ? "" : container->state.bundle, *mount->source == '/' ? "" : "/",
 				mount->source);
@@ -189,6 +213,8 @@ static struct rt_error *find_source(const struct rt_container *container, const 
 
 	if (rt_str_starts(mount->type, "cgroup"))
 		return find_cgroup_source(container, mount, ret);
+	if (rt_mount_is_elsewhere(mount))
+		return rt_format(ret, "%s", mount->source);
 	if (mount->masked)
 		return rt_format(ret, "/dev/null");
 	if (wanted && wanted->source && *wanted->source == '/')
@@ -231,7 +257,7 @@ static struct rt_error *restore_mount(struct rt_criu_opts *options, const struct
 	if (!has_key(mount->external_key))
 		return NULL;
 	err = find_source(container, spec, mount, &source);
-	if (!err && access(source, F_OK) < 0)
+	if (!err && !rt_mount_is_elsewhere(mount) && access(source, F_OK) < 0)
 		err = rt_fail_errno("its source '%s' on this host", source);
 	if (!err)
 		err = make_mount_point(rootfs_fd, described, mount);
@@ -253,39 +279,20 @@ static enum rt_namespace_kind spec_kind(Rt__NamespaceKind kind)
 	return RT_NS_KINDS;
 }
 
-/* As many as there can be; more are in no manifest that rt wrote. */
-static struct rt_error *hand_on(struct rt_connection *connection, int fd)
-{
-	if (connection->count == RT_ARRAY_SIZE(connection->fds)) {
-		close(fd);
-		return rt_fail(RT_CONFIG, "the manifest names more namespaces and streams than a container has");
-	}
-	connection->fds[connection->count++] = fd;
-	return NULL;
-}
-
 static struct rt_error *restore_namespace(struct rt_criu_opts *options, const struct rt_spec *spec,
-					  const Rt__Namespace *namespace, struct rt_connection *connection)
+					  const Rt__Namespace *namespace, const struct rt_connection *connection)
 {
 	enum rt_namespace_kind kind = spec_kind(namespace->kind);
 	const char *path = kind < RT_NS_KINDS ? spec->namespaces[kind].path : NULL;
-	struct rt_error *err;
-	int fd;
 
 	if (namespace->origin != RT__NAMESPACE_ORIGIN__NAMESPACE_JOINED)
 		return NULL;
 	if (!path)
 		return rt_fail(RT_CONFIG, "the checkpointed container had joined a %s namespace, so 'linux.namespaces' must give the path of one",
 			       word_of(namespace->kind) ? word_of(namespace->kind) : "mount or cgroup");
-	err = rt_sys_open_namespace(path, kind, &fd);
-	if (err)
-		return err;
-	if (!has_key(namespace->external_key)) {
-		close(fd);
+	if (!has_key(namespace->external_key))
 		return rt_criu_opts_add_join(options, word_of(namespace->kind), path, NULL);
-	}
-	err = hand_on(connection, fd);
-	return err ? err : rt_criu_opts_add_inherited(options, namespace->external_key, fd);
+	return rt_criu_opts_add_inherited(options, namespace->external_key, connection->namespaces[kind]);
 }
 
 /* What CRIU's inherit_fd must call it to have the descriptor itself passed on. By the full name of an external file it is opened once
@@ -296,23 +303,37 @@ static const char *inherited_name(const Rt__Stream *stream)
 	return rt_str_starts(stream->key, "file[") ? stream->key + 1 : stream->key;
 }
 
-/* Our own stream takes the place of the one that came from outside. The descriptor gets a number above the standard streams, as CRIU
- * uses those itself. */
-static struct rt_error *restore_stream(struct rt_criu_opts *options, const Rt__Stream *stream, struct rt_connection *connection)
+/* CRIU takes each descriptor once. A file that only a child has, as its stream 1, may be what init had as its stream 2 (`2>&1`, closed since): then
+ * one that nobody else asks for. */
+static int choose_stream(const struct rt_connection *connection, unsigned wanted, bool taken[3])
 {
-	struct rt_error *err;
+	for (unsigned i = 0; i < RT_ARRAY_SIZE(connection->streams); i++) {
+		unsigned at = (wanted + i) % RT_ARRAY_SIZE(connection->streams);
+
+		if (connection->streams[at] < 0 || taken[at])
+			continue;
+		taken[at] = true;
+		return connection->streams[at];
+	}
+	return -1;
+}
+
+/* Our own stream takes the place of the one that came from outside. */
+static struct rt_error *restore_stream(struct rt_criu_opts *options, const Rt__Stream *stream, const struct rt_connection *connection, bool taken[3])
+{
 	int fd;
 
 	if (!has_key(stream->key) || stream->same_as >= 0)
 		return NULL;
 	/* All others of our descriptors are our own. */
-	if (stream->fd > STDERR_FILENO)
+	if (stream->fd >= RT_ARRAY_SIZE(connection->streams))
 		return rt_fail(RT_CONFIG, "the manifest has descriptor %u as a standard stream", stream->fd);
-	fd = fcntl((int)stream->fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	if (connection->streams[stream->fd] < 0)
+		return rt_fail(RT_SYSTEM, "standard stream %u of the container has to be replaced, but ours is not open", stream->fd);
+	fd = choose_stream(connection, stream->fd, taken);
 	if (fd < 0)
-		return rt_fail_errno("standard stream %u of the container has to be replaced, but ours is not open", stream->fd);
-	err = hand_on(connection, fd);
-	return err ? err : rt_criu_opts_add_inherited(options, inherited_name(stream), fd);
+		return rt_fail(RT_CRIU, "the container has more than three files of the host as standard streams of its processes, '%s' among them", stream->path);
+	return rt_criu_opts_add_inherited(options, inherited_name(stream), fd);
 }
 
 static struct rt_error *restore_cgroups(struct rt_criu_opts *options, const struct rt_container *container)
@@ -331,16 +352,20 @@ static struct rt_error *restore_cgroups(struct rt_criu_opts *options, const stru
 
 struct rt_error *rt_connect_for_restore(struct rt_criu_opts *options, const struct rt_container *container,
 					const struct rt_spec *spec, int rootfs_fd, const Rt__Container *described,
-					struct rt_connection *connection)
+					const struct rt_connection *connection)
 {
+	bool taken[RT_ARRAY_SIZE(connection->streams)] = { false };
 	struct rt_error *err = NULL;
 
+	/* More are in no manifest that rt wrote, and CRIU takes a descriptor only once. */
+	if (described->n_namespaces > RT_NS_KINDS || described->n_streams > RT_DESCRIBED_STREAMS)
+		return rt_fail(RT_CONFIG, "the manifest names more namespaces and streams than a container has");
 	for (size_t i = 0; i < described->n_mounts && !err; i++)
 		err = restore_mount(options, container, spec, rootfs_fd, described, described->mounts[i]);
 	for (size_t i = 0; i < described->n_namespaces && !err; i++)
 		err = restore_namespace(options, spec, described->namespaces[i], connection);
 	for (size_t i = 0; i < described->n_streams && !err; i++)
-		err = restore_stream(options, described->streams[i], connection);
+		err = restore_stream(options, described->streams[i], connection, taken);
 	return err ? err : restore_cgroups(options, container);
 }
 
@@ -399,7 +424,7 @@ struct rt_error *rt_connect_assume(const struct rt_spec *spec, Rt__Container *in
 
 		if (mount->type && rt_str_starts(mount->type, "cgroup"))
 			err = assume_cgroup_mounts(into, mount->destination);
-		else if (is_bind(mount) && mount->source)
+		else if (rt_spec_mount_is_bind(mount) && mount->source)
 			err = assume_mount(into, mount->destination, mount->source, false, is_directory(mount->source));
 	}
 	/* Masked directories are tmpfs of their own; only files are tied to the host. More keys than the images have do no harm. */

@@ -14,3 +14,7 @@
 /* Fills id, paths, config, mounts, namespaces, maps, streams, cgroup and labels. `config` is the text of config.json. */
 struct rt_error *rt_describe_container(struct rt_container *container, const struct rt_spec *spec, const char *config,
 				       size_t config_size, Rt__Container *into) _must_check_;
+
+/* Adds the tmpfs mounts that a migration moves by itself (rt_criu_settings.tmpfs_elsewhere): those the container has for itself, whole, and only once. */
+struct rt_error *rt_describe_tmpfs(const struct rt_container *container, const struct rt_spec *spec, Rt__Container *into) _must_check_;
+bool rt_mount_is_elsewhere(const Rt__Mount *mount);

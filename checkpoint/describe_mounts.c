@@ -26,19 +26,6 @@ static void search_deinit(struct search *search)
 	rt_closep(&search->root_fd);
 }
 
-static bool has_option(const struct rt_spec_mount *mount, const char *option)
-{
-	for (size_t i = 0; i < mount->option_count; i++)
-		if (rt_str_equal(mount->options[i], option))
-			return true;
-	return false;
-}
-
-static bool is_bind(const struct rt_spec_mount *mount)
-{
-	return (mount->type && rt_str_equal(mount->type, "bind")) || has_option(mount, "bind") || has_option(mount, "rbind");
-}
-
 /* The kernel's own name for what a path leads to, as the container sees it. */
 static struct rt_error *resolve(int root_fd, const char *path, char **ret)
 {
@@ -88,7 +75,7 @@ static const struct rt_spec_mount *bind_of(const struct search *search, const ch
 {
 	for (size_t i = search->spec->mount_count; i > 0; i--)
 		if (search->destinations[i - 1] && rt_str_equal(search->destinations[i - 1], point))
-			return is_bind(&search->spec->mounts[i - 1]) ? &search->spec->mounts[i - 1] : NULL;
+			return rt_spec_mount_is_bind(&search->spec->mounts[i - 1]) ? &search->spec->mounts[i - 1] : NULL;
 	return NULL;
 }
 

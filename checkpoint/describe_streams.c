@@ -1,5 +1,7 @@
 #include "checkpoint/describe_private.h"
 
+#include "checkpoint/members.h"
+
 #include "checkpoint/manifest.h"
 #include "runtime/base/io.h"
 #include "runtime/base/str.h"
@@ -223,14 +225,11 @@ static struct rt_error *describe_other_stream(pid_t pid, unsigned fd, const stru
 
 struct rt_error *rt_describe_other_streams(const struct rt_container *container, const struct rt_mountinfo *theirs, Rt__Container *into)
 {
-	_cleanup_free_ pid_t *pids = NULL;
-	struct rt_error *err = NULL;
-	size_t count = 0;
+	_cleanup_(rt_members_deinit) struct rt_members members = RT_MEMBERS_NULL;
+	struct rt_error *err = rt_members_find(container, &members);
 
-	if (container->cgroup)
-		err = rt_cgroup_pids(container->cgroup, &pids, &count);
-	for (size_t i = 0; i < count && !err; i++)
-		for (unsigned fd = 0; pids[i] != container->state.pid && fd <= STDERR_FILENO && !err; fd++)
-			err = describe_other_stream(pids[i], fd, theirs, into);
+	for (size_t i = 0; i < members.count && !err; i++)
+		for (unsigned fd = 0; members.pids[i] != container->state.pid && fd <= STDERR_FILENO && !err; fd++)
+			err = describe_other_stream(members.pids[i], fd, theirs, into);
 	return err;
 }

@@ -289,6 +289,9 @@ static struct rt_error *look_for_obstacles(struct rt_dump *dump)
 
 	err = rt_preflight_dump(&dump->container, dump->spec, dump->settings, dump->criu, dump->image_fd, &report);
 	dump->manifest->timings->preflight = now_us() - began;
+	/* A migration has said so when it began. */
+	if (!err && report.note && !dump->hooks)
+		rt_warn("%s", report.note);
 	return err ? err : rt_preflight_verdict(&report);
 }
 
@@ -322,7 +325,7 @@ static struct rt_error *freeze(struct rt_dump *dump)
 	else if (dump->hooks)
 		err = rt_fail(RT_CRIU, "the container can't be frozen as a whole: it has no cgroup with a freezer, or one of its processes is stopped by a signal");
 	if (!err && dump->hooks)
-		err = dump->hooks->frozen(dump->hooks->userdata);
+		err = dump->hooks->frozen(dump->hooks->userdata, dump->container.state.pid, dump->manifest->container, dump->image_fd);
 	return err;
 }
 
@@ -483,6 +486,8 @@ static struct rt_error *run(struct rt_dump *dump)
 	if (!err)
 		err = rt_describe_container(&dump->container, dump->spec, dump->config, dump->config_size,
 					    dump->manifest->container);
+	if (!err && dump->settings->tmpfs_elsewhere)
+		err = rt_describe_tmpfs(&dump->container, dump->spec, dump->manifest->container);
 	if (!err)
 		err = set_options(dump);
 	if (!err)

@@ -1,5 +1,5 @@
 /* The limits of a restored container: those it had when it was frozen, unless the config it is restored with asks for others
- * (docs/decisions/0008). */
+ * (docs/decisions/0010). */
 #pragma once
 
 #include "proto/manifest.pb-c.h"

@@ -59,6 +59,7 @@ static bool parse_line(char *line, struct rt_mountinfo_entry *entry)
 	while (line && !rt_str_equal(text, "-"));
 	entry->type = word(&line);
 	entry->source = word(&line);
+	entry->options = word(&line);
 	return entry->id > 0 && *entry->point == '/';
 }
 

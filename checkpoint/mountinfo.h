@@ -11,6 +11,7 @@ struct rt_mountinfo_entry {
 	const char *root; /* which directory or file of it */
 	const char *point; /* where, from the process's root */
 	const char *type, *source;
+	const char *options; /* of the file system, not of the mount: "rw,size=65536k,mode=755" */
 };
 
 struct rt_mountinfo {

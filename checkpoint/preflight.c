@@ -20,6 +20,7 @@ void rt_preflight_deinit(struct rt_preflight *report)
 	for (size_t i = 0; i < report->count; i++)
 		free(report->obstacles[i]);
 	free(report->obstacles);
+	free(report->note);
 	*report = RT_PREFLIGHT_NULL;
 }
 
@@ -293,19 +294,18 @@ static struct rt_error *check_processes(const struct rt_container *container, co
 		.init = container->state.pid,
 		.own_user_namespace = spec->namespaces[RT_NS_USER].wanted,
 	};
-	_cleanup_free_ pid_t *pids = NULL;
+	_cleanup_(rt_members_deinit) struct rt_members members = RT_MEMBERS_NULL;
 	struct rt_sys_caps caps;
 	uint64_t memory;
-	size_t count = 0;
 	struct rt_error *err;
 
 	err = rt_sys_get_caps(&caps);
-	if (!err && container->cgroup)
-		err = rt_cgroup_pids(container->cgroup, &pids, &count);
+	if (!err)
+		err = rt_members_find(container, &members);
 	if (err)
 		return err;
 	subject.may_raise_limits = caps.effective & (1ull << CAP_SYS_RESOURCE);
-	err = rt_preflight_tasks(&subject, count ? pids : &container->state.pid, count ? count : 1, report, &memory);
+	err = rt_preflight_tasks(&subject, &members, report, &memory);
 	if (!err)
 		err = check_pipes(&subject, memory, report);
 	return err ? err : check_room(image_fd, memory, settings, report);

@@ -4,12 +4,14 @@
  * only CRIU can know stays for its log (criulog.h). A container runs on while we look, so an empty report is no promise. */
 #pragma once
 
+#include "checkpoint/members.h"
 #include "checkpoint/options.h"
 #include "checkpoint/rpc.h"
 
 struct rt_preflight {
 	char **obstacles; /* one sentence each, owned */
 	size_t count;
+	char *note; /* what does not stand in the way but had better be known; owned, NULL: nothing */
 };
 #define RT_PREFLIGHT_NULL ((struct rt_preflight){ .count = 0 })
 void rt_preflight_deinit(struct rt_preflight *report);
@@ -33,5 +35,5 @@ struct rt_preflight_subject {
 	bool own_user_namespace;
 	bool may_raise_limits; /* we have CAP_SYS_RESOURCE */
 };
-struct rt_error *rt_preflight_tasks(const struct rt_preflight_subject *subject, const pid_t *pids, size_t count,
+struct rt_error *rt_preflight_tasks(const struct rt_preflight_subject *subject, const struct rt_members *members,
 				    struct rt_preflight *report, uint64_t *ret_memory) _must_check_;

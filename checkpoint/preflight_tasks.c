@@ -10,6 +10,8 @@
 
 /* CRIU's own default for --ghost-limit. */
 #define GHOST_LIMIT (1u << 20)
+/* As many guests are told by name. */
+#define NAMED_GUESTS 3
 #define PROC_FILE_LIMIT (16u << 20)
 
 /* linux/major.h, linux/miscdevice.h */
@@ -69,12 +71,15 @@ static struct rt_error *read_status(struct task *task, bool *ret_there)
 	return NULL;
 }
 
+static struct rt_error *check_tracer(const struct task *task)
+{
+	return task->tracer ? rt_preflight_add(task->report, "process %d (%s) is traced by process %d", task->pid, task->name, task->tracer) : NULL;
+}
+
 static struct rt_error *check_status(const struct task *task)
 {
-	struct rt_error *err = NULL;
+	struct rt_error *err = check_tracer(task);
 
-	if (task->tracer)
-		err = rt_preflight_add(task->report, "process %d (%s) is traced by process %d", task->pid, task->name, task->tracer);
 	/* CRIU reads a task's limits through prlimit(), which takes CAP_SYS_RESOURCE in the task's user namespace for another uid. */
 	if (!err && task->uid && !task->subject->own_user_namespace && !task->subject->may_raise_limits)
 		err = rt_preflight_add(task->report, "process %d (%s) runs as uid %u in the host's user namespace, and without "
@@ -275,14 +280,45 @@ static struct rt_error *check_descriptors(struct task *task)
 	return NULL;
 }
 
-struct rt_error *rt_preflight_tasks(const struct rt_preflight_subject *subject, const pid_t *pids, size_t count,
+/* They are seized with the rest, which a tracer prevents; all else they do is no concern of CRIU's. Named: the first ones. */
+static struct rt_error *check_guests(const struct rt_preflight_subject *subject, const struct rt_members *members, struct rt_preflight *report)
+{
+	_cleanup_free_ char *names = NULL;
+	size_t known = 0;
+
+	for (size_t i = 0; i < members->guests; i++) {
+		struct task task = { .subject = subject, .report = report, .pid = members->pids[members->count + i] };
+		_cleanup_free_ char *before = NULL;
+		struct rt_error *err;
+		bool there;
+
+		err = read_status(&task, &there);
+		if (!err && there)
+			err = check_tracer(&task);
+		if (err)
+			return err;
+		if (!there || ++known > NAMED_GUESTS)
+			continue;
+		before = rt_take_ptr(names);
+		err = rt_format(&names, "%s%s%d (%s)", before ? before : "", before ? ", " : "", task.pid, task.name);
+		if (err)
+			return err;
+	}
+	if (known == 0 || subject->settings->pre_dump)
+		return NULL;
+	return rt_format(&report->note, "a restore will not bring back what 'rt exec' put in, as it is no child of the container's init: process%s %s%s%s",
+			 known > 1 ? "es" : "", names, known > NAMED_GUESTS ? " and others" : "",
+			 subject->settings->leave_running ? "" : known > 1 ? ", which end with it" : ", which ends with it");
+}
+
+struct rt_error *rt_preflight_tasks(const struct rt_preflight_subject *subject, const struct rt_members *members,
 				    struct rt_preflight *report, uint64_t *ret_memory)
 {
 	bool says_tcp = false;
 
 	*ret_memory = 0;
-	for (size_t i = 0; i < count; i++) {
-		struct task task = { .subject = subject, .report = report, .pid = pids[i], .says_tcp = says_tcp };
+	for (size_t i = 0; i < members->count; i++) {
+		struct task task = { .subject = subject, .report = report, .pid = members->pids[i], .says_tcp = says_tcp };
 		struct rt_error *err;
 		bool there;
 
@@ -298,5 +334,5 @@ struct rt_error *rt_preflight_tasks(const struct rt_preflight_subject *subject, 
 		*ret_memory += task.memory;
 		says_tcp = task.says_tcp;
 	}
-	return NULL;
+	return check_guests(subject, members, report);
 }

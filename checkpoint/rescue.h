@@ -63,7 +63,7 @@ struct rt_restore_rescue {
 };
 #define RT_RESTORE_RESCUE_NULL ((struct rt_restore_rescue){ .network_fd = -1 })
 
-/* Before CRIU is started. */
+/* Before CRIU is asked to restore. */
 struct rt_error *rt_restore_rescue_arm(struct rt_restore_rescue *rescue, const struct rt_spec *spec, int image_fd) _must_check_;
 
 /* After a failure, once CRIU has ended: its half-restored tasks, which are our children, and its rules. Our caller removes the cgroup and

@@ -40,6 +40,7 @@ struct restore {
 	struct rt_criu_opts criu_options;
 	struct rt_connection connection;
 	struct rt_criu *criu;
+	bool asked; /* it has begun to restore */
 	struct rt_restore_rescue rescue;
 	struct rt_init_process process;
 	int master;
@@ -63,16 +64,18 @@ static void restore_deinit(struct restore *restore)
 	rt_exchange_deinit(&restore->exchange);
 }
 
+static struct rt_error *open_images(struct restore *restore)
+{
+	struct rt_error *err = rt_exchange_import(&restore->exchange, &restore->settings, restore->birth.container.state.rootfs);
+
+	return err ? err : rt_criu_open_directories(&restore->settings, false, &restore->image_fd, &restore->work_fd);
+}
+
 static struct rt_error *load_images(struct restore *restore)
 {
 	Img__Inventory *inventory;
-	struct rt_error *err;
+	struct rt_error *err = rt_images_inventory(restore->image_fd, &inventory);
 
-	err = rt_exchange_import(&restore->exchange, &restore->settings, restore->birth.container.state.rootfs);
-	if (!err)
-		err = rt_criu_open_directories(&restore->settings, false, &restore->image_fd, &restore->work_fd);
-	if (!err)
-		err = rt_images_inventory(restore->image_fd, &inventory);
 	if (err)
 		return err;
 	rt_unpack_free(&inventory->base);
@@ -180,6 +183,8 @@ static struct rt_error *reopen_directories(struct restore *restore)
 
 static struct rt_error *start_in_namespace(struct restore *restore)
 {
+	int fds[RT_CONNECTION_MAX];
+	size_t count = rt_connection_fds(&restore->connection, fds);
 	struct rt_error *err;
 
 	err = mount_rootfs(restore->birth.container.state.rootfs);
@@ -187,8 +192,8 @@ static struct rt_error *start_in_namespace(struct restore *restore)
 		err = reopen_directories(restore);
 	if (!err)
 		err = rt_criu_start(&(struct rt_criu_options){
-			.fds = restore->connection.fds,
-			.fd_count = restore->connection.count,
+			.fds = fds,
+			.fd_count = count,
 			.flags = restore->settings.shell_job ? RT_CRIU_SHELL_JOB : 0,
 			.patience_ms = RT_CRIU_PATIENCE_MS,
 		}, &restore->criu);
@@ -292,6 +297,7 @@ static struct rt_error *all_restored(struct restore *restore, pid_t pid)
 	if (err)
 		return err;
 	restore->birth.container.state.restored = true;
+	restore->birth.holder = rt_criu_pid(restore->criu);
 	err = rt_birth_complete(&restore->birth, pid, restore->process.pidfd, create->pid_file, create->pidfd_socket);
 	if (!err && restore->options->hooks)
 		err = restore->options->hooks->restored(restore->options->hooks->userdata);
@@ -322,6 +328,7 @@ static struct rt_error *ask_for_restore(struct restore *restore)
 	struct rt_criu_failure failure;
 	struct rt_error *err;
 
+	restore->asked = true;
 	request.type = CRIU__REQUEST_KIND__RESTORE;
 	request.opts = &restore->criu_options.opts;
 	err = rt_criu_request(restore->criu, &request, &handler, NULL, &failure);
@@ -341,12 +348,21 @@ static struct rt_error *bring_back(struct restore *restore, const struct rt_cont
 		err = rt_check_terminal(restore->birth.container.spec->process.terminal, create->detach, create->console_socket);
 	if (!err)
 		err = open_rootfs(restore);
+	if (!err)
+		err = open_images(restore);
+	if (!err)
+		err = rt_connection_open(&restore->connection, restore->birth.container.spec);
+	/* Early: it gets ready while we do, or while the images come. */
+	if (!err)
+		err = start_criu(restore);
 	if (!err && hooks)
 		err = hooks->await_images(hooks->userdata);
 	if (!err)
 		err = load_images(restore);
 	if (!err)
 		err = assume(restore);
+	if (!err && hooks && restore->manifest)
+		err = hooks->mounts(hooks->userdata, restore->manifest->container, restore->image_fd, rt_criu_pid(restore->criu));
 	if (!err)
 		err = rt_interrupt_check();
 	if (!err)
@@ -362,8 +378,6 @@ static struct rt_error *bring_back(struct restore *restore, const struct rt_cont
 	/* The id maps may be others than at the dump, and an import has made the files anew. */
 	if (!err)
 		err = rt_images_hand_over(restore->image_fd, restore->birth.container.spec);
-	if (!err)
-		err = start_criu(restore);
 	if (!err)
 		err = rt_criu_require_version(restore->criu, NULL);
 	if (!err)
@@ -382,11 +396,9 @@ static struct rt_error *bring_back(struct restore *restore, const struct rt_cont
 /* CRIU first: until it has ended it undoes things itself, and goes on making others where it was not told to stop. */
 static void undo(struct restore *restore)
 {
-	bool began = restore->criu != NULL;
-
 	rt_criu_close(restore->criu);
 	restore->criu = NULL;
-	if (began)
+	if (restore->asked)
 		rt_restore_rescue_clean(&restore->rescue);
 }
 
@@ -396,17 +408,17 @@ struct rt_error *rt_container_restore(const struct rt_context *context, const ch
 	_cleanup_(restore_deinit) struct restore restore = {
 		.options = options,
 		.settings = options->criu,
-		.birth = { .container = RT_CONTAINER_NULL, .root_fd = -1, .held = true },
+		.birth = { .container = RT_CONTAINER_NULL, .root_fd = -1 },
 		.image_fd = -1,
 		.work_fd = -1,
 		.rootfs_fd = -1,
-		.connection = RT_CONNECTION_NULL,
 		.rescue = RT_RESTORE_RESCUE_NULL,
 		.process = RT_INIT_PROCESS_NULL,
 		.master = -1,
 	};
 	struct rt_error *err;
 
+	rt_connection_init(&restore.connection);
 	rt_criu_opts_init(&restore.criu_options);
 	if (!options->create.detach && !options->create.no_subreaper && prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
 		return rt_fail_errno("cannot become a subreaper");

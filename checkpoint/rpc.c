@@ -25,6 +25,7 @@ struct rt_criu {
 	int patience_ms; /* of the options */
 	pid_t watched; /* of rt_criu_watch(); 0: none */
 	bool given_up; /* it was over */
+	bool asked; /* there was a request: it may have changed something */
 	bool own_group; /* its helpers are in a process group with it, and nobody else is */
 };
 
@@ -93,6 +94,9 @@ void rt_criu_close(struct rt_criu *criu)
 
 	if (!criu)
 		return;
+	/* It would only complain of us, where it writes its errors before it has a log: on our standard error. */
+	if (!criu->asked && criu->pid > 0)
+		kill(criu->pid, SIGKILL);
 	rt_closep(&criu->socket);
 	if (criu->pidfd >= 0)
 		err = rt_pidfd_wait(criu->pidfd, criu->given_up ? 0 : RT_CRIU_GRACE_MS, &ended);
@@ -336,8 +340,10 @@ static struct rt_error *verdict(const Criu__Request *request, const Criu__Respon
 static struct rt_error *converse(struct rt_criu *criu, const Criu__Request *request, const struct rt_criu_handler *handler,
 				 Criu__Response **ret, struct rt_error **refusal, struct rt_criu_failure *failure)
 {
-	struct rt_error *err = send_request(criu->socket, request);
+	struct rt_error *err;
 
+	criu->asked = true;
+	err = send_request(criu->socket, request);
 	if (err) {
 		if (err->errnum != EPIPE && err->errnum != ECONNRESET)
 			return err;

@@ -1,6 +1,7 @@
 #include "migrate/dumper.h"
 
 #include "migrate/link.h"
+#include "migrate/tmpfs.h"
 #include "migrate/pause.h"
 #include "migrate/source_private.h"
 #include "runtime/base/fs.h"
@@ -102,9 +103,11 @@ static struct rt_error *prepared(void *userdata)
 	return wait_at(userdata, RT_LINK_PREPARED);
 }
 
-static struct rt_error *frozen(void *userdata)
+static struct rt_error *frozen(void *userdata, pid_t init, const Rt__Container *described, int image_fd)
 {
-	return wait_at(userdata, RT_LINK_FROZEN);
+	struct rt_error *err = wait_at(userdata, RT_LINK_FROZEN);
+
+	return err ? err : rt_tmpfs_pack(init, described, image_fd);
 }
 
 static struct rt_error *hold(struct dumping *dumping, struct rt_dump *dump)

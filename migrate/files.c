@@ -257,6 +257,7 @@ struct rt_error *rt_files_in_take(struct rt_files_in *in, const struct rt_frame 
 		return NULL;
 	case RT_FRAME_PAGES:
 	case RT_FRAME_ZERO:
+	case RT_FRAME_STALE:
 		break;
 	}
 	return rt_fail(RT_PEER, "pages where files are due");

@@ -112,9 +112,10 @@ static const char *wrong_place(const struct rt_frame_decoder *decoder, const str
 	switch (frame->type) {
 	case RT_FRAME_PAGES:
 	case RT_FRAME_ZERO:
+	case RT_FRAME_STALE:
 		if (frame->size == 0 || frame->size % FRAME_PAGE != 0 || frame->start % FRAME_PAGE != 0)
 			return "it does not hold whole pages";
-		if (frame->size > (frame->type == RT_FRAME_ZERO ? ZERO_MAX : RT_FRAME_MAX))
+		if (frame->size > (frame->type == RT_FRAME_PAGES ? RT_FRAME_MAX : ZERO_MAX))
 			return "it is too large";
 		return frame->start > UINT64_MAX - frame->size ? "its pages go beyond the last address" : NULL;
 	case RT_FRAME_FILE:
@@ -136,7 +137,8 @@ static const char *wrong_place(const struct rt_frame_decoder *decoder, const str
 /* What is wrong with the payload's size and coding; NULL: nothing. */
 static const char *wrong_payload(const struct rt_frame *frame)
 {
-	uint32_t plain = frame->type == RT_FRAME_ZERO || frame->type == RT_FRAME_END ? 0 : frame->size;
+	bool empty = frame->type == RT_FRAME_ZERO || frame->type == RT_FRAME_STALE || frame->type == RT_FRAME_END;
+	uint32_t plain = empty ? 0 : frame->size;
 
 	switch (frame->codec) {
 	case RT_CODEC_NONE:

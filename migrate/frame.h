@@ -6,8 +6,8 @@
  *	 1  u8   codec		enum rt_frame_codec, of the payload
  *	 2  u16  0
  *	 4  u32  stored		bytes of payload on the wire
- *	 8  u64  space		PAGES, ZERO: the address space, as CRIU's images number it; FILE, DATA: the file's number in this stream
- *	16  u64  start		PAGES, ZERO: address; DATA: offset in the file; END: the number of frames before it
+ *	 8  u64  space		PAGES, ZERO, STALE: the address space, as CRIU's images number it; FILE, DATA: the file's number in this stream
+ *	16  u64  start		PAGES, ZERO, STALE: address; DATA: offset in the file; END: the number of frames before it
  *	24  u32  size		bytes that the payload stands for once it is decoded
  *	28  u32  0
  *	32  u8   digest[16]	XXH3-128 (canonical form) of the 32 bytes before and the payload as it is on the wire
@@ -34,6 +34,7 @@ enum rt_frame_type {
 	RT_FRAME_FILE, /* a file begins: the payload is its name, without '/' */
 	RT_FRAME_DATA, /* bytes of it */
 	RT_FRAME_END,
+	RT_FRAME_STALE, /* like ZERO: these pages have changed since they were sent; what there is of them is not to be used, they will come again */
 };
 
 enum rt_frame_codec {

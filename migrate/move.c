@@ -78,6 +78,7 @@ void rt_move_free(struct rt_move *move)
 	free(move->directory);
 	free(move->bundle);
 	free(move->rootfs);
+	rt_tree_merged_free(move->merged);
 	free(move->reason);
 	free(move->wants);
 	if (move->offer)
@@ -464,11 +465,15 @@ struct rt_error *rt_move_commit(struct rt_move *move)
 
 static void remove_traces(struct rt_move *move)
 {
+	_cleanup_free_ char *config = NULL;
+
 	if (move->made_bundle)
 		rt_warn_ignored(rt_remove_tree_at(AT_FDCWD, move->bundle));
-	else if (move->made_rootfs)
+	if (!move->made_bundle && move->made_rootfs && move->rootfs)
 		rt_warn_ignored(rt_remove_tree_at(AT_FDCWD, move->rootfs));
-	move->made_bundle = move->made_rootfs = false;
+	if (!move->made_bundle && move->made_config && rt_format(&config, "%s/config.json", move->bundle) == NULL)
+		unlink(config);
+	move->made_bundle = move->made_rootfs = move->made_config = false;
 	rt_pagesets_free(rt_take_ptr(move->sets));
 	/* To have forgotten it and to have given it up are the same to the source. */
 	rt_warn_ignored(rt_remove_tree_at(AT_FDCWD, move->directory));

@@ -31,7 +31,9 @@ struct rt_move {
 	/* under the lock */
 	Rt__MoveState state;
 	char *reason; /* why it was aborted */
-	bool made_bundle, made_rootfs; /* ours to remove */
+	bool made_bundle, made_config, made_rootfs; /* the directory, what is in it: ours to remove */
+	bool rootfs_changed; /* the operator's own base, by a diff: can't be undone */
+	struct rt_tree_merged *merged; /* with a diff */
 	bool prepared, restored_told, ended; /* the worker has said so, or has ended */
 	bool released; /* complete, and the source knows: nobody will ask any more */
 	int worker_fd; /* -1: none */

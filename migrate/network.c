@@ -12,6 +12,9 @@
 #define ANNOTATION "org.rt.netns"
 #define PROGRAM "rt-netns"
 #define SAVED_MAX (64u << 10)
+#define TABLE_MAX (4u << 20)
+#define TCP_STATE_LISTEN 0x0A
+#define SETTLE_STEP_US 500
 
 void rt_network_deinit(struct rt_network *network)
 {
@@ -55,14 +58,32 @@ struct rt_error *rt_network_find(const struct rt_spec *spec, struct rt_network *
 	return NULL;
 }
 
+#define WORDS 6
+
+/* The state directory is said before the verb, or not at all. */
+static void fill_words(const struct rt_network *network, const char *verb, const char *id, const char *ret[WORDS])
+{
+	size_t count = 0;
+
+	ret[count++] = PROGRAM;
+	if (network->state_dir) {
+		ret[count++] = "--state-dir";
+		ret[count++] = network->state_dir;
+	}
+	ret[count++] = verb;
+	ret[count++] = id;
+	ret[count] = NULL;
+}
+
 static struct rt_error *run(const struct rt_network *network, const char *verb, const char *id)
 {
-	const char *argv[] = { PROGRAM, verb, id, network->state_dir ? "--state-dir" : NULL, network->state_dir, NULL };
+	const char *argv[WORDS];
 	const char *environment[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL };
 	struct rt_error *err;
 
 	if (!network->program)
 		return NULL;
+	fill_words(network, verb, id, argv);
 	err = rt_run_program(&(struct rt_run_options){ .path = network->program, .argv = argv, .envp = environment, .timeout_ms = 10000 });
 	return err ? rt_while(err, "network of '%s'", id) : NULL;
 }
@@ -70,6 +91,35 @@ static struct rt_error *run(const struct rt_network *network, const char *verb, 
 struct rt_error *rt_network_detach(const struct rt_network *network, const char *id)
 {
 	return network->saved ? run(network, "detach", id) : NULL;
+}
+
+/* Of /proc/PID/net/tcp: whether a listening socket (state 0A) has a connection that nobody has accepted (its rx_queue). */
+bool rt_network_table_waits(const char *table)
+{
+	for (const char *line = strchr(table, '\n'); line; line = strchr(line, '\n')) {
+		unsigned state = 0, queue = 0;
+
+		line++;
+		if (sscanf(line, " %*u: %*[0-9A-F]:%*x %*[0-9A-F]:%*x %x %*x:%x", &state, &queue) == 2 && state == TCP_STATE_LISTEN && queue > 0)
+			return true;
+	}
+	return false;
+}
+
+static bool waits(pid_t pid, const char *name)
+{
+	_cleanup_free_ char *table = NULL;
+	char path[48];
+
+	snprintf(path, sizeof(path), "/proc/%d/net/%s", pid, name);
+	rt_error_free(rt_read_file_at(AT_FDCWD, path, TABLE_MAX, &table, NULL)); /* too long, or no IPv6: the dump will tell */
+	return table && rt_network_table_waits(table);
+}
+
+void rt_network_settle(pid_t pid, unsigned us)
+{
+	for (unsigned waited = 0; waited < us && (waits(pid, "tcp") || waits(pid, "tcp6")); waited += SETTLE_STEP_US)
+		usleep(SETTLE_STEP_US);
 }
 
 struct rt_error *rt_network_attach(const struct rt_network *network, const char *id)
@@ -85,7 +135,7 @@ struct rt_error *rt_network_release(const struct rt_network *network, const char
 /* Its standard output, where it succeeds. */
 struct rt_error *rt_network_save(struct rt_network *network, const char *id)
 {
-	char *argv[] = { (char *)PROGRAM, (char *)"save", (char *)id, (char *)(network->state_dir ? "--state-dir" : NULL), network->state_dir, NULL };
+	const char *argv[WORDS];
 	_cleanup_close_ int out = -1;
 	struct rt_error *err;
 	int ends[2], status;
@@ -93,13 +143,14 @@ struct rt_error *rt_network_save(struct rt_network *network, const char *id)
 
 	if (!network->program)
 		return NULL;
+	fill_words(network, "save", id, argv);
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return rt_fail_errno("cannot make a pipe");
 	pid = fork();
 	if (pid == 0) {
 		rt_signals_reset();
 		dup2(ends[1], STDOUT_FILENO);
-		execv(network->program, argv);
+		execv(network->program, (char *const *)argv);
 		_exit(127);
 	}
 	close(ends[1]);

@@ -5,6 +5,8 @@
 
 #include "runtime/spec/spec.h"
 
+#include <sys/types.h>
+
 struct rt_network {
 	char *program; /* NULL: not ours */
 	char *state_dir; /* NULL: the default */
@@ -17,6 +19,9 @@ struct rt_error *rt_network_find(const struct rt_spec *spec, struct rt_network *
 /* Source. */
 struct rt_error *rt_network_save(struct rt_network *network, const char *id) _must_check_;
 struct rt_error *rt_network_detach(const struct rt_network *network, const char *id) _must_check_;
+/* Detached: until what still lies in queues of listening sockets of a process's namespace is accepted, at most so long. */
+void rt_network_settle(pid_t pid, unsigned us);
+bool rt_network_table_waits(const char *table); /* the text of /proc/PID/net/tcp or tcp6 */
 struct rt_error *rt_network_attach(const struct rt_network *network, const char *id) _must_check_;
 
 /* Target: `saved` goes into the configuration, with "hold". `config` is replaced. */

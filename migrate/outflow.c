@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 
 #define PARALLEL_MAX 16
 /* Pages one reading takes, and one frame at most. */
@@ -30,7 +31,7 @@ struct stream {
 	struct rt_outflow_totals totals;
 	struct rt_error *err;
 	pthread_t thread;
-	bool running;
+	bool running, joined;
 };
 
 struct rt_outflow {
@@ -41,6 +42,7 @@ struct rt_outflow {
 	uint64_t page;
 	const struct rt_outflow_space *spaces;
 	size_t space_count;
+	bool stale; /* tells of pages, sends none */
 	_Atomic uint64_t done;
 	atomic_bool cancelled;
 	pthread_mutex_t tracker_lock;
@@ -122,6 +124,8 @@ static struct rt_error *read_batch(struct stream *stream)
 		stream->range_count = 0; /* ended meanwhile */
 		return NULL;
 	}
+	if (outflow->stale)
+		return NULL;
 	err = rt_reader_read(stream->ranges, stream->range_count, stream->buffer, stream->present, &read);
 	return err ? err : note_sent(outflow, stream);
 }
@@ -154,6 +158,13 @@ static bool cut_frame(struct stream *stream)
 		struct rt_frame *frame = &stream->frame;
 		bool zero;
 
+		if (stream->outflow->stale) {
+			*frame = (struct rt_frame){
+				.type = RT_FRAME_STALE, .space = frame->space, .start = start, .size = (uint32_t)(room * RT_PAGE_SIZE),
+			};
+			skip(stream, room);
+			return true;
+		}
 		if (!rt_reader_page_present(stream->present, first)) {
 			stream->totals.gone++;
 			skip(stream, 1);
@@ -259,7 +270,7 @@ static void reset(struct stream *stream)
 	stream->err = NULL;
 }
 
-struct rt_error *rt_outflow_begin(struct rt_outflow *outflow, const struct rt_page_ranges *ranges, const struct rt_outflow_space *spaces, size_t space_count)
+static struct rt_error *begin(struct rt_outflow *outflow, const struct rt_page_ranges *ranges, const struct rt_outflow_space *spaces, size_t space_count)
 {
 	outflow->ranges = ranges;
 	outflow->range = 0;
@@ -283,6 +294,47 @@ struct rt_error *rt_outflow_begin(struct rt_outflow *outflow, const struct rt_pa
 	return NULL;
 }
 
+struct rt_error *rt_outflow_begin(struct rt_outflow *outflow, const struct rt_page_ranges *ranges, const struct rt_outflow_space *spaces, size_t space_count)
+{
+	outflow->stale = false;
+	return begin(outflow, ranges, spaces, space_count);
+}
+
+struct rt_error *rt_outflow_begin_stale(struct rt_outflow *outflow, const struct rt_page_ranges *ranges, const struct rt_outflow_space *spaces,
+					size_t space_count)
+{
+	outflow->stale = true;
+	return begin(outflow, ranges, spaces, space_count);
+}
+
+static void deadline(unsigned ms, struct timespec *ret)
+{
+	clock_gettime(CLOCK_MONOTONIC, ret);
+	ret->tv_sec += ms / 1000;
+	ret->tv_nsec += ms % 1000 * 1000000l;
+	if (ret->tv_nsec >= 1000000000l) {
+		ret->tv_sec++;
+		ret->tv_nsec -= 1000000000l;
+	}
+}
+
+bool rt_outflow_wait(struct rt_outflow *outflow, unsigned ms)
+{
+	struct timespec until;
+
+	deadline(ms, &until);
+	for (size_t i = 0; i < outflow->stream_count; i++) {
+		struct stream *stream = &outflow->streams[i];
+
+		if (!stream->running || stream->joined)
+			continue;
+		if (pthread_clockjoin_np(stream->thread, NULL, CLOCK_MONOTONIC, &until) != 0)
+			return false;
+		stream->joined = true;
+	}
+	return true;
+}
+
 struct rt_error *rt_outflow_finish(struct rt_outflow *outflow, struct rt_outflow_totals *ret)
 {
 	struct rt_outflow_totals totals = { 0 };
@@ -293,8 +345,9 @@ struct rt_error *rt_outflow_finish(struct rt_outflow *outflow, struct rt_outflow
 
 		if (!stream->running)
 			continue;
-		pthread_join(stream->thread, NULL);
-		stream->running = false;
+		if (!stream->joined)
+			pthread_join(stream->thread, NULL);
+		stream->running = stream->joined = false;
 		totals.pages += stream->totals.pages;
 		totals.zero += stream->totals.zero;
 		totals.gone += stream->totals.gone;

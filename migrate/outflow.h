@@ -32,8 +32,13 @@ struct rt_outflow_totals {
 
 /* Starts sending. `ranges` and `spaces` must stay until rt_outflow_finish(). */
 struct rt_error *rt_outflow_begin(struct rt_outflow *outflow, const struct rt_page_ranges *ranges, const struct rt_outflow_space *spaces, size_t space_count) _must_check_;
+/* Sends not the pages but that what was sent of them before is old (RT_FRAME_STALE). */
+struct rt_error *rt_outflow_begin_stale(struct rt_outflow *outflow, const struct rt_page_ranges *ranges, const struct rt_outflow_space *spaces,
+					size_t space_count) _must_check_;
 /* Returns when the other side has stored all of it. Totals are of this call. */
 struct rt_error *rt_outflow_finish(struct rt_outflow *outflow, struct rt_outflow_totals *ret) _must_check_;
+/* Waits for that, but at most so long; true: it is time for rt_outflow_finish(), which does not wait any more. */
+bool rt_outflow_wait(struct rt_outflow *outflow, unsigned ms);
 /* Pages done so far, for a progress bar; any time. */
 uint64_t rt_outflow_done(const struct rt_outflow *outflow);
 /* Makes what is at hand fail soon; from any thread. */

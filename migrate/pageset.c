@@ -458,22 +458,34 @@ struct rt_error *rt_pageset_store_zero(struct rt_pageset *set, uint64_t start, u
 	return NULL;
 }
 
-void rt_pageset_release(struct rt_pageset *set, uint64_t start, uint64_t pages)
+static void drop(struct rt_pageset *set, uint64_t page, uint64_t pages, enum rt_page_state state)
 {
-	uint64_t page = start / RT_PAGESET_PAGE;
 	struct control *control = set->control;
-	struct change change;
+	struct change change = set_states(set, page, pages, state, true);
 
-	if (page >= ALL_PAGES || pages == 0)
-		return;
-	if (pages > ALL_PAGES - page)
-		pages = ALL_PAGES - page;
-	change = set_states(set, page, pages, RT_PAGE_GONE, true);
 	if (change.data > 0)
 		give_back(set, page * RT_PAGESET_PAGE, pages * RT_PAGESET_PAGE);
 	atomic_fetch_sub(&control->used, change.data * RT_PAGESET_PAGE);
 	atomic_fetch_sub(&control->data, change.data);
 	atomic_fetch_sub(&control->zero, change.zero);
+}
+
+void rt_pageset_release(struct rt_pageset *set, uint64_t start, uint64_t pages)
+{
+	uint64_t page = start / RT_PAGESET_PAGE;
+
+	if (page >= ALL_PAGES || pages == 0)
+		return;
+	drop(set, page, pages > ALL_PAGES - page ? ALL_PAGES - page : pages, RT_PAGE_GONE);
+}
+
+struct rt_error *rt_pageset_forget(struct rt_pageset *set, uint64_t start, uint64_t size)
+{
+	struct rt_error *err = check_range(start, size);
+
+	if (!err && size > 0)
+		drop(set, start / RT_PAGESET_PAGE, size / RT_PAGESET_PAGE, RT_PAGE_ABSENT);
+	return err;
 }
 
 enum rt_page_state rt_pageset_look(struct rt_pageset *set, uint64_t address, uint64_t limit, uint64_t *ret_pages)

@@ -47,6 +47,9 @@ void rt_pagesets_each(struct rt_pagesets *sets, void (*each)(void *userdata, uin
 struct rt_error *rt_pageset_store(struct rt_pageset *set, uint64_t start, const void *data, uint64_t size) _must_check_;
 struct rt_error *rt_pageset_store_zero(struct rt_pageset *set, uint64_t start, uint64_t size) _must_check_;
 
+/* What is held of these pages is old: they are absent again. */
+struct rt_error *rt_pageset_forget(struct rt_pageset *set, uint64_t start, uint64_t size) _must_check_;
+
 /* The state of the page at `address`, and of how many pages from it on, at most `limit`, it is the same. */
 enum rt_page_state rt_pageset_look(struct rt_pageset *set, uint64_t address, uint64_t limit, uint64_t *ret_pages);
 

@@ -15,6 +15,13 @@ bool rt_policy_allows_id(const struct rt_receive_values *values, const char *id)
 	return false;
 }
 
+static bool is_up(const char *path)
+{
+	size_t length = strlen(path);
+
+	return length >= 3 && rt_str_equal(path + length - 3, "/..");
+}
+
 /* Neither "/srv/../etc" nor "/srvx" is below "/srv". */
 static bool is_below(const char *path, const char *directory)
 {
@@ -22,7 +29,7 @@ static bool is_below(const char *path, const char *directory)
 
 	while (length > 1 && directory[length - 1] == '/')
 		length--;
-	if (strstr(path, "/../") || (strlen(path) >= 3 && rt_str_equal(path + strlen(path) - 3, "/..")))
+	if (strstr(path, "/../") || is_up(path))
 		return false;
 	return strncmp(path, directory, length) == 0 && (path[length] == '/' || path[length] == '\0' || (length == 1 && *directory == '/'));
 }
@@ -35,14 +42,56 @@ static bool is_allowed(const char *path, const char *const *directories)
 	return false;
 }
 
-static bool is_bind(const struct rt_spec_mount *mount)
+/* File systems that are nobody's before they are mounted. Any other one may be a disk of this host, or an overlay of its directories. */
+static bool is_made_of_nothing(const char *type)
 {
-	if (mount->type && rt_str_equal(mount->type, "bind"))
-		return true;
-	for (size_t i = 0; i < mount->option_count; i++)
-		if (rt_str_equal(mount->options[i], "bind") || rt_str_equal(mount->options[i], "rbind"))
+	static const char *const types[] = { "proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "ramfs" };
+
+	for (size_t i = 0; type && i < RT_ARRAY_SIZE(types); i++)
+		if (rt_str_equal(type, types[i]))
 			return true;
 	return false;
+}
+
+/* A bundle that is made here has its root filesystem in itself. */
+static struct rt_error *check_root(const struct rt_receive_values *values, const struct rt_spec *spec)
+{
+	const char *path = spec->root_path;
+
+	if (!path || *path != '/') {
+		if (path && (rt_str_equal(path, "..") || rt_str_starts(path, "../") || strstr(path, "/../") || is_up(path)))
+			return rt_fail(RT_PEER, "its configuration has its root filesystem at '%s', outside of its bundle", path);
+		return NULL;
+	}
+	return is_allowed(path, values->allow_mounts) ? NULL : rt_fail(RT_PEER, "its configuration has its root filesystem at '%s', which no --allow-mount of this "
+									 "host covers", path);
+}
+
+static bool is_usual_device(const struct rt_spec_device *device)
+{
+	static const struct {
+		int64_t major, minor;
+	} usual[] = { { 1, 3 }, { 1, 5 }, { 1, 7 }, { 1, 8 }, { 1, 9 }, { 5, 0 }, { 5, 2 } }; /* null, zero, full, random, urandom, tty, ptmx */
+
+	if (device->type == 'p')
+		return true;
+	for (size_t i = 0; i < RT_ARRAY_SIZE(usual); i++)
+		if (device->type == 'c' && device->major == usual[i].major && device->minor == usual[i].minor)
+			return true;
+	return false;
+}
+
+static struct rt_error *check_devices(const struct rt_spec *spec)
+{
+	for (size_t i = 0; i < spec->device_count; i++)
+		if (!is_usual_device(&spec->devices[i]))
+			return rt_fail(RT_PEER, "its configuration wants the device '%s' (%c %lld:%lld), which a host does not give to a source", spec->devices[i].path,
+				       spec->devices[i].type, (long long)spec->devices[i].major, (long long)spec->devices[i].minor);
+	if (spec->net_device_count > 0)
+		return rt_fail(RT_PEER, "its configuration takes a network device of the host, which a host does not give to a source");
+	if (spec->seccomp.listener_path)
+		return rt_fail(RT_PEER, "its configuration connects to the socket '%s', which a host does not let a source choose", spec->seccomp.listener_path);
+	return NULL;
 }
 
 static struct rt_error *check_mounts(const struct rt_receive_values *values, const struct rt_spec *spec)
@@ -50,8 +99,10 @@ static struct rt_error *check_mounts(const struct rt_receive_values *values, con
 	for (size_t i = 0; i < spec->mount_count; i++) {
 		const struct rt_spec_mount *mount = &spec->mounts[i];
 
-		if (is_bind(mount) && mount->source && !is_allowed(mount->source, values->allow_mounts))
+		if (rt_spec_mount_is_bind(mount) && mount->source && !is_allowed(mount->source, values->allow_mounts))
 			return rt_fail(RT_PEER, "its configuration binds '%s', which no --allow-mount of this host covers", mount->source);
+		if (!rt_spec_mount_is_bind(mount) && mount->type && !is_made_of_nothing(mount->type))
+			return rt_fail(RT_PEER, "its configuration mounts a file system of type '%s', which a host does not let a source choose", mount->type);
 	}
 	return NULL;
 }
@@ -83,9 +134,13 @@ static struct rt_error *check_namespaces(const struct rt_spec *spec)
 
 struct rt_error *rt_policy_check(const struct rt_receive_values *values, const struct rt_spec *spec)
 {
-	struct rt_error *err = check_mounts(values, spec);
+	struct rt_error *err = check_root(values, spec);
 
 	if (!err)
+		err = check_mounts(values, spec);
+	if (!err)
 		err = check_hooks(values, spec);
+	if (!err)
+		err = check_devices(spec);
 	return err ? err : check_namespaces(spec);
 }

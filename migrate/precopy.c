@@ -12,6 +12,17 @@ uint64_t rt_precopy_predict(const struct rt_precopy *precopy, uint64_t dirty)
 	return precopy->fixed_us + (uint64_t)((double)dirty * 1e6 / (double)precopy->rate);
 }
 
+/* Below the target a further round still pays as long as it takes much off what is to be sent: it costs the container nothing but faults. */
+static bool is_good_enough(const struct rt_precopy *precopy, uint64_t dirty)
+{
+	uint64_t predicted = rt_precopy_predict(precopy, dirty);
+
+	if (predicted > precopy->target_us)
+		return false;
+	return predicted - precopy->fixed_us <= precopy->fixed_us / 8 || (precopy->rounds > 1 && dirty > precopy->last_dirty / 2) ||
+	       precopy->rounds >= precopy->max_rounds;
+}
+
 enum rt_precopy_verdict rt_precopy_after(struct rt_precopy *precopy, uint64_t sent, uint64_t us, uint64_t dirty)
 {
 	precopy->rounds++;
@@ -20,7 +31,7 @@ enum rt_precopy_verdict rt_precopy_after(struct rt_precopy *precopy, uint64_t se
 
 		precopy->rate = precopy->rate ? (precopy->rate + rate) / 2 : rate;
 	}
-	if (rt_precopy_predict(precopy, dirty) <= precopy->target_us)
+	if (is_good_enough(precopy, dirty))
 		return RT_PRECOPY_FREEZE;
 	/* A tenth less is progress. */
 	precopy->stuck = precopy->rounds > 1 && dirty > precopy->last_dirty - precopy->last_dirty / 10 ? precopy->stuck + 1 : 0;

@@ -8,9 +8,12 @@
 #include <locale.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 
 #define DRAW_EVERY_US 100000
+#define EVENT_EVERY_US 1000000
+#define LINE_EVERY_US 10000000
 #define BAR 24
 
 struct rt_progress {
@@ -18,7 +21,9 @@ struct rt_progress {
 	FILE *stream;
 	bool utf8;
 	const char *step; /* borrowed: a literal of the source's table */
-	uint64_t began, drawn_at, step_at; /* us */
+	uint64_t began, drawn_at, amount_at; /* us */
+	double dirty_rate; /* MB/s, in the last round */
+	uint64_t predicted_us;
 	bool drawn; /* a bar stands on the last line */
 };
 
@@ -73,8 +78,8 @@ static void event(struct rt_progress *progress, const char *name, json_t *fields
 void rt_progress_step(struct rt_progress *progress, const char *doing)
 {
 	progress->step = doing;
-	progress->step_at = now_us();
-	progress->drawn_at = 0;
+	progress->amount_at = now_us();
+	progress->drawn_at = progress->form == RT_PROGRESS_BAR ? 0 : progress->amount_at; /* what is over soon needs no line */
 	if (progress->form == RT_PROGRESS_JSON)
 		event(progress, "step", json_pack("{s:s}", "doing", doing));
 	if (progress->form != RT_PROGRESS_BAR)
@@ -105,24 +110,74 @@ void rt_progress_note(struct rt_progress *progress, const char *format, ...)
 	fflush(progress->stream);
 }
 
+/* What the terminal has; a pipe has all the room there is. */
+static unsigned columns(struct rt_progress *progress)
+{
+	struct winsize size;
+
+	return ioctl(fileno(progress->stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+static void draw(struct rt_progress *progress, unsigned filled, const char *head, const char *amount, const char *outlook)
+{
+	unsigned room = columns(progress), used = (unsigned)(strlen(head) + strlen(amount)) + 1;
+
+	clear(progress);
+	fputs(head, progress->stream);
+	/* A line that wraps could not be taken back. */
+	for (unsigned i = 0; i < BAR && filled <= BAR && used + BAR < room; i++)
+		fputs(i < filled ? (progress->utf8 ? "█" : "#") : (progress->utf8 ? "░" : "."), progress->stream);
+	used += filled <= BAR ? BAR : 0;
+	fputs(amount, progress->stream);
+	if (used + strlen(outlook) < room)
+		fputs(outlook, progress->stream);
+	progress->drawn = true;
+	fflush(progress->stream);
+}
+
+/* What the last round tells of the next ones. */
+static void outlook(const struct rt_progress *progress, char *text, size_t room)
+{
+	*text = '\0';
+	if (progress->dirty_rate > 0)
+		snprintf(text, room, "  written at %.0f MB/s, downtime would be %.0f ms", progress->dirty_rate, (double)progress->predicted_us / 1e3);
+}
+
 void rt_progress_amount(struct rt_progress *progress, unsigned round, uint64_t done_bytes, uint64_t of_bytes)
 {
-	uint64_t now = now_us(), elapsed = now - progress->step_at;
-	unsigned filled = of_bytes ? (unsigned)((double)done_bytes / (double)of_bytes * BAR) : 0;
+	static const uint64_t pause[] = { [RT_PROGRESS_BAR] = DRAW_EVERY_US, [RT_PROGRESS_LINES] = LINE_EVERY_US, [RT_PROGRESS_JSON] = EVENT_EVERY_US };
+	uint64_t now = now_us(), elapsed = now - progress->amount_at;
+	double rate = elapsed > 0 ? (double)done_bytes / (double)elapsed : 0;
+	unsigned filled = of_bytes ? (unsigned)((double)done_bytes / (double)of_bytes * BAR) : BAR + 1;
+	char head[96], amount[96], more[96];
 
-	if (progress->form != RT_PROGRESS_BAR || now - progress->drawn_at < DRAW_EVERY_US)
+	if (done_bytes == 0) {
+		progress->amount_at = now;
+		if (progress->form != RT_PROGRESS_BAR)
+			progress->drawn_at = now;
+		elapsed = 0;
+		rate = 0;
+	}
+	if (now - progress->drawn_at < pause[progress->form])
 		return;
 	progress->drawn_at = now;
-	clear(progress);
+	if (progress->form == RT_PROGRESS_JSON) {
+		event(progress, "progress", json_pack("{s:i, s:I, s:I}", "round", (int)round, "bytes", (json_int_t)done_bytes, "of", (json_int_t)of_bytes));
+		return;
+	}
 	if (round)
-		fprintf(progress->stream, "round %u ", round);
+		snprintf(head, sizeof(head), "round %2u ", round);
 	else
-		fprintf(progress->stream, "%s ", progress->step ? progress->step : "");
-	for (unsigned i = 0; i < BAR && of_bytes; i++)
-		fputs(i < filled ? (progress->utf8 ? "█" : "#") : (progress->utf8 ? "░" : "."), progress->stream);
-	fprintf(progress->stream, " %" PRIu64 "/%" PRIu64 " MiB  %.0f MB/s", done_bytes >> 20, of_bytes >> 20,
-		elapsed ? (double)done_bytes / (double)elapsed : 0);
-	progress->drawn = true;
+		snprintf(head, sizeof(head), "%s ", progress->step ? progress->step : "");
+	if (of_bytes)
+		snprintf(amount, sizeof(amount), " %" PRIu64 "/%" PRIu64 " MiB  %4.0f MB/s", done_bytes >> 20, of_bytes >> 20, rate);
+	else
+		snprintf(amount, sizeof(amount), " %" PRIu64 " MiB  %4.0f MB/s", done_bytes >> 20, rate);
+	outlook(progress, more, sizeof(more));
+	if (progress->form == RT_PROGRESS_BAR)
+		draw(progress, filled > BAR && of_bytes ? BAR : filled, head, amount, round ? more : "");
+	else
+		fprintf(progress->stream, "%s%s\n", head, amount + 1);
 	fflush(progress->stream);
 }
 
@@ -130,6 +185,8 @@ void rt_progress_round(struct rt_progress *progress, unsigned number, const stru
 {
 	double seconds = (double)round->us / 1e6;
 
+	progress->dirty_rate = round->us > 0 ? (double)round->dirty * 4096 / (double)round->us : 0;
+	progress->predicted_us = round->predicted_us;
 	if (progress->form == RT_PROGRESS_JSON) {
 		event(progress, "round",
 		      json_pack("{s:i, s:I, s:I, s:I, s:I, s:I, s:I}", "round", (int)number, "pages", (json_int_t)round->pages, "zeroPages",
@@ -144,25 +201,31 @@ void rt_progress_round(struct rt_progress *progress, unsigned number, const stru
 	fflush(progress->stream);
 }
 
-static void row(FILE *out, const char *name, uint64_t us, const char *what)
+static void row(FILE *out, const struct rt_report *report, const char *name, uint64_t us, const char *what)
 {
-	fprintf(out, "  %-9s %8.1f ms  %s\n", name, (double)us / 1e3, what);
+	fprintf(out, "    %-10s %9.1f ms  %3.0f %%  %s\n", name, (double)us / 1e3, report->downtime_us ? 100.0 * (double)us / (double)report->downtime_us : 0, what);
 }
 
 static void finish_text(FILE *out, const struct rt_report *report)
 {
-	fprintf(out, "\n'%s' runs on %s%s%s%s\n\n", report->id, report->url, report->target_id != report->id ? " as '" : "",
-		report->target_id != report->id ? report->target_id : "", report->target_id != report->id ? "'" : "");
-	row(out, "freeze", report->freeze_us, "freezer, last look at memory");
-	row(out, "dump", report->dump_us, "CRIU; the last pages go out meanwhile");
-	row(out, "send", report->send_us, "what is left of pages and files, images");
-	row(out, "restore", report->restore_us, "on the target");
-	row(out, "resume", report->resume_us, "decision, and running again");
-	row(out, "downtime", report->downtime_us, "");
-	fprintf(out, "\n  mode %s (%s), %zu rounds, %.1f MiB sent in all, %.2f s in all\n", report->mode, report->reason, report->round_count,
-		(double)report->wire / (1 << 20), (double)report->total_us / 1e6);
+	bool renamed = !rt_str_equal(report->target_id, report->id);
+
+	fprintf(out, "\n'%s' runs on %s%s%s%s\n\n", report->id, report->url, renamed ? " as '" : "", renamed ? report->target_id : "", renamed ? "'" : "");
+	fprintf(out, "  %-12s %9.1f ms\n", "downtime", (double)report->downtime_us / 1e3);
+	row(out, report, "freeze", report->freeze_us, "freezer, last look at memory");
+	row(out, report, "dump", report->dump_us, "CRIU; the last pages go out meanwhile");
+	row(out, report, "send", report->send_us, "what is left of pages and files, images");
+	row(out, report, "restore", report->restore_us, "on the target");
+	row(out, report, "resume", report->resume_us, "decision, and running again");
+	fprintf(out, "  %-12s %9.2f s    mode %s: %s\n", "total", (double)report->total_us / 1e6, report->mode, report->reason);
+	fprintf(out, "  %-12s %9.1f MiB  of %.1f MiB of memory", "sent", (double)report->wire / (1 << 20), (double)report->memory / (1 << 20));
+	if (report->round_count > 0)
+		fprintf(out, ", in %zu round%s", report->round_count, report->round_count == 1 ? "" : "s");
+	if (report->rootfs_us > 0)
+		fprintf(out, "; %.1f MiB of files", (double)report->rootfs_bytes / (1 << 20));
+	fputc('\n', out);
 	if (report->pushed_pages || report->pulled_pages)
-		fprintf(out, "  %.1f MiB followed after it ran, in %.0f ms; %.1f MiB were asked for\n", (double)report->pushed_pages * 4096 / (1 << 20),
+		fprintf(out, "  %-12s %9.1f MiB  after it ran, in %.0f ms; %.1f MiB were asked for\n", "followed", (double)report->pushed_pages * 4096 / (1 << 20),
 			(double)report->pushed_us / 1e3, (double)report->pulled_pages * 4096 / (1 << 20));
 }
 

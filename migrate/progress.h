@@ -19,7 +19,8 @@ void rt_progress_free(struct rt_progress *progress);
 void rt_progress_step(struct rt_progress *progress, const char *doing);
 /* A sentence for the person: "mode pre-copy: 262 MiB of memory, tracked by uffd-wp". */
 void rt_progress_note(struct rt_progress *progress, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Within a step, as often as one likes: pages or bytes done of so many (0: unknown), in this round (0: no rounds). Draws at most 10 times a second. */
+/* Within a step, as often as one likes: bytes done (0 when it begins) of so many (0: unknown), in this round (0: no rounds). Draws at most 10 times a second;
+ * an event a second with JSON; a line every 10 seconds where it is no terminal. */
 void rt_progress_amount(struct rt_progress *progress, unsigned round, uint64_t done_bytes, uint64_t of_bytes);
 /* A round is over. */
 void rt_progress_round(struct rt_progress *progress, unsigned number, const struct rt_report_round *round);

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-struct rt_error *rt_size_parse(const char *option, const char *text, uint64_t *ret)
+struct rt_error *rt_size_option(const char *option, const char *text, uint64_t *ret)
 {
 	static const char units[] = "KMGT";
 	char *end;
@@ -14,7 +14,7 @@ struct rt_error *rt_size_parse(const char *option, const char *text, uint64_t *r
 	number = strtoull(text, &end, 10);
 	if (errno || end == text || *text == '-' || *text == '+' || *text == ' ')
 		return rt_fail(RT_USAGE, "invalid value '%s' for %s: it must be a number of bytes, with K, M or G", text, option);
-	unit = *end ? strchr(units, *end & ~0x20) : NULL;
+	unit = *end && *end != ' ' ? strchr(units, *end & ~0x20) : NULL; /* a space would become the 0 at the end of `units` */
 	if (unit)
 		shift = 10 * (unsigned)(unit - units + 1);
 	if ((*end && !unit) || (unit && end[1]) || number > UINT64_MAX >> shift)

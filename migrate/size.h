@@ -6,4 +6,4 @@
 #include <stdint.h>
 
 /* `option` is for the message. RT_USAGE. */
-struct rt_error *rt_size_parse(const char *option, const char *text, uint64_t *ret) _must_check_;
+struct rt_error *rt_size_option(const char *option, const char *text, uint64_t *ret) _must_check_;

@@ -16,6 +16,8 @@
 #include <time.h>
 
 #define CONFIG_LIMIT (16u << 20)
+#define MAKE_TRIES 10
+#define SETTLE_US 10000 /* a server that does not accept in so long is not going to */
 
 uint64_t rt_source_now(void)
 {
@@ -42,6 +44,7 @@ static void source_deinit(struct rt_source *source)
 	free(source->config);
 	if (source->directory)
 		rt_warn_ignored(rt_remove_tree_at(AT_FDCWD, source->directory));
+	rmdir(RT_SOURCE_DIRECTORY); /* if it was the last one */
 	free(source->directory);
 	free(source->image_path);
 	rt_progress_free(source->progress);
@@ -117,6 +120,11 @@ static struct rt_error *make_directory(struct rt_source *source)
 		err = rt_format(&source->image_path, "%s/images", source->directory);
 	if (!err)
 		err = rt_make_dirs(source->image_path, 0700);
+	/* Another one may just have ended, and removed what it shared with us. */
+	for (int tries = 0; err && err->errnum == ENOENT && tries < MAKE_TRIES; tries++) {
+		rt_error_free(err);
+		err = rt_make_dirs(source->image_path, 0700);
+	}
 	return err ? err : own_directory(source);
 }
 
@@ -126,6 +134,7 @@ static struct rt_error *start_dumper(struct rt_source *source)
 	source->criu.tcp_established = source->tcp_established;
 	source->criu.lazy_pages = source->lazy;
 	source->criu.memory_elsewhere = source->lazy;
+	source->criu.tmpfs_elsewhere = true;
 	source->criu.ext_unix_sk = source->values->ext_unix_sk;
 	source->criu.file_locks = source->values->file_locks;
 	source->criu.link_remap = source->values->link_remap;
@@ -226,7 +235,21 @@ static struct rt_error *get_ready(struct rt_source *source)
 {
 	struct rt_error *err = rt_link_say(source->dumper.fd, RT_LINK_GO);
 
-	return err ? err : rt_link_expect(source->dumper.fd, RT_LINK_PREPARED, "dumper");
+	if (!err)
+		err = rt_link_expect(source->dumper.fd, RT_LINK_PREPARED, "dumper");
+	return err ? err : rt_source_copy_rest(source);
+}
+
+/* Nobody can dump a connection that is made but not yet accepted. So the network goes first, while the container still runs and accepts what has come. */
+static struct rt_error *take_off_network(struct rt_source *source)
+{
+	struct rt_error *err;
+
+	source->detached = true;
+	err = rt_network_detach(&source->network, source->id);
+	if (!err && source->network.saved)
+		rt_network_settle(source->container.state.pid, SETTLE_US);
+	return err;
 }
 
 static struct rt_error *freeze(struct rt_source *source)
@@ -238,7 +261,9 @@ static struct rt_error *freeze(struct rt_source *source)
 		return err;
 	source->frozen_at = rt_source_now();
 	source->frozen = true;
-	err = rt_link_say(source->dumper.fd, RT_LINK_PROCEED);
+	err = take_off_network(source);
+	if (!err)
+		err = rt_link_say(source->dumper.fd, RT_LINK_PROCEED);
 	if (!err)
 		err = rt_link_expect(source->dumper.fd, RT_LINK_FROZEN, "dumper");
 	if (!err)
@@ -249,10 +274,6 @@ static struct rt_error *freeze(struct rt_source *source)
 	if (!err)
 		err = rt_source_send_last(source);
 	/* While CRIU dumps. */
-	if (!err) {
-		source->detached = true;
-		err = rt_network_detach(&source->network, source->id);
-	}
 	if (!err)
 		err = rt_source_send_changes(source);
 	if (!err)

@@ -1,5 +1,6 @@
 #include "migrate/source_private.h"
 
+#include "checkpoint/members.h"
 #include "migrate/size.h"
 #include "runtime/base/io.h"
 #include "runtime/base/str.h"
@@ -58,7 +59,7 @@ static struct rt_error *read_words(struct rt_source *source)
 	if (!err)
 		err = choose_rootfs(values->rootfs, &source->rootfs);
 	if (!err && values->bandwidth)
-		err = rt_size_parse("--bandwidth", values->bandwidth, &source->bandwidth);
+		err = rt_size_option("--bandwidth", values->bandwidth, &source->bandwidth);
 	if (!err)
 		err = rt_container_check_id(source->target_id);
 	if (err)
@@ -83,12 +84,11 @@ static uint64_t private_memory_of(pid_t pid)
 
 static struct rt_error *measure_memory(struct rt_source *source)
 {
-	_cleanup_free_ pid_t *pids = NULL;
-	size_t count = 0;
-	struct rt_error *err = rt_cgroup_pids(source->container.cgroup, &pids, &count);
+	_cleanup_(rt_members_deinit) struct rt_members members = RT_MEMBERS_NULL;
+	struct rt_error *err = rt_members_find(&source->container, &members);
 
-	for (size_t i = 0; i < count && !err; i++)
-		source->memory += private_memory_of(pids[i]);
+	for (size_t i = 0; i < members.count && !err; i++)
+		source->memory += private_memory_of(members.pids[i]);
 	return err;
 }
 

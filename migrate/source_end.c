@@ -267,7 +267,9 @@ static bool tell_dumper(struct rt_source *source, const struct rt_error *err)
 /* First it runs again, then the others are told. */
 struct rt_error *rt_source_abort(struct rt_source *source, struct rt_error *err)
 {
+	struct rt_http_answer answer = { .body = NULL };
 	struct rt_http_connection *control = NULL;
+	Rt__Outcome *outcome = NULL;
 	struct rt_error *second;
 
 	rt_error_free(rt_heartbeat_stop(rt_take_ptr(source->heartbeat)));
@@ -290,8 +292,16 @@ struct rt_error *rt_source_abort(struct rt_source *source, struct rt_error *err)
 	if (!second)
 		second = rt_http_ask(control, &(struct rt_http_request){
 			.method = "POST", .path = source->path_abort, .body = "", .timeout_ms = ABORT_TIMEOUT_MS,
-		}, 0, NULL);
+		}, 0, &answer);
+	if (!second)
+		second = rt_message_outcome(answer.body, answer.size, &outcome);
+	if (!second && outcome->rootfs_changed)
+		rt_progress_note(source->progress, "the base of '%s' on the target is changed by what came, and must be renewed before the next --rootfs diff",
+				 source->target_id);
 	rt_error_free(second);
+	if (outcome)
+		rt_unpack_free(&outcome->base);
+	free(answer.body);
 	rt_http_disconnect(control);
 	return err;
 }

@@ -1,5 +1,6 @@
 #include "migrate/source_private.h"
 
+#include "checkpoint/members.h"
 #include "runtime/base/io.h"
 #include "runtime/base/str.h"
 
@@ -38,8 +39,11 @@ static struct rt_error *inner_pid(pid_t pid, uint64_t *ret)
 
 static struct rt_error *list_spaces(struct rt_source *source, pid_t **ret_pids, size_t *ret_count)
 {
-	struct rt_error *err = rt_cgroup_pids(source->container.cgroup, ret_pids, ret_count);
+	struct rt_members members = RT_MEMBERS_NULL;
+	struct rt_error *err = rt_members_find(&source->container, &members);
 
+	*ret_pids = members.pids;
+	*ret_count = members.count;
 	free(source->spaces);
 	source->space_count = 0;
 	source->spaces = err ? NULL : calloc(*ret_count ? *ret_count : 1, sizeof(*source->spaces));
@@ -90,16 +94,30 @@ static struct rt_error *open_outflow(struct rt_source *source)
 
 /* ---- rounds ---- */
 
+#define TICK_MS 100
+
+/* Never while it is frozen: there nobody has time to look. */
+static struct rt_error *send_all(struct rt_source *source, unsigned round, struct rt_outflow_totals *ret)
+{
+	uint64_t bytes = bytes_of(&source->ranges);
+	struct rt_error *err;
+
+	rt_progress_amount(source->progress, round, 0, bytes);
+	err = rt_outflow_begin(source->outflow, &source->ranges, source->spaces, source->space_count);
+	if (err)
+		return err;
+	while (!rt_outflow_wait(source->outflow, TICK_MS))
+		rt_progress_amount(source->progress, round, rt_outflow_done(source->outflow) * RT_PAGE_SIZE, bytes);
+	return rt_outflow_finish(source->outflow, ret);
+}
+
 static struct rt_error *send_round(struct rt_source *source, struct rt_report_round *round)
 {
 	struct rt_outflow_totals totals;
 	struct rt_error *err;
 
 	round->begin_us = rt_source_now() - source->began;
-	rt_progress_amount(source->progress, source->precopy.rounds + 1, 0, bytes_of(&source->ranges));
-	err = rt_outflow_begin(source->outflow, &source->ranges, source->spaces, source->space_count);
-	if (!err)
-		err = rt_outflow_finish(source->outflow, &totals);
+	err = send_all(source, source->precopy.rounds + 1, &totals);
 	if (err)
 		return err;
 	round->us = rt_source_now() - source->began - round->begin_us;
@@ -159,12 +177,14 @@ struct rt_error *rt_source_copy_memory(struct rt_source *source)
 		round->predicted_us = rt_precopy_predict(&source->precopy, bytes_of(&source->ranges));
 		rt_progress_round(source->progress, source->precopy.rounds, round);
 	}
-	/* What the last look found is not lost: it goes out before the freeze. */
-	if (!err && source->ranges.count > 0)
-		err = send_round(source, next_round(source));
 	if (!err)
 		tell_verdict(source, verdict);
 	return err;
+}
+
+struct rt_error *rt_source_copy_rest(struct rt_source *source)
+{
+	return source->ranges.count > 0 ? send_round(source, next_round(source)) : NULL;
 }
 
 /* ---- frozen ---- */
@@ -182,8 +202,11 @@ static bool sends_afterwards(const struct rt_source *source)
 
 struct rt_error *rt_source_send_last(struct rt_source *source)
 {
-	if (!source->lazy || sends_afterwards(source))
+	if (!source->lazy || source->mode == RT_MODE_POSTCOPY)
 		return NULL;
+	/* What the rounds brought of these pages must not be handed to a task that runs before they come again. */
+	if (source->mode == RT_MODE_HYBRID)
+		return rt_outflow_begin_stale(source->outflow, &source->ranges, source->spaces, source->space_count);
 	return rt_outflow_begin(source->outflow, &source->ranges, source->spaces, source->space_count);
 }
 
@@ -321,9 +344,7 @@ static struct rt_error *push_once(struct rt_source *source, struct rt_outflow_to
 		err = rt_source_answer_begin(source);
 	if (!err)
 		err = open_outflow(source);
-	if (!err)
-		err = rt_outflow_begin(source->outflow, &source->ranges, source->spaces, source->space_count);
-	return err ? err : rt_outflow_finish(source->outflow, ret);
+	return err ? err : send_all(source, 0, ret);
 }
 
 /* Asks how it is over there. True: it is complete, or lost (*ret_err). `for_ever`: no answer is waited for, as only here are its pages; else it stays frozen here. */

@@ -47,15 +47,21 @@ static struct rt_error *look_here(const struct rt_source *source)
 	_cleanup_(rt_preflight_deinit) struct rt_preflight report = RT_PREFLIGHT_NULL;
 	struct rt_error *err = rt_container_check(source->context, source->id, &source->criu, &report);
 
+	if (!err && report.note)
+		rt_progress_note(source->progress, "%s", report.note);
 	return err ? err : rt_preflight_verdict(&report);
 }
 
+/* And what it finds out about the kernel is kept for the dump to come. */
 static struct rt_error *criu_version(uint32_t *ret)
 {
 	_cleanup_criu_ struct rt_criu *criu = NULL;
+	struct rt_criu_features features;
 	struct rt_error *err = rt_criu_start(&(struct rt_criu_options){ .flags = RT_CRIU_QUIET }, &criu);
 
-	return err ? err : rt_criu_require_version(criu, ret);
+	if (!err)
+		err = rt_criu_require_version(criu, ret);
+	return err ? err : rt_criu_features(criu, &features);
 }
 
 static void fill_offer(const struct rt_source *source, const Rt__Manifest *self, Rt__Offer *offer)
@@ -139,6 +145,7 @@ struct walk {
 	struct rt_source *source;
 	struct rt_duct *duct;
 	struct rt_tree_totals totals;
+	uint64_t bytes; /* that have gone out */
 };
 
 static void *walk_tree(void *userdata)
@@ -147,6 +154,18 @@ static void *walk_tree(void *userdata)
 
 	rt_duct_end(walk->duct, rt_tree_send(walk->source->tree, rt_duct_write, walk->duct, &walk->totals));
 	return NULL;
+}
+
+/* In the thread that draws. */
+static struct rt_error *read_on(void *userdata, void *buffer, size_t room, size_t *ret_size)
+{
+	struct walk *walk = userdata;
+	struct rt_error *err = rt_duct_read(walk->duct, buffer, room, ret_size);
+
+	walk->bytes += *ret_size;
+	if (!walk->source->frozen)
+		rt_progress_amount(walk->source->progress, 0, walk->bytes, 0);
+	return err;
 }
 
 struct rt_error *rt_source_send_tree(struct rt_source *source, struct rt_tree_totals *ret)
@@ -161,7 +180,7 @@ struct rt_error *rt_source_send_tree(struct rt_source *source, struct rt_tree_to
 	error = pthread_create(&thread, NULL, walk_tree, &walk);
 	if (!error) {
 		err = rt_http_ask(source->control, &(struct rt_http_request){
-			.method = "POST", .path = source->path_rootfs, .pull = rt_duct_read, .pull_userdata = walk.duct,
+			.method = "POST", .path = source->path_rootfs, .pull = read_on, .pull_userdata = &walk,
 		}, 0, NULL);
 		rt_duct_hang_up(walk.duct);
 		pthread_join(thread, NULL);

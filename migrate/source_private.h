@@ -89,8 +89,10 @@ struct rt_error *rt_source_ask(struct rt_source *source, const char *path, unsig
 
 /* source_memory.c */
 struct rt_error *rt_source_copy_memory(struct rt_source *source) _must_check_; /* rounds */
+/* What the last round's look found, which is not told again: to be called once more before the freeze, as late as possible. */
+struct rt_error *rt_source_copy_rest(struct rt_source *source) _must_check_;
 struct rt_error *rt_source_last_look(struct rt_source *source) _must_check_; /* frozen */
-struct rt_error *rt_source_send_last(struct rt_source *source) _must_check_; /* begins sending what the last look found, unless it goes after the commit */
+struct rt_error *rt_source_send_last(struct rt_source *source) _must_check_; /* begins sending what the last look found, or (hybrid) that it is old over there */
 /* post-copy: answers what the target asks for, in a thread of its own, from before the restore on; nothing in other modes. */
 struct rt_error *rt_source_answer_begin(struct rt_source *source) _must_check_;
 void rt_source_answer_end(struct rt_source *source);

@@ -107,18 +107,13 @@ static bool is_forgotten(struct rt_move *move)
 	return old;
 }
 
-static void forget(struct rt_move *move)
-{
-	rt_warn_ignored(rt_remove_tree_at(AT_FDCWD, move->directory));
-}
-
-static struct rt_move *take_first(struct rt_target *target, bool (*wanted)(const struct rt_target *target, struct rt_move *move))
+static struct rt_move *take_silent(struct rt_target *target)
 {
 	struct rt_move *move;
 
 	pthread_mutex_lock(&target->lock);
 	for (move = target->moves; move; move = move->next)
-		if (wanted(target, move))
+		if (is_silent(target, move))
 			break;
 	if (move)
 		move->references++;
@@ -128,26 +123,24 @@ static struct rt_move *take_first(struct rt_target *target, bool (*wanted)(const
 
 static void drop_old(struct rt_target *target)
 {
-	struct rt_move **place, *old = NULL;
+	struct rt_move **place, *old;
 
 	pthread_mutex_lock(&target->lock);
-	for (place = &target->moves; *place && !old; place = old ? place : &(*place)->next) {
-		if (!is_forgotten(*place))
-			continue;
-		old = *place;
+	for (place = &target->moves; *place && !is_forgotten(*place); place = &(*place)->next)
+		;
+	old = *place;
+	if (old)
 		*place = old->next;
-		break;
-	}
 	pthread_mutex_unlock(&target->lock);
 	if (!old)
 		return;
-	forget(old);
+	rt_warn_ignored(rt_remove_tree_at(AT_FDCWD, old->directory));
 	rt_target_unref(target, old);
 }
 
 static void tick(struct rt_target *target)
 {
-	struct rt_move *move = take_first(target, is_silent);
+	struct rt_move *move = take_silent(target);
 
 	if (move) {
 		rt_info("nothing heard of the source of '%s' for %u s", move->offer->id, target->timeout_s);
@@ -219,6 +212,7 @@ static struct rt_error *await_worker(const char *directory, int dir_fd, json_t *
 static struct rt_error *make_move(struct rt_target *target, const char *directory, const json_t *journal, struct rt_move **ret)
 {
 	const char *bundle = json_string_value(json_object_get(journal, "bundle"));
+	const char *rootfs = json_string_value(json_object_get(journal, "rootfs"));
 	Rt__Offer *offer = NULL;
 	struct rt_error *err = offer_of(journal, &offer);
 
@@ -227,11 +221,14 @@ static struct rt_error *make_move(struct rt_target *target, const char *director
 	if (err)
 		return err;
 	(*ret)->made_bundle = json_is_true(json_object_get(journal, "madeBundle"));
-	if (!json_is_true(json_object_get(journal, "madeRootfs")) || !json_string_value(json_object_get(journal, "rootfs")))
-		return NULL;
-	free(rt_take_ptr((*ret)->rootfs));
-	(*ret)->made_rootfs = true;
-	return rt_format(&(*ret)->rootfs, "%s", json_string_value(json_object_get(journal, "rootfs")));
+	(*ret)->made_config = json_is_true(json_object_get(journal, "madeConfig"));
+	(*ret)->made_rootfs = json_is_true(json_object_get(journal, "madeRootfs"));
+	if (rootfs) {
+		free((*ret)->rootfs);
+		(*ret)->rootfs = NULL;
+		err = rt_format(&(*ret)->rootfs, "%s", rootfs);
+	}
+	return err;
 }
 
 /* Decided, and its worker still at it; decided, and done; or never decided, and so undone. */
@@ -304,6 +301,7 @@ static struct rt_error *take_over_all(struct rt_target *target)
 static struct rt_error *prepare(struct rt_target *target)
 {
 	const struct rt_receive_values *values = target->values;
+	struct rt_criu_features features;
 	struct rt_criu *criu = NULL;
 	uint32_t version = 0;
 	struct rt_error *err = NULL;
@@ -315,9 +313,9 @@ static struct rt_error *prepare(struct rt_target *target)
 	if (*target->state_dir != '/' || *target->bundles != '/')
 		return rt_fail(RT_USAGE, "--state-dir and --bundles must be absolute paths");
 	if (values->max_memory)
-		err = rt_size_parse("--max-memory", values->max_memory, &target->max_memory);
+		err = rt_size_option("--max-memory", values->max_memory, &target->max_memory);
 	if (!err && values->max_rootfs)
-		err = rt_size_parse("--max-rootfs", values->max_rootfs, &target->max_rootfs);
+		err = rt_size_option("--max-rootfs", values->max_rootfs, &target->max_rootfs);
 	if (!err)
 		err = rt_make_dirs(target->state_dir, 0700);
 	if (!err)
@@ -326,6 +324,9 @@ static struct rt_error *prepare(struct rt_target *target)
 		err = rt_criu_start(&(struct rt_criu_options){ .flags = RT_CRIU_QUIET }, &criu);
 	if (!err)
 		err = rt_criu_require_version(criu, &version);
+	/* Has it probe the kernel, and keep what it finds for the restores to come. */
+	if (!err)
+		err = rt_criu_features(criu, &features);
 	rt_criu_close(criu);
 	return err ? err : rt_manifest_new(version, &target->self);
 }

@@ -125,7 +125,7 @@ static struct rt_error *judge_id(const struct rt_target *target, const Rt__Offer
 
 struct plan {
 	char *bundle, *rootfs;
-	bool has_bundle, has_rootfs; /* are there */
+	bool has_directory, has_bundle, has_rootfs; /* are there; `bundle`: its config.json */
 	char *config; /* to be used; NULL: refused */
 	size_t config_size;
 	struct rt_spec *spec;
@@ -139,11 +139,6 @@ static void plan_deinit(struct plan *plan)
 	rt_spec_free(plan->spec);
 }
 
-static bool is_shared_bundle(const Rt__Offer *offer)
-{
-	return offer->rootfs == RT__MOVE_ROOTFS__ROOTFS_SHARED;
-}
-
 /* Our own bundle's configuration counts; the source's only where there is none, and as far as it is allowed. */
 static struct rt_error *plan_config(const struct rt_target *target, const Rt__Offer *offer, struct plan *plan, Rt__Answer *answer)
 {
@@ -152,6 +147,7 @@ static struct rt_error *plan_config(const struct rt_target *target, const Rt__Of
 
 	if (err)
 		return err;
+	plan->has_directory = access(plan->bundle, F_OK) == 0;
 	plan->has_bundle = access(path, F_OK) == 0;
 	if (plan->has_bundle)
 		err = rt_read_file_at(AT_FDCWD, path, CONFIG_LIMIT, &plan->config, &plan->config_size);
@@ -165,7 +161,7 @@ static struct rt_error *plan_config(const struct rt_target *target, const Rt__Of
 		err = rt_spec_load_text(plan->config, plan->config_size, "config.json", &plan->spec);
 	if (!err && !plan->has_bundle)
 		err = rt_policy_check(target->values, plan->spec);
-	if (!err && *offer->network && offer->network)
+	if (!err && *offer->network)
 		err = rt_network_put_into(offer->network, &plan->config, &plan->config_size);
 	return err ? refuse_for(answer, err) : NULL;
 }
@@ -188,7 +184,12 @@ static struct rt_error *plan_bundle(const struct rt_target *target, const Rt__Of
 	plan->has_rootfs = access(plan->rootfs, F_OK) == 0;
 	if (!sent && !plan->has_rootfs)
 		return refuse(answer, "its root filesystem '%s' is not on this host: put it there, or use --rootfs copy", plan->rootfs);
-	if (offer->rootfs == RT__MOVE_ROOTFS__ROOTFS_COPY && plan->has_rootfs && !is_shared_bundle(offer))
+	if (offer->rootfs == RT__MOVE_ROOTFS__ROOTFS_DIFF) {
+		err = rt_target_judge_base(plan->bundle, plan->rootfs);
+		if (err)
+			return refuse_for(answer, err);
+	}
+	if (offer->rootfs == RT__MOVE_ROOTFS__ROOTFS_COPY && plan->has_rootfs)
 		return refuse(answer, "'%s' is on this host already, and --rootfs copy would mix it up: use --rootfs none, or remove it", plan->rootfs);
 	if (sent && !plan->has_bundle && !rt_str_equal(plan->spec->root_path, "rootfs"))
 		return refuse(answer, "its root filesystem is '%s', and only 'rootfs' in its bundle is made for a source", plan->spec->root_path);
@@ -199,9 +200,9 @@ static struct rt_error *plan_bundle(const struct rt_target *target, const Rt__Of
 
 static struct rt_error *write_files(const struct plan *plan, const Rt__Offer *offer, const char *directory)
 {
-	_cleanup_json_ json_t *journal = json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:s, s:b}", "migration", offer->migration, "id", offer->id, "bundle", plan->bundle,
-						   "state", "receiving", "lazy", offer->lazy, "postCopy", offer->post_copy, "madeBundle", !plan->has_bundle,
-						    "rootfs", plan->rootfs, "madeRootfs", !plan->has_rootfs);
+	_cleanup_json_ json_t *journal = json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:b}", "migration", offer->migration, "id", offer->id, "bundle",
+						   plan->bundle, "rootfs", plan->rootfs, "state", "receiving", "lazy", offer->lazy, "postCopy", offer->post_copy,
+						   "madeBundle", !plan->has_directory, "madeConfig", !plan->has_bundle, "madeRootfs", !plan->has_rootfs);
 	_cleanup_close_ int dir_fd = -1;
 	struct rt_error *err;
 
@@ -226,7 +227,8 @@ static struct rt_error *make_bundle(const struct plan *plan, const Rt__Offer *of
 		err = rt_make_dirs(plan->bundle, 0711);
 		if (err)
 			return err;
-		move->made_bundle = true;
+		move->made_bundle = !plan->has_directory;
+		move->made_config = true;
 		fd = open(plan->bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (fd < 0)
 			return rt_fail_errno("cannot open '%s'", plan->bundle);
@@ -234,9 +236,11 @@ static struct rt_error *make_bundle(const struct plan *plan, const Rt__Offer *of
 		if (err)
 			return err;
 	}
-	if (!plan->has_rootfs && mkdir(plan->rootfs, 0755) < 0)
+	if (plan->has_rootfs)
+		return NULL;
+	if (mkdir(plan->rootfs, 0755) < 0)
 		return rt_fail_errno("cannot make '%s'", plan->rootfs);
-	move->made_rootfs = !plan->has_rootfs;
+	move->made_rootfs = true;
 	return NULL;
 }
 

@@ -28,6 +28,12 @@ struct rt_error *rt_target_add(struct rt_target *target, struct rt_move *move) _
 /* target_offer.c: judges, and where it is taken makes the migration ready for the rest. Takes the offer over. */
 struct rt_error *rt_target_take_offer(struct rt_target *target, Rt__Offer *offer, Rt__Answer *answer) _must_check_;
 
+/* target_rootfs.c: --rootfs diff changes a base that is the operator's, in its place. Whoever finds it changed is told, until the operator has renewed it. */
+/* RT_CONFIG: there is no base, or one that is none any more. */
+struct rt_error *rt_target_judge_base(const char *bundle, const char *rootfs) _must_check_;
+/* Before the first byte. */
+struct rt_error *rt_target_open_base(struct rt_move *move) _must_check_;
+
 /* target_status.c: malloc()ed texts. */
 char *rt_target_status_json(struct rt_target *target);
 char *rt_target_metrics(struct rt_target *target);

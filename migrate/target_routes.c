@@ -109,6 +109,7 @@ static struct rt_error *reply_outcome(struct rt_http_exchange *exchange, struct 
 	if (move) {
 		outcome.restore_us = move->restore_us;
 		outcome.resume_us = move->resume_us;
+		outcome.rootfs_changed = move->rootfs_changed && state == RT__MOVE_STATE__MOVE_ABORTED;
 	}
 	return reply_message(exchange, &outcome.base);
 }
@@ -213,7 +214,6 @@ static void offer_finish(void *userdata, void *state, bool complete)
 static struct rt_error *rootfs_begin(void *userdata, struct rt_http_exchange *exchange, void **ret_state)
 {
 	struct rt_target *target = userdata;
-	_cleanup_free_ char *upper = NULL;
 	struct request *request = NULL;
 	bool diff;
 	struct rt_error *err = request_storing(target, exchange, true, &request);
@@ -227,9 +227,12 @@ static struct rt_error *rootfs_begin(void *userdata, struct rt_http_exchange *ex
 		request->fd = open(request->move->rootfs, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		err = request->fd < 0 ? rt_fail_errno("cannot open '%s'", request->move->rootfs) : NULL;
 	}
+	if (!err && diff)
+		err = rt_target_open_base(request->move);
 	if (!err)
 		err = rt_tree_receiver_new(&(struct rt_tree_receive_options){
 			.root_fd = request->fd, .max_bytes = target->max_rootfs, .privileged_nodes = true, .flags = diff ? RT_TREE_MERGED : 0,
+			.merged = request->move->merged,
 		}, &request->tree);
 	if (err) {
 		request_finish(target, request, false);
@@ -334,11 +337,15 @@ static struct rt_error *take_page_frame(struct request *request, const struct rt
 
 	if (frame->type == RT_FRAME_END)
 		return NULL;
-	if (frame->type != RT_FRAME_PAGES && frame->type != RT_FRAME_ZERO)
+	if (frame->type != RT_FRAME_PAGES && frame->type != RT_FRAME_ZERO && frame->type != RT_FRAME_STALE)
 		return rt_fail(RT_PEER, "files where pages are due");
 	err = find_set(request, frame->space, &set);
 	if (err || !set)
 		return err;
+	if (frame->type == RT_FRAME_STALE) {
+		/* A task may have it already. */
+		return move->sets_given ? rt_fail(RT_PEER, "memory is called old after it was given to the container") : rt_pageset_forget(set, frame->start, frame->size);
+	}
 	if (frame->type == RT_FRAME_ZERO) {
 		err = rt_pageset_store_zero(set, frame->start, frame->size);
 	} else {
@@ -392,7 +399,7 @@ static struct rt_error *take_file_frame(struct request *request, const struct rt
 	const void *data = NULL;
 	struct rt_error *err = NULL;
 
-	if (frame->type != RT_FRAME_END && frame->type != RT_FRAME_ZERO)
+	if (frame->type != RT_FRAME_END && frame->type != RT_FRAME_ZERO && frame->type != RT_FRAME_STALE)
 		err = rt_codec_unpack(request->codec, frame, &data);
 	return err ? err : rt_files_in_take(request->files, frame, data);
 }

@@ -39,8 +39,9 @@ struct rt_error *rt_tracker_add_scan(struct rt_tracker *tracker, pid_t pid, int 
 			if (err)
 				return err;
 		}
-		/* An address space that ends while we look at it. */
-		if (scan.start == before)
+		/* Room was left: that was all, whatever the kernel says of where it stopped. (Up to 6.18 it tells, of a scan that found more than 512 regions, where
+		 * it stopped in between; going on there would tell pages twice.) Or the address space ended while we looked at it. */
+		if (found < RT_TRACKER_REGIONS || scan.start == before)
 			return NULL;
 	}
 	return NULL;

@@ -15,7 +15,8 @@
  * whiteouts; elsewhere they would lead a later overlay astray. */
 enum {
 	RT_TREE_UPPER = 1 << 0,
-	RT_TREE_MERGED = 1 << 1, /* receiver: what comes is an upper directory, what is below the root is what such a mount shows: marks become what they mean */
+	RT_TREE_MERGED = 1 << 1, /* receiver: what comes is an upper directory, what is below the root is what its lower ones show: whiteouts remove, opaque
+				  * directories hide; what is only a reference to lower layers (redirects, metacopy) is refused; no mark is written */
 };
 
 struct rt_tree; /* what has been sent; rt_tree_free() */
@@ -46,12 +47,18 @@ struct rt_error *rt_tree_note_mapped(struct rt_tree *tree, const pid_t *pids, si
 /* The upper directory where `root` is an overlay's mount point (--rootfs diff: the other side has the same lower ones); *ret_upper is NULL where it is none. */
 struct rt_error *rt_tree_upper_of(const char *root, char **ret_upper) _must_check_;
 
+/* Which names came of an upper directory, over all streams of one migration: for RT_TREE_MERGED. */
+struct rt_tree_merged;
+struct rt_error *rt_tree_merged_new(struct rt_tree_merged **ret) _must_check_;
+void rt_tree_merged_free(struct rt_tree_merged *merged);
+
 struct rt_tree_receiver;
 struct rt_tree_receive_options {
 	int root_fd; /* of an existing directory; borrowed until the receiver is freed */
 	uint64_t max_bytes, max_files; /* 0: what the file system has free; 10 million */
 	bool privileged_nodes; /* device nodes may be made; else they are refused, whiteouts excepted */
 	unsigned flags; /* RT_TREE_* */
+	struct rt_tree_merged *merged; /* with RT_TREE_MERGED: the same one for each stream; borrowed */
 };
 struct rt_error *rt_tree_receiver_new(const struct rt_tree_receive_options *options, struct rt_tree_receiver **ret) _must_check_;
 /* Bytes as they come, any number at a time; blocks while the disk is slower. After an error nothing more can be received; what is below the root is then

@@ -1,9 +1,11 @@
 #include "migrate/tree_apply.h"
 
+#include "migrate/tree_merge.h"
 #include "migrate/tree_private.h"
 #include "runtime/base/str.h"
 #include "runtime/bundle/unpack.h"
 
+#include <assert.h>
 #include <sys/statvfs.h>
 
 #define FILES_MAX 10000000
@@ -14,6 +16,7 @@ struct rt_tree_apply {
 	struct rt_unpack unpack;
 	struct rt_tree_totals totals;
 	uint64_t max_files;
+	struct rt_tree_merged *merged; /* borrowed; NULL: entries are what they are */
 	struct archive *archive;
 	rt_tree_read_fn read;
 	void *userdata;
@@ -39,6 +42,11 @@ struct rt_error *rt_tree_apply_new(const struct rt_tree_receive_options *options
 		apply->unpack.flags |= RT_UNPACK_DEVICES;
 	if (options->flags & RT_TREE_UPPER)
 		apply->unpack.flags |= RT_UNPACK_OVERLAY;
+	if (options->flags & RT_TREE_MERGED) {
+		assert(options->merged);
+		apply->merged = options->merged;
+		apply->unpack.flags |= RT_UNPACK_NO_MARKS;
+	}
 	if (geteuid() != 0)
 		apply->unpack.flags |= RT_UNPACK_AS_USER;
 	apply->unpack.limit = options->max_bytes ? options->max_bytes : (uint64_t)fs.f_bavail * fs.f_frsize;
@@ -106,8 +114,17 @@ static struct rt_error *count_entry(struct rt_tree_apply *apply)
 	return NULL;
 }
 
+/* It is there now; under what is there otherwise. */
+static struct rt_error *merge(struct rt_tree_apply *apply, enum rt_tree_meaning meaning, const char *path)
+{
+	struct rt_error *err = rt_tree_merge_note(apply->merged, path);
+
+	return err || meaning != RT_TREE_OPAQUE ? err : rt_tree_merge_hide(apply->merged, apply->unpack.root_fd, path);
+}
+
 static struct rt_error *apply_entry(struct rt_tree_apply *apply, struct archive_entry *entry, char *path)
 {
+	enum rt_tree_meaning meaning = RT_TREE_AS_IT_IS;
 	char value[96];
 	struct rt_error *err = count_entry(apply);
 
@@ -118,11 +135,18 @@ static struct rt_error *apply_entry(struct rt_tree_apply *apply, struct archive_
 		return *path ? rt_unpack_remove(&apply->unpack, path) : rt_fail(RT_CONFIG, "the root itself cannot be removed");
 	}
 	apply->totals.files++;
+	if (apply->merged)
+		err = rt_tree_merge_look(entry, &meaning);
+	if (err)
+		return err;
+	if (meaning == RT_TREE_WHITEOUT)
+		return *path ? rt_unpack_remove(&apply->unpack, path) : rt_fail(RT_CONFIG, "the root itself cannot be removed");
 	if (has_mark(entry, RT_TREE_METADATA, value, sizeof(value)))
 		return rt_unpack_change(&apply->unpack, entry, path);
 	if (has_mark(entry, RT_TREE_PATCH, value, sizeof(value)))
 		return rt_unpack_patch(&apply->unpack, apply->archive, entry, path);
-	return rt_unpack_entry(&apply->unpack, apply->archive, entry, path);
+	err = rt_unpack_entry(&apply->unpack, apply->archive, entry, path);
+	return err || !apply->merged ? err : merge(apply, meaning, path);
 }
 
 /* *ret_end: it was the record of the end. */

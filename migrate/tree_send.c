@@ -85,13 +85,19 @@ static struct rt_error *drop(struct walk *walk, struct rt_tree_directory *direct
 
 /* ---- files ---- */
 
+/* overlayfs makes one whiteout and links it wherever something is gone: each stands for itself. */
+static bool has_links(const struct statx *st)
+{
+	return st->stx_nlink > 1 && !(S_ISCHR(st->stx_mode) && st->stx_rdev_major == 0 && st->stx_rdev_minor == 0);
+}
+
 /* Its further names become links to this one. */
 static struct rt_error *note_link(struct walk *walk, const struct statx *st, const char *path)
 {
 	char *copy;
 	struct rt_error *err;
 
-	if (st->stx_nlink < 2)
+	if (!has_links(st))
 		return NULL;
 	copy = strdup(path);
 	err = copy ? rt_tree_inodes_put(&walk->sent, st->stx_ino, rt_tree_device(st), copy) : rt_error_oom();
@@ -175,7 +181,7 @@ static struct rt_error *send_file(struct walk *walk, struct rt_tree_seen *seen, 
 
 static struct rt_error *send_leaf(struct walk *walk, struct rt_tree_directory *directory, struct rt_tree_seen *seen, struct rt_tree_item *item)
 {
-	const char *target = item->st->stx_nlink > 1 ? rt_tree_inodes_get(&walk->sent, item->st->stx_ino, rt_tree_device(item->st)) : NULL;
+	const char *target = has_links(item->st) ? rt_tree_inodes_get(&walk->sent, item->st->stx_ino, rt_tree_device(item->st)) : NULL;
 	bool gone = false, shorter = false;
 	struct rt_error *err;
 

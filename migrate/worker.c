@@ -4,6 +4,7 @@
 #include "migrate/lazy.h"
 #include "migrate/link.h"
 #include "migrate/network.h"
+#include "migrate/tmpfs.h"
 #include "migrate/pause.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/io.h"
@@ -437,6 +438,13 @@ static struct rt_error *await_images(void *userdata)
 	return wait_for(worker, RT_LINK_RESTORE);
 }
 
+static struct rt_error *mounts(void *userdata, Rt__Container *described, int image_fd, pid_t criu)
+{
+	struct worker *worker = userdata;
+
+	return rt_tmpfs_unpack(described, image_fd, worker->task.directory, criu);
+}
+
 static struct rt_error *restored(void *userdata)
 {
 	struct worker *worker = userdata;
@@ -475,7 +483,7 @@ static void running(void *userdata)
 static struct rt_error *restore(struct worker *worker)
 {
 	const struct rt_restore_hooks hooks = {
-		.await_images = await_images, .begin = begin, .restored = restored, .running = running, .userdata = worker,
+		.await_images = await_images, .mounts = mounts, .begin = begin, .restored = restored, .running = running, .userdata = worker,
 	};
 	const struct rt_worker_task *task = &worker->task;
 	const struct rt_restore_options options = {

@@ -33,6 +33,34 @@ bool rt_id_map(const struct rt_id_maps *ranges, uint32_t id, uint32_t *ret)
 	return false;
 }
 
+static bool is_target(const struct rt_id_maps *ranges, uint32_t id)
+{
+	for (size_t i = 0; i < ranges->count; i++)
+		if (id >= ranges->entries[i].host_id && id - ranges->entries[i].host_id < ranges->entries[i].size)
+			return true;
+	return false;
+}
+
+static bool map_or_keep(const struct rt_id_shift *shift, const struct rt_id_maps *ranges, uint32_t id, uint32_t *ret)
+{
+	if (rt_id_map(ranges, id, ret))
+		return true;
+	if (!shift->keep_others || is_target(ranges, id))
+		return false;
+	*ret = id;
+	return true;
+}
+
+bool rt_id_shift_uid(const struct rt_id_shift *shift, uint32_t uid, uint32_t *ret)
+{
+	return map_or_keep(shift, &shift->uids, uid, ret);
+}
+
+bool rt_id_shift_gid(const struct rt_id_shift *shift, uint32_t gid, uint32_t *ret)
+{
+	return map_or_keep(shift, &shift->gids, gid, ret);
+}
+
 bool rt_id_range_parse(const char *text, uint32_t *ret_base, uint32_t *ret_length)
 {
 	const char *colon = strchr(text, ':');
@@ -105,7 +133,7 @@ enum rt_id_result rt_acl_shift(uint8_t *bytes, size_t size, const struct rt_id_s
 
 		if (tag != ACL_TAG_USER && tag != ACL_TAG_GROUP)
 			continue;
-		if (!rt_id_map(tag == ACL_TAG_USER ? &shift->uids : &shift->gids, id, &fresh)) {
+		if (!map_or_keep(shift, tag == ACL_TAG_USER ? &shift->uids : &shift->gids, id, &fresh)) {
 			*ret_id = id;
 			return RT_ID_OUTSIDE;
 		}
@@ -128,7 +156,7 @@ enum rt_id_result rt_caps_shift(uint8_t *bytes, size_t *size, const struct rt_id
 		root = get_u32(bytes + CAPS_SIZE_2);
 	else if (version != VFS_CAP_REVISION_2 || *size != CAPS_SIZE_2)
 		return RT_ID_DAMAGED;
-	if (!rt_id_map(&shift->uids, root, &fresh)) {
+	if (!rt_id_shift_uid(shift, root, &fresh)) {
 		*ret_id = root;
 		return RT_ID_OUTSIDE;
 	}

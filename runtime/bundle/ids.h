@@ -12,10 +12,13 @@
 
 struct rt_id_shift {
 	struct rt_id_maps uids, gids;
+	bool keep_others; /* ids in none of the ranges stay, unless others are shifted to where they are: who could tell them apart? */
 };
 
 /* False: the id is in none of the ranges; *ret stays as it was. */
 bool rt_id_map(const struct rt_id_maps *ranges, uint32_t id, uint32_t *ret);
+bool rt_id_shift_uid(const struct rt_id_shift *shift, uint32_t uid, uint32_t *ret);
+bool rt_id_shift_gid(const struct rt_id_shift *shift, uint32_t gid, uint32_t *ret);
 
 /* "BASE:LENGTH" to two numbers that stay below 2^32 - 1 (which is no id). False: it is none. */
 bool rt_id_range_parse(const char *text, uint32_t *ret_base, uint32_t *ret_length);

@@ -24,11 +24,13 @@ enum {
 	RT_UNPACK_AS_USER = 1 << 4, /* not root: everything belongs to us; modes of directories come last, so that we can write */
 	RT_UNPACK_WHITEOUTS = 1 << 5, /* overlay's whiteouts (character device 0:0) are made, whatever is said of devices */
 	RT_UNPACK_OVERLAY = 1 << 6, /* with XATTRS: overlay's attributes as well, but those that name inodes of another host */
-	RT_UNPACK_NO_NEW_HOLES = 1 << 8, /* files have just the holes that entries say; else long runs of zeroes become some, too */
 	RT_UNPACK_EXACT = 1 << 7, /* with XATTRS: those that an entry lacks are removed: of a directory that was there, or inherited */
+	RT_UNPACK_NO_NEW_HOLES = 1 << 8, /* files have just the holes that entries say; else long runs of zeroes become some, too */
+	RT_UNPACK_NO_MARKS = 1 << 9, /* user.overlay.* is left out, as trusted.overlay.* is without OVERLAY */
 };
 
-/* Directories get their times, and as a user their modes, when nothing more is put into them. */
+/* Directories get their times, their default ACLs, which new files would inherit, and as a user their modes, when nothing more is
+ * put into them. */
 struct rt_unpack_directories {
 	struct rt_unpack_directory *list;
 	size_t count, room;
@@ -50,6 +52,7 @@ struct rt_unpack {
 	uint64_t limit, written; /* bytes of content, the most and so far */
 	bool marking; /* keep marks */
 	size_t left_out; /* device nodes */
+	size_t acls_left_out; /* that name users instead of their ids */
 
 	char root_path[PATH_MAX]; /* as /proc spells it */
 	struct {
@@ -59,6 +62,8 @@ struct rt_unpack {
 		bool marked; /* it and what is above it */
 	} parent; /* directory of the last entry: most have the same as the one before */
 	struct rt_unpack_directories directories;
+	uint8_t *default_acl; /* owned; of the directory whose attributes are being set */
+	size_t default_acl_size;
 	struct rt_unpack_marks marks;
 };
 

@@ -30,6 +30,8 @@ static struct rt_error *owner_of(const struct rt_unpack *unpack, struct archive_
 
 static bool is_wanted(const struct rt_unpack *unpack, const char *name)
 {
+	if (rt_str_starts(name, "user.overlay.") && (unpack->flags & RT_UNPACK_NO_MARKS))
+		return false;
 	if (rt_str_starts(name, "user.") || rt_str_equal(name, RT_XATTR_CAPS))
 		return true;
 	if (!(unpack->flags & RT_UNPACK_XATTRS))
@@ -47,6 +49,7 @@ static bool is_wanted(const struct rt_unpack *unpack, const char *name)
 struct target {
 	int fd; /* -1: none */
 	const char *path;
+	bool directory; /* its default ACL is kept for the end: what is made in it meanwhile must not inherit */
 };
 
 static int write_xattr(const struct target *to, const char *name, const void *value, size_t size)
@@ -75,6 +78,12 @@ static struct rt_error *set_xattr(struct rt_unpack *unpack, const struct target 
 		return rt_fail(RT_CONFIG, "the id %u in its '%s' is not among the ids that the container has", id, name);
 	if (result == RT_ID_DAMAGED)
 		return rt_fail(RT_CONFIG, "its extended attribute '%s' is damaged", name);
+	if (to->directory && rt_str_equal(name, RT_XATTR_ACL_DEFAULT)) {
+		free(unpack->default_acl);
+		unpack->default_acl = rt_take_ptr(value);
+		unpack->default_acl_size = size;
+		return NULL;
+	}
 	if (write_xattr(to, name, value, size) == 0 || errno == ENOTSUP)
 		return NULL;
 	/* No user may set these; the files do without. */
@@ -112,9 +121,11 @@ static struct rt_error *set_acl(struct rt_unpack *unpack, struct archive_entry *
 
 			if (tag != tags[i].theirs || size + 8 > ((size_t)count + 1) * 8)
 				continue;
-			if (named && id < 0)
-				return rt_fail(RT_CONFIG, "its ACL names '%.64s' instead of an id (pack with --numeric-owner)",
-					       name ? name : "");
+			/* GNU tar writes names where it knows them: of users of the machine it ran on. */
+			if (named && id < 0) {
+				unpack->acls_left_out++;
+				return NULL;
+			}
 			value[size] = (uint8_t)tags[i].tag;
 			value[size + 2] = permset & 7;
 			memcpy(value + size + 4, &stored, 4);
@@ -151,7 +162,8 @@ static struct rt_error *remove_others(struct rt_unpack *unpack, struct archive_e
 	if (size < 0)
 		return errno == ENOTSUP ? NULL : rt_fail_errno("cannot list its extended attributes");
 	for (const char *name = names; size > 0 && name < names + size; name += strlen(name) + 1) {
-		if (!is_wanted(unpack, name) || entry_has(entry, name))
+		/* A default ACL of the entry comes last, until when the old one must not be inherited. */
+		if (!is_wanted(unpack, name) || (!rt_str_equal(name, RT_XATTR_ACL_DEFAULT) && entry_has(entry, name)))
 			continue;
 		if ((to->fd >= 0 ? fremovexattr(to->fd, name) : lremovexattr(to->path, name)) < 0 && errno != ENODATA)
 			return rt_fail_errno("cannot remove the extended attribute '%.64s'", name);
@@ -203,7 +215,7 @@ struct rt_error *rt_unpack_attributes_at(struct rt_unpack *unpack, struct archiv
  * be set. */
 struct rt_error *rt_unpack_attributes(struct rt_unpack *unpack, struct archive_entry *entry, int fd)
 {
-	const struct target to = { .fd = fd };
+	const struct target to = { .fd = fd, .directory = archive_entry_filetype(entry) == AE_IFDIR };
 	bool as_user = unpack->flags & RT_UNPACK_AS_USER;
 	mode_t mode = archive_entry_perm(entry);
 	struct rt_error *err;

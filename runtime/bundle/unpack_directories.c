@@ -4,6 +4,7 @@
 
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
 /* A real image has some ten thousand directories. This much is what a hostile one may make us remember. */
 #define PATHS_MAX ((size_t)256 << 20)
@@ -14,13 +15,21 @@ struct rt_unpack_directory {
 	char *path; /* owned; real path in the root */
 	struct timespec mtime;
 	mode_t mode;
+	uint8_t *default_acl; /* owned; NULL: none */
+	size_t default_acl_size;
 	bool chosen;
 };
+
+static void forget(struct rt_unpack_directory *directory)
+{
+	free(directory->path);
+	free(directory->default_acl);
+}
 
 void rt_unpack_directories_deinit(struct rt_unpack_directories *directories)
 {
 	for (size_t i = 0; i < directories->count; i++)
-		free(directories->list[i].path);
+		forget(&directories->list[i]);
 	free(directories->list);
 	free(directories->slots);
 	*directories = (struct rt_unpack_directories){ 0 };
@@ -84,13 +93,17 @@ struct rt_error *rt_unpack_note_directory(struct rt_unpack *unpack, int fd, cons
 	}
 	if (known) {
 		all->bytes -= strlen(known->path) + 1;
-		free(known->path);
+		forget(known);
 	} else {
 		known = &all->list[all->count++];
 		*slot = (uint32_t)all->count;
 	}
 	*known = (struct rt_unpack_directory){ .inode = st.st_ino, .path = copy, .mtime = mtime ? *mtime : st.st_mtim, .mode = mode,
 					       .chosen = chosen };
+	if (chosen) {
+		known->default_acl = rt_take_ptr(unpack->default_acl);
+		known->default_acl_size = unpack->default_acl_size;
+	}
 	return NULL;
 }
 
@@ -115,6 +128,10 @@ static struct rt_error *finish_one(struct rt_unpack *unpack, const struct rt_unp
 		return rt_fail_errno("cannot look at '%s'", directory->path);
 	if (st.st_ino != directory->inode)
 		return NULL;
+	if (directory->default_acl &&
+	    fsetxattr(fd, RT_XATTR_ACL_DEFAULT, directory->default_acl, directory->default_acl_size, 0) < 0 && errno != ENOTSUP &&
+	    !(errno == EPERM && (unpack->flags & RT_UNPACK_AS_USER)))
+		return rt_fail_errno("cannot set the default ACL of '%s'", directory->path);
 	if (futimens(fd, times) < 0)
 		return rt_fail_errno("cannot set the time of '%s'", directory->path);
 	if ((unpack->flags & RT_UNPACK_AS_USER) && fchmod(fd, directory->mode) < 0)

@@ -31,6 +31,7 @@ void rt_unpack_deinit(struct rt_unpack *unpack)
 	rt_closep(&unpack->parent.fd);
 	rt_unpack_directories_deinit(&unpack->directories);
 	rt_unpack_marks_clear(&unpack->marks);
+	free(unpack->default_acl);
 }
 
 /* ---- the directory of an entry ---- */
@@ -81,17 +82,17 @@ static struct rt_error *open_directory(struct rt_unpack *unpack, char path[PATH_
 /* Of a path that no entry named: as tar would make it, the container's root's. */
 static struct rt_error *make_directory(struct rt_unpack *unpack, char *path)
 {
-	struct rt_unpack *u = unpack;
+	const struct rt_id_shift *shift = &unpack->shift;
 	const char *name;
 	uint32_t uid = 0, gid = 0;
 	struct rt_error *err = rt_unpack_enter(unpack, path, true, &name);
 
 	if (err)
 		return err;
-	if (mkdirat(u->parent.fd, name, 0755) < 0)
+	if (mkdirat(unpack->parent.fd, name, 0755) < 0)
 		return errno == EEXIST ? NULL : rt_fail_errno("cannot make the directory '%s'", path);
-	if (!(u->flags & RT_UNPACK_AS_USER) && rt_id_map(&u->shift.uids, 0, &uid) && rt_id_map(&u->shift.gids, 0, &gid) &&
-	    (uid || gid) && fchownat(u->parent.fd, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
+	if (!(unpack->flags & RT_UNPACK_AS_USER) && rt_id_map(&shift->uids, 0, &uid) && rt_id_map(&shift->gids, 0, &gid) &&
+	    (uid || gid) && fchownat(unpack->parent.fd, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
 		return rt_fail_errno("cannot set the owner of '%s'", path);
 	return NULL;
 }
@@ -370,6 +371,8 @@ static struct rt_error *apply_node(struct rt_unpack *unpack, struct archive_entr
 			return rt_fail_errno("cannot make the FIFO");
 	} else {
 		err = rt_sys_make_node(dir_fd, name, type | 0600, archive_entry_rdev(entry), &existed);
+		if (!err && existed)
+			return rt_fail_with(EEXIST, "cannot make the device node");
 		/* Root in a user namespace may not either. */
 		if (err && err->errnum == EPERM) {
 			unpack->left_out++;
@@ -406,6 +409,18 @@ static struct rt_error *check_kind(struct rt_unpack *unpack, struct archive_entr
 	return rt_fail(RT_CONFIG, "it is a device or a socket, which is not unpacked");
 }
 
+/* EEXIST, and nothing of the content read: something is in the way. */
+static struct rt_error *apply_other(struct rt_unpack *unpack, struct archive *archive, struct archive_entry *entry, const char *name)
+{
+	mode_t type = archive_entry_filetype(entry);
+
+	if (type == AE_IFLNK)
+		return apply_symlink(unpack, entry, unpack->parent.fd, name);
+	if (type == AE_IFREG)
+		return apply_file(unpack, archive, entry, unpack->parent.fd, name);
+	return apply_node(unpack, entry, unpack->parent.fd, name);
+}
+
 static struct rt_error *apply(struct rt_unpack *unpack, struct archive *archive, struct archive_entry *entry, const char *name)
 {
 	const char *hardlink = archive_entry_hardlink(entry);
@@ -422,14 +437,13 @@ static struct rt_error *apply(struct rt_unpack *unpack, struct archive *archive,
 			return rt_fail_with(ENAMETOOLONG, "cannot make the directory");
 		return apply_directory(unpack, entry, dir_fd, name, real);
 	}
-	err = make_room(dir_fd, name);
-	if (err)
+	err = apply_other(unpack, archive, entry, name);
+	if (!err || err->errnum != EEXIST)
 		return err;
-	if (type == AE_IFLNK)
-		return apply_symlink(unpack, entry, dir_fd, name);
-	if (type == AE_IFREG)
-		return apply_file(unpack, archive, entry, dir_fd, name);
-	return apply_node(unpack, entry, dir_fd, name);
+	/* Rare, so that most files need no look for one first. */
+	rt_error_free(err);
+	err = make_room(dir_fd, name);
+	return err ? err : apply_other(unpack, archive, entry, name);
 }
 
 struct rt_error *rt_unpack_entry(struct rt_unpack *unpack, struct archive *archive, struct archive_entry *entry, char *path)

@@ -23,6 +23,8 @@ static struct rt_error *check(const struct rt_invocation *invocation, const stru
 		return err;
 	for (size_t i = 0; i < report.count; i++)
 		printf("%s\n", report.obstacles[i]);
+	if (report.note)
+		printf("note: %s\n", report.note);
 	if (report.count == 0)
 		printf("nothing stands in the way of a checkpoint of '%s'\n", invocation->operands[0]);
 	*ret_status = report.count > 0;

@@ -229,7 +229,11 @@ struct rt_error *rt_birth_complete(struct rt_birth *birth, pid_t pid, int pidfd,
 		return err;
 	container->state.pid = pid;
 	container->state.start_time = stat.start_time;
-	container->state.creating = birth->held;
+	container->state.creating = birth->holder > 0;
+	if (birth->holder > 0)
+		err = rt_hold_note(birth->holder, pid, &container->state.hold);
+	if (err)
+		return err;
 	/* Where the cgroup really is, once it had to be asked for (systemd) or parts of it could not be had (rootless). */
 	err = store_cgroup(container);
 	if (!err)
@@ -244,6 +248,7 @@ struct rt_error *rt_birth_complete(struct rt_birth *birth, pid_t pid, int pidfd,
 struct rt_error *rt_birth_release(struct rt_birth *birth)
 {
 	birth->container.state.creating = false;
+	birth->container.state.hold = (struct rt_state_hold){ .pid = 0 };
 	return rt_state_store(birth->container.dir_fd, &birth->container.state);
 }
 

@@ -18,7 +18,7 @@ struct rt_birth {
 	size_t config_size;
 	int root_fd; /* context->root; -1 before rt_birth_register() */
 	struct rt_spec *limits; /* only its resources: in force instead of the config's; NULL: those */
-	bool held; /* complete, but whoever holds its processes has not let them go: "creating" until rt_birth_release() */
+	pid_t holder; /* CRIU: when all is complete it has yet to let the processes go, "creating" until rt_birth_release(); 0: nobody */
 	bool registered; /* from here on a failure must undo */
 };
 
@@ -42,7 +42,7 @@ struct rt_error *rt_birth_commit(struct rt_birth *birth) _must_check_;
 struct rt_error *rt_birth_complete(struct rt_birth *birth, pid_t pid, int pidfd, const char *pid_file,
 				   const char *pidfd_socket) _must_check_;
 
-/* Only where `held` was set before rt_birth_complete(). */
+/* Only where `holder` was set before rt_birth_complete(). Where we are killed before it, rt_hold_adopt() does its work. */
 struct rt_error *rt_birth_release(struct rt_birth *birth) _must_check_;
 
 /* Returns `err`: the failure to report is the first one, whatever the undoing meets. */

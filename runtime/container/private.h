@@ -15,6 +15,15 @@ struct rt_error *rt_container_open_dir(const struct rt_context *context, const c
 struct rt_error *rt_container_lookup(const struct rt_context *context, const char *id, unsigned flags,
 				     struct rt_container *ret, enum rt_status *ret_status) _must_check_;
 
+/* hold.c: a restored container is "creating" until CRIU has let its processes go and rt has said so on disk. Where rt was killed in between, the next
+ * command finds out. */
+
+/* Of a process that CRIU holds; `holder` is CRIU. */
+struct rt_error *rt_hold_note(pid_t holder, pid_t pid, struct rt_state_hold *ret) _must_check_;
+
+/* Nothing where the container is not held, or rt or CRIU may still be at it. Else it is one like others: in `container`, and on disk. */
+struct rt_error *rt_hold_adopt(struct rt_container *container) _must_check_;
+
 /* The state of the specification, as hooks and `rt state` get it. `pid` 0 leaves it out of a stopped container. The caller
  * decrefs. */
 struct rt_error *rt_container_state_json(const struct rt_state *state, const struct rt_spec *spec, enum rt_status status,

@@ -22,17 +22,20 @@ void rt_state_deinit(struct rt_state *state)
 
 struct rt_error *rt_state_store(int dir_fd, const struct rt_state *state)
 {
-	_cleanup_json_ json_t *json = NULL;
+	_cleanup_json_ json_t *json = NULL, *hold = NULL;
 	_cleanup_free_ char *text = NULL;
 	struct rt_error *err;
 
-	json = json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:I, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:O*, s:O*}",
+	if (state->hold.pid > 0)
+		hold = json_pack("{s:i, s:I, s:I}", "pid", (int)state->hold.pid, "startTime", (json_int_t)state->hold.start_time, "counter",
+				 (json_int_t)state->hold.counter);
+	json = json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:I, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:O*, s:O*, s:O*}",
 			 "ociVersion", RT_SPEC_VERSION, "id", state->id, "pid", (int)state->pid, "bundle", state->bundle,
 			 "rootfs", state->rootfs, "created", state->created, "owner", state->owner,
 			 "startTime", (json_int_t)state->start_time, "creating", state->creating, "restored", state->restored,
 			 "rootless", state->rootless, "systemdCgroup", state->systemd_cgroup, "rdtCreated", state->rdt_created,
 			 "selfContained", state->self_contained, "ownPidNamespace", state->own_pid_namespace,
-			 "cgroup", state->cgroup, "extra", state->extra);
+			 "cgroup", state->cgroup, "extra", state->extra, "hold", hold);
 	if (!json)
 		return rt_fail(RT_SYSTEM, "cannot write the state of '%s' as JSON (is every name UTF-8?)", state->id);
 	text = json_dumps(json, JSON_COMPACT);
@@ -53,6 +56,23 @@ static struct rt_error *take_string(const struct rt_json *json, const char *key,
 		return err;
 	*ret = strdup(text);
 	return *ret ? NULL : rt_error_oom();
+}
+
+static struct rt_error *parse_hold(const struct rt_json *json, struct rt_state_hold *hold)
+{
+	struct rt_json object;
+	struct rt_error *err = rt_json_get_object(json, "hold", &object);
+	int32_t pid = 0;
+
+	if (err || !object.value)
+		return err;
+	err = rt_json_get_i32(&object, "pid", &pid);
+	if (!err)
+		err = rt_json_get_u64(&object, "startTime", &hold->start_time);
+	if (!err)
+		err = rt_json_get_u64(&object, "counter", &hold->counter);
+	hold->pid = pid;
+	return err;
 }
 
 static struct rt_error *parse_state(const struct rt_json *json, struct rt_state *state)
@@ -90,6 +110,8 @@ static struct rt_error *parse_state(const struct rt_json *json, struct rt_state 
 	err = rt_json_get_i32(json, "pid", &pid);
 	if (!err)
 		err = rt_json_get_u64(json, "startTime", &state->start_time);
+	if (!err)
+		err = parse_hold(json, &state->hold);
 	if (err)
 		return err;
 	state->pid = pid;

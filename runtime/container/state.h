@@ -10,6 +10,13 @@
 #include <jansson.h>
 #include <sys/types.h>
 
+/* All 0: nobody. */
+struct rt_state_hold {
+	pid_t pid; /* of CRIU */
+	uint64_t start_time;
+	uint64_t counter; /* where the held process waits: its program counter */
+};
+
 struct rt_state {
 	char *id;
 	char *bundle; /* absolute */
@@ -19,6 +26,7 @@ struct rt_state {
 	pid_t pid; /* of init; 0 while creating */
 	uint64_t start_time; /* of init, so that a pid used again is not taken for it */
 	bool creating; /* create has not finished: only delete --force may touch it */
+	struct rt_state_hold hold; /* of a restore: who has the process and will let it go */
 	bool started; /* start has released it */
 	bool restored; /* came back from a checkpoint */
 	bool rootless;

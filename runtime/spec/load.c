@@ -199,6 +199,16 @@ void rt_spec_free(struct rt_spec *spec)
 	free(spec);
 }
 
+bool rt_spec_mount_is_bind(const struct rt_spec_mount *mount)
+{
+	if (mount->type && rt_str_equal(mount->type, "bind"))
+		return true;
+	for (size_t i = 0; i < mount->option_count; i++)
+		if (rt_str_equal(mount->options[i], "bind") || rt_str_equal(mount->options[i], "rbind"))
+			return true;
+	return false;
+}
+
 const char *rt_spec_annotation(const struct rt_spec *spec, const char *key)
 {
 	for (size_t i = 0; i < spec->annotation_count; i++) {

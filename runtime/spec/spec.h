@@ -403,5 +403,8 @@ const char *rt_hook_kind_name(enum rt_hook_kind kind);
 bool rt_cap_from_name(const char *name, int *ret);
 const char *rt_cap_name(int cap);
 
+/* By its type or one of its options. */
+bool rt_spec_mount_is_bind(const struct rt_spec_mount *mount);
+
 /* The value of an annotation, or NULL. */
 const char *rt_spec_annotation(const struct rt_spec *spec, const char *key);

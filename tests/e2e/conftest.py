@@ -13,7 +13,8 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from lib import container as containers  # noqa: E402
-from lib import host, ns, proc  # noqa: E402
+from lib import host, needs, ns, proc  # noqa: E402
+from lib import hosts as hosts_module  # noqa: E402
 from lib import inside as insides  # noqa: E402
 
 SANDBOX = os.path.normpath(os.path.join(os.path.dirname(__file__), "../setup/sandbox"))
@@ -156,3 +157,12 @@ def cgroup2_only(outlives_containers):
 def network(outlives_containers):
     """A network namespace with lo up."""
     return outlives_containers.enter_context(ns.network())
+
+
+@pytest.fixture
+def hosts(work, templates):
+    """Two hosts, .a and .b (lib/hosts.py), gone after the test with all that is on them."""
+    needs.criu()
+    made = hosts_module.Hosts(work, templates)
+    yield made
+    made.close()

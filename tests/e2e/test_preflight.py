@@ -63,6 +63,50 @@ def test_an_ordinary_container_has_none(running):
     assert obstacles(c) == []
 
 
+def put_in(c, *words, **how):
+    """A process by `rt exec`, its host pid."""
+    c.rt("exec", "--detach", "--pid-file", f"{c.dir}/guest", c.id, *words, **how)
+    with open(f"{c.dir}/guest") as f:
+        return int(f.read())
+
+
+def test_what_exec_put_in_is_told_and_stands_in_nobodys_way(running):
+    """It is no child of init, which is all that CRIU takes along: it runs on, or ends with the container, and does not come back."""
+    c = running(["sh", "-c", "while :; do sleep 1; done"])
+    guest = put_in(c, "sh", "-c", "sleep 777; :")
+    proc.eventually(lambda: "777" in c.rt("ps", c.id).out, what="its child")
+    told = rf"a restore will not bring back what 'rt exec' put in, .*: processes ({guest} \(sh\), )?\d+ \(sleep\)(, {guest} \(sh\))?"
+    check = c.rt("checkpoint", "--check", c.id)
+    assert re.search(rf"note: {told}, which end with it\n", check.out) and NOTHING in check.out
+    assert not re.search("exec", c.rt("checkpoint", "--check", "--pre-dump", c.id, ok=None).out)
+    result = c.rt("checkpoint", "--leave-running", "--image-path", f"{c.dir}/first", c.id)
+    assert re.search(rf"{told}$", result.err.strip()) and proc.alive(guest)
+    result = c.rt("checkpoint", "--image-path", f"{c.dir}/images", c.id)
+    assert re.search("which end with it", result.err)
+    proc.eventually(lambda: not proc.alive(guest), what="its end")
+    frozen.restore(c, f"{c.dir}/images")
+    assert "777" not in c.rt("ps", c.id).out and "while" in c.rt("ps", c.id).out
+
+
+def test_what_exec_put_in_may_do_what_criu_cannot_take_along(running, work):
+    """A file lock, a removed file, a stream on another file of the host: none of that is dumped."""
+    c = running()
+    with open(f"{work}/other", "w") as other:
+        guest = put_in(c, "sh", "-c", "exec 7>/tmp/lock; flock 7; rm /tmp/lock; echo said; exec sleep 1000", stdout=other)
+    proc.eventually(lambda: open(f"{work}/other").read() == "said\n", what="its word")
+    assert obstacles(c) == [] and proc.alive(guest)
+    frozen.around(c)
+
+
+def test_an_orphan_of_what_exec_put_in_comes_back(running):
+    """Once its parent has ended it is a child of init's."""
+    c = running(["sh", "-c", "while :; do sleep 1; done"])
+    c.rt("exec", c.id, "sh", "-c", "sleep 776 > /dev/null 2>&1 < /dev/null & :")
+    assert "exec" not in c.rt("checkpoint", "--check", c.id).out
+    frozen.around(c)
+    assert "776" in c.rt("ps", c.id).out
+
+
 def test_io_uring(inside):
     c = inside()
     c.do("libc = ctypes.CDLL(None); ring = libc.syscall(425, 4, ctypes.create_string_buffer(200)); assert ring > 0")

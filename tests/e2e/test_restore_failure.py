@@ -2,6 +2,7 @@
 `nothing_left_behind` looks at all of that after each test; here it is looked at before the fixtures tidy up."""
 
 import glob
+import json
 import os
 import random
 import re
@@ -11,6 +12,7 @@ import time
 
 import pytest
 
+import escapes
 from lib import cgroup, config, frozen, host, needs, proc
 
 SLEEP = ["sh", "-c", "sleep 1000 & sleep 1000 & while :; do sleep 1; done"]
@@ -267,6 +269,88 @@ def test_the_runtime_killed_at_any_moment(dumped):
         c.delete("--force")
         assert_nothing_left(c)
     assert_restorable(c)
+
+
+def stored_state(c):
+    with open(f"{c.root}/{c.id}/state.json") as f:
+        return json.load(f)
+
+
+def killed_at(c, tool, call):
+    """The restore at that system call of rt's; True: it came so far."""
+    with open(f"{c.dir}/error", "w") as f:
+        result = proc.run([tool, "parent", call, f"{c.dir}/killed", *c.argv("restore", "--detach", "--bundle", c.dir, "--image-path", c.images,
+                           "--pid-file", c.pid_file, c.id)], ok=None, timeout=20, stderr=f)
+    assert result.code == 0
+    proc.eventually(lambda: not [p for p in host.processes() if p[1] == "(criu)"], what="criu to end")
+    return escapes.read(f"{c.dir}/killed").split()
+
+
+def test_the_runtime_killed_when_criu_has_let_go(dumped, templates):
+    """It could not say so on disk any more. Whichever command comes next finds a container that runs."""
+    tool = escapes.build(f"{templates}/escape-tools") + "/kill_at"
+    c = dumped()
+    calls = int(killed_at(c, tool, 0)[2])
+    c.delete("--force")
+    first = [["state"], ["list"], ["exec"], ["pause"], ["kill"], ["update"], ["checkpoint"]]
+    adopted = 0
+    for call in range(calls, calls - 24, -1):
+        if killed_at(c, tool, call) == ["killed"] and stored_state(c)["creating"] and proc.alive(c.pid):
+            adopted += 1
+            try_first(c, *first[adopted % len(first)])
+            assert not stored_state(c)["creating"] and "hold" not in stored_state(c)
+            assert c.status == "running" and c.rt("exec", c.id, "echo", "here").out == "here\n"
+        c.delete("--force")
+        assert_nothing_left(c)
+        os.unlink(c.pid_file)
+    assert adopted >= len(first)
+
+
+def try_first(c, verb):
+    if verb == "list":
+        assert "running" in [line for line in c.rt("list").out.splitlines() if line.startswith(c.id)][0]
+    elif verb == "exec":
+        c.rt("exec", c.id, "true")
+    elif verb == "pause":
+        c.pause()
+        c.rt("resume", c.id)
+    elif verb == "kill":
+        c.rt("kill", c.id, "0")
+    elif verb == "update":
+        c.rt("update", "--pids-limit", "50", c.id)
+    elif verb == "checkpoint":
+        frozen.checkpoint(c, "--leave-running", name="again")
+    else:
+        assert c.status == "running"
+
+
+def test_both_killed(dumped):
+    """What CRIU had not let go waits for ever: that is no container, however long it lives."""
+    c = dumped(["sh", "-c", "while :; do echo beat; usleep 1000; done"])
+    stuck = 0
+    for i in range(8):
+        with open(f"{c.dir}/error", "w") as f:
+            process = proc.start(c.argv("restore", "--detach", "--bundle", c.dir, "--image-path", c.images, "--pid-file", c.pid_file, c.id),
+                                 stdout=subprocess.DEVNULL, stderr=f)
+        criu = proc.eventually(lambda: criu_of(process), what="criu to start")
+        while not os.path.exists(c.pid_file):  # without a pause: CRIU is done some milliseconds later
+            assert process.poll() is None
+        os.kill(criu, signal.SIGSTOP)
+        time.sleep(0.002 * i)
+        process.kill()
+        process.wait(30)
+        kill_quietly(criu)
+        proc.eventually(lambda: not [p for p in host.processes() if p[1] == "(criu)"], what="criu to end")
+        if proc.alive(c.pid) and stored_state(c)["creating"]:
+            before = os.path.getsize(c.stdout)
+            time.sleep(0.1)
+            waits = os.path.getsize(c.stdout) == before
+            stuck += waits
+            assert c.status == ("creating" if waits else "running")
+        c.delete("--force")
+        assert_nothing_left(c)
+        os.unlink(c.pid_file)
+    assert stuck >= 2
 
 
 @pytest.mark.parametrize("detach", [True, False], ids=["detached", "in the foreground"])

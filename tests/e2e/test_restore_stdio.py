@@ -312,3 +312,16 @@ def test_a_restore_in_the_foreground_ends_with_the_container(container):
             person.kill()
             person.wait()
     proc.eventually(lambda: not c.exists(), what="it to be deleted")
+
+
+def test_a_file_that_init_gave_to_its_child_alone(container, work):
+    """The child has it as streams 1 and 2, init has another file as 1 and none of the host as 2."""
+    c = container(["sh", "-c", "(while :; do echo child; sleep 0.1; done) 1>&2 & exec 2>/tmp/log; while :; do echo init; sleep 0.1; done"])
+    with open(f"{work}/out", "w") as out, open(f"{work}/err", "w") as err:
+        run(c, stdout=out, stderr=err)
+    proc.eventually(lambda: os.path.getsize(f"{work}/err") and os.path.getsize(f"{work}/out"), what="both to speak")
+    images = frozen.checkpoint(c)
+    with open(f"{work}/out2", "w") as out, open(f"{work}/err2", "w") as err:
+        c.rt("restore", "--detach", "--bundle", c.dir, "--image-path", images, c.id, stdout=out, stderr=err)
+    proc.eventually(lambda: os.path.getsize(f"{work}/err2") and os.path.getsize(f"{work}/out2"), what="both to speak again")
+    assert set(open(f"{work}/out2").read().split()) == {"init"} and set(open(f"{work}/err2").read().split()) == {"child"}

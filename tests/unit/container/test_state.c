@@ -52,6 +52,7 @@ static void what_is_stored_is_loaded_again(void **state)
 		.id = (char *)"web", .bundle = (char *)"/a \"quoted\" path", .rootfs = (char *)"/r\xc3\xb6\xc3\xb6t",
 		.created = (char *)"2026-01-02T03:04:05.123456789Z", .owner = (char *)"root", .pid = 4194304,
 		.start_time = INT64_MAX, .restored = true, .systemd_cgroup = true, .cgroup = cgroup, .extra = extra,
+		.hold = { .pid = 7, .start_time = 8, .counter = 0x7fffdeadbeef },
 	};
 	_cleanup_(rt_state_deinit) struct rt_state loaded = RT_STATE_NULL;
 	_cleanup_error_ struct rt_error *err = rt_state_store(place->fd, &stored);
@@ -72,6 +73,9 @@ static void what_is_stored_is_loaded_again(void **state)
 	assert_false(loaded.creating || loaded.rootless || loaded.rdt_created);
 	assert_true(json_equal(loaded.cgroup, cgroup));
 	assert_true(json_equal(loaded.extra, extra));
+	assert_int_equal(loaded.hold.pid, 7);
+	assert_int_equal(loaded.hold.start_time, 8);
+	assert_true(loaded.hold.counter == 0x7fffdeadbeef);
 }
 
 static void a_state_that_is_not_there_is_an_answer(void **state)
@@ -103,6 +107,7 @@ static void a_later_state_replaces_the_earlier_one(void **state)
 	assert_null(err);
 	assert_false(loaded.creating);
 	assert_int_equal(loaded.pid, 5);
+	assert_int_equal(loaded.hold.pid, 0);
 }
 
 /* A container's own root can't write there, but a full disk or a person can leave anything. */
@@ -111,7 +116,7 @@ static void a_state_that_is_none_is_an_error_that_names_the_file(void **state)
 	static const char *const texts[] = {
 		"", " ", "{", "[]", "null", "\"web\"", "{\"pid\":\"5\"}", "{\"pid\":99999999999}", "{\"pid\":1.5}", "{\"id\":5}",
 		"{\"bundle\":[]}", "{\"startTime\":-1}", "{\"startTime\":\"now\"}", "{\"creating\":1}", "{\"rootless\":\"no\"}",
-		"{\"id\":\"a\",\"id\":\"b\"}", "{\"id\":\"\xff\"}", "{\"id\":\"a\\u0000b\"}", "{}x",
+		"{\"id\":\"a\",\"id\":\"b\"}", "{\"id\":\"\xff\"}", "{\"id\":\"a\\u0000b\"}", "{}x", "{\"hold\":5}", "{\"hold\":{\"pid\":\"7\"}}",
 	};
 	const struct place *place = *state;
 

@@ -223,7 +223,7 @@ static void absurd_fields_are_refused_before_the_payload_comes(void **state)
 	check_refused((struct rt_frame){ RT_FRAME_DATA, RT_CODEC_NONE, 1, INT64_MAX, 4096, 4096, NULL }, "offset");
 	check_refused((struct rt_frame){ RT_FRAME_DATA, RT_CODEC_NONE, 1, 0, 0, 0, NULL }, "empty");
 	check_refused((struct rt_frame){ RT_FRAME_DATA, (enum rt_frame_codec)3, 1, 0, 1, 1, NULL }, "compression");
-	check_refused((struct rt_frame){ (enum rt_frame_type)6, RT_CODEC_NONE, 1, 0, 1, 1, NULL }, "unknown type");
+	check_refused((struct rt_frame){ (enum rt_frame_type)7, RT_CODEC_NONE, 1, 0, 1, 1, NULL }, "unknown type");
 	check_refused((struct rt_frame){ RT_FRAME_FILE, RT_CODEC_NONE, 1, 0, 256, 256, NULL }, "too long");
 	check_refused((struct rt_frame){ RT_FRAME_FILE, RT_CODEC_NONE, 1, 1, 1, 1, NULL }, "must be 0");
 	check_refused((struct rt_frame){ RT_FRAME_END, RT_CODEC_NONE, 1, 0, 0, 0, NULL }, "must be 0");

@@ -1,0 +1,136 @@
+"""Every mode, tracker and way to send memory, on programs whose memory checks itself (churn.c), there and back."""
+
+import time
+
+import pytest
+
+from lib import config, proc
+from lib.hosts import Churn, NAMES
+
+
+@pytest.fixture
+def churn(hosts):
+    """churn(kind, mib, rate): started on host a; both hosts receive, and b has the bundle."""
+    def make(kind="private", mib=32, rate=2000, **how):
+        one = Churn(hosts.a, kind, mib, rate, **how)
+        hosts.b.put_bundle(one.container)
+        for host in hosts.made:
+            host.receive()
+        return one.start()
+    return make
+
+
+def there_and_back(hosts, one, moves):
+    """moves: the flags of each; the container goes to the other host each time. [Move]"""
+    c, made = one.container, []
+    for flags in moves:
+        before = one.turns(c)
+        made.append(hosts.migrate(c, *flags))
+        print(f"moved with {flags}: {made[-1].notes}")
+        one.came(made[-1], before)
+        assert c.host.ids() == []
+        c = made[-1].container
+    return made
+
+
+@pytest.mark.parametrize("kind", ["private", "huge", "tmpfs", "maps", *NAMES])
+def test_every_mode_brings_every_kind_of_memory(hosts, churn, kind):
+    one = churn(kind)
+    moves = there_and_back(hosts, one, [["--mode", mode] for mode in ("pre-copy", "post-copy", "hybrid", "stop", "auto")])
+    assert [m.done["mode"] for m in moves][:4] == ["pre-copy", "post-copy", "hybrid", "stop"]
+    assert moves[0].rounds and moves[2].rounds and not moves[1].rounds and not moves[3].rounds
+    for move in moves:
+        parts = move.done["downtime"]
+        assert move.done["moved"] and parts["total"] > 0
+        assert abs(parts["total"] - sum(parts[p] for p in ("freeze", "dump", "send", "restore", "resume"))) < 1000
+
+
+@pytest.mark.parametrize("tracker", ["uffd-wp", "hash"])
+@pytest.mark.parametrize("mode", ["pre-copy", "hybrid"])
+def test_trackers(hosts, churn, mode, tracker):
+    one = churn("forks", 16)
+    there_and_back(hosts, one, [["--mode", mode, "--track", tracker]] * 2)
+
+
+@pytest.mark.parametrize("codec", ["none", "lz4", "zstd"])
+def test_codecs_and_connections(hosts, churn, codec):
+    one = churn("private", 16)
+    moves = there_and_back(hosts, one, [["--mode", mode, "--compress", codec, "--parallel", parallel]
+                                        for mode, parallel in (("pre-copy", 1), ("post-copy", 3), ("hybrid", 4), ("stop", 2))])
+    assert all(m.done["bytes"] > 8 << 20 for m in moves), "random content can't be compressed"
+
+
+def test_what_compresses_is_sent_in_less(hosts):
+    """64 MiB of one letter, held by a shell."""
+    sent = {}
+    c = hosts.a.container(["sh", "-c", "a=$(head -c 33554432 /dev/zero | tr '\\0' x); echo up; while :; do sleep 0.1; echo ${#a}; done"])
+    hosts.b.put_bundle(c)
+    for host in hosts.made:
+        host.receive()
+    c.run_detached()
+    c.wait_output("up\n", timeout=60)
+    for codec in ("none", "lz4", "zstd"):
+        move = hosts.migrate(c, "--mode", "pre-copy", "--compress", codec)
+        sent[codec] = move.done["bytes"]
+        c = move.container
+        c.wait_output("33554432\n")
+    assert sent["none"] > 32 << 20 and sent["lz4"] < 4 << 20 and sent["zstd"] < 2 << 20, sent
+
+
+def test_a_limit_of_bandwidth_is_kept(hosts, churn):
+    one = churn("private", 32, 0)
+    began = time.monotonic()
+    move = hosts.migrate(one.container, "--mode", "pre-copy", "--bandwidth", "16M", "--downtime", "1000")
+    took = time.monotonic() - began
+    one.goes_on(move.container)
+    rate = move.done["bytes"] / took
+    assert rate < 18e6 and move.rounds[0]["bytes"] / (move.rounds[0]["microseconds"] / 1e6) > 4e6
+
+
+def test_rounds_are_limited(hosts, churn):
+    one = churn("private", 16, 5000)
+    move = hosts.migrate(one.container, "--mode", "pre-copy", "--max-rounds", "2", "--downtime", "1")
+    assert 1 <= move.done["rounds"] <= 3, "two, and what the last look found"
+    one.came(move, {name: 0 for name in one.names})
+
+
+def test_a_generous_downtime_needs_one_round(hosts, churn):
+    one = churn("private", 16, 1000)
+    move = hosts.migrate(one.container, "--mode", "pre-copy", "--downtime", "5000")
+    assert len(move.rounds) == 1
+    one.came(move, {name: 0 for name in one.names})
+
+
+def test_auto_says_what_it_chose_and_why(hosts, churn):
+    one = churn("private", 64, 1000)
+    move = hosts.migrate(one.container)
+    assert move.done["mode"] == "pre-copy" and move.done["reason"] and move.notes[0].startswith("mode pre-copy: ")
+    small = hosts.a.running(["sleep", "1000"], id="small")
+    hosts.b.put_bundle(small)
+    move = hosts.migrate(small)
+    assert move.done["mode"] == "stop" and "MiB" in move.done["reason"]
+
+
+@pytest.mark.parametrize("mode", ["pre-copy", "post-copy"])
+def test_root_in_a_user_namespace_moves(hosts, mode):
+    one = Churn(hosts.a, "forks", 32)
+    config.use_user_namespace(one.container.config, 200000)
+    proc.run(["chown", "-R", "200000:200000", one.container.rootfs])
+    hosts.b.put_bundle(one.container)
+    for host in hosts.made:
+        host.receive()
+    one.start()
+    for move in there_and_back(hosts, one, [["--mode", mode]] * 2):
+        with open(f"/proc/{move.container.pid}/uid_map") if move.container.exists() else open("/dev/null") as f:
+            assert not f.name.startswith("/proc") or f.read().split()[:2] == ["0", "200000"]
+
+
+def test_seccomp_stays(hosts, churn):
+    """mkdir is forbidden, before and after."""
+    seccomp = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}]}
+    one = churn("private", 32, changes={"linux": {"seccomp": seccomp}})
+    for move in there_and_back(hosts, one, [["--mode", "pre-copy"], ["--mode", "post-copy"]]):
+        assert "not permitted" in move.container.exec("mkdir", "/x", ok=False).err
+        if move.container.exists():
+            with open(f"/proc/{move.container.pid}/status") as f:
+                assert "Seccomp:\t2" in f.read()

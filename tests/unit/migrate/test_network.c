@@ -1,0 +1,191 @@
+#include "migrate/network.h"
+#include "tests/unit/spec/spec_test.h"
+#include "runtime/base/str.h"
+
+#include <jansson.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void assert_fine(struct rt_error *err)
+{
+	_cleanup_free_ char *text = err ? rt_error_text(err) : NULL;
+
+	rt_error_free(err);
+	if (err)
+		fail_msg("%s", text);
+}
+
+static void assert_says(struct rt_error *err, const char *part)
+{
+	_cleanup_free_ char *text = err ? rt_error_text(err) : NULL;
+
+	rt_error_free(err);
+	if (!text || !strstr(text, part))
+		fail_msg("'%s' lacks '%s'", text ? text : "no error", part);
+}
+
+static void find(const char *config, struct rt_network *ret)
+{
+	struct rt_spec *spec = load_with(rt_spec_load_text, config);
+
+	assert_fine(rt_network_find(spec, ret));
+	rt_spec_free(spec);
+}
+
+static void the_hook_is_known_by_its_name(void **state)
+{
+	struct rt_network network = { NULL };
+
+	find(CONFIG(",'hooks':{'createRuntime':[{'path':'/bin/other'},{'path':'/opt/rt-netns','args':['rt-netns','--state-dir','/run/net','hook']}]}"), &network);
+	assert_string_equal(network.program, "/opt/rt-netns");
+	assert_string_equal(network.state_dir, "/run/net");
+	rt_network_deinit(&network);
+	find(CONFIG(",'hooks':{'prestart':[{'path':'/opt/rt-netns','args':['rt-netns','--state-dir=/run/net','hook']}]}"), &network);
+	assert_string_equal(network.state_dir, "/run/net");
+	rt_network_deinit(&network);
+	find(CONFIG(",'hooks':{'prestart':[{'path':'/opt/rt-netns'}]}"), &network);
+	assert_non_null(network.program);
+	assert_null(network.state_dir);
+	rt_network_deinit(&network);
+}
+
+static void other_hooks_are_not_ours(void **state)
+{
+	struct rt_network network = { NULL };
+
+	find(CONFIG(",'hooks':{'poststop':[{'path':'/opt/rt-netns'}],'createRuntime':[{'path':'/opt/rt-netns-other'},{'path':'/rt-netns/x'}]}"), &network);
+	assert_null(network.program);
+	/* And so nothing is run. */
+	assert_fine(rt_network_save(&network, "web"));
+	assert_fine(rt_network_release(&network, "web"));
+	assert_fine(rt_network_detach(&network, "web"));
+	assert_null(network.saved);
+}
+
+/* A program in the place of rt-netns, with its directory. */
+static char *make_program(char directory[], const char *script)
+{
+	_cleanup_free_ char *path = NULL;
+	FILE *file;
+
+	assert_non_null(mkdtemp(directory));
+	assert_fine(rt_format(&path, "%s/rt-netns", directory));
+	file = fopen(path, "w");
+	assert_non_null(file);
+	fprintf(file, "#!/bin/sh\n%s\n", script);
+	fclose(file);
+	assert_return_code(chmod(path, 0755), errno);
+	return rt_take_ptr(path);
+}
+
+static void remove_program(const char *directory, char **program)
+{
+	unlink(*program);
+	rmdir(directory);
+	free(rt_take_ptr(*program));
+}
+
+static void what_it_prints_is_saved(void **state)
+{
+	char directory[] = "/tmp/rt-test-network.XXXXXX";
+	struct rt_network network = { .program = make_program(directory, "echo \"$*\"") };
+
+	network.state_dir = strdup("/run/net");
+	assert_fine(rt_network_save(&network, "web"));
+	assert_string_equal(network.saved, "--state-dir /run/net save web\n");
+	remove_program(directory, &network.program);
+	rt_network_deinit(&network);
+}
+
+static void a_failure_is_one(void **state)
+{
+	char directory[] = "/tmp/rt-test-network.XXXXXX";
+	struct rt_network network = { .program = make_program(directory, "exit 1") };
+
+	assert_says(rt_network_save(&network, "web"), "its network can't move along");
+	remove_program(directory, &network.program);
+	rt_network_deinit(&network);
+}
+
+static json_t *put(const char *saved, const char *config)
+{
+	char *text = with_double_quotes(config);
+	_cleanup_free_ char *json = with_double_quotes(saved);
+	size_t size = strlen(text);
+	json_t *document;
+
+	assert_fine(rt_network_put_into(json, &text, &size));
+	assert_int_equal(size, strlen(text));
+	document = json_loads(text, 0, NULL);
+	free(text);
+	assert_non_null(document);
+	return document;
+}
+
+static void it_becomes_an_annotation_that_holds_back(void **state)
+{
+	static const char *const configs[] = { "{}", "{'annotations':{'a':'b'}}", "{'annotations':7}", "{'annotations':{'org.rt.netns':'old'}}" };
+
+	for (size_t i = 0; i < RT_ARRAY_SIZE(configs); i++) {
+		_cleanup_json_ json_t *document = put("{'mac':'x','hold':false}", configs[i]);
+		json_t *annotations = json_object_get(document, "annotations");
+		_cleanup_json_ json_t *network = json_loads(json_string_value(json_object_get(annotations, "org.rt.netns")), 0, NULL);
+
+		assert_true(json_is_true(json_object_get(network, "hold")));
+		assert_string_equal(json_string_value(json_object_get(network, "mac")), "x");
+		if (i == 1)
+			assert_string_equal(json_string_value(json_object_get(annotations, "a")), "b");
+	}
+}
+
+static void what_is_no_object_is_refused_and_changes_nothing(void **state)
+{
+	static const char *const saved[] = { "", "[]", "7", "{", "null" };
+	char *config = strdup("{}");
+	size_t size = 2;
+
+	for (size_t i = 0; i < RT_ARRAY_SIZE(saved); i++)
+		assert_says(rt_network_put_into(saved[i], &config, &size), "the source's network is no JSON object");
+	assert_string_equal(config, "{}");
+	free(config);
+	config = strdup("[]");
+	assert_says(rt_network_put_into("{}", &config, &size), "the configuration is no JSON object");
+	free(config);
+}
+
+#define HEAD "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+
+static void a_listener_with_a_queue_waits(void **state)
+{
+	assert_true(rt_network_table_waits(HEAD "   0: 00000000:0050 00000000:0000 0A 00000000:00000003 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0\n"));
+	/* IPv6, and not the first line. */
+	assert_true(rt_network_table_waits(HEAD
+		"   0: 00000000:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0\n"
+		"   1: 00000000000000000000000000000000:0050 00000000000000000000000000000000:0000 0A 00000000:00000001 00:00000000 00000000     0        0 2 1\n"));
+}
+
+static void what_is_read_later_does_not(void **state)
+{
+	assert_false(rt_network_table_waits(HEAD));
+	assert_false(rt_network_table_waits(""));
+	assert_false(rt_network_table_waits("no table at all"));
+	assert_false(rt_network_table_waits(HEAD "   0: 00000000:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0\n"));
+	/* An established connection's bytes are dumped with it. */
+	assert_false(rt_network_table_waits(HEAD "   0: 0A0013AC:0050 C80013AC:9E9C 01 00000000:00000033 00:00000000 00000000     0        0 3 1 0 100 0 0 10 0\n"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_listener_with_a_queue_waits),
+		cmocka_unit_test(what_is_read_later_does_not),
+		cmocka_unit_test(the_hook_is_known_by_its_name),
+		cmocka_unit_test(other_hooks_are_not_ours),
+		cmocka_unit_test(what_it_prints_is_saved),
+		cmocka_unit_test(a_failure_is_one),
+		cmocka_unit_test(it_becomes_an_annotation_that_holds_back),
+		cmocka_unit_test(what_is_no_object_is_refused_and_changes_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
