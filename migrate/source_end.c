@@ -187,7 +187,7 @@ struct rt_error *rt_source_commit(struct rt_source *source)
 
 	/* The last moment to find the target gone: after this only its answer counts. */
 	if (!err)
-		err = rt_heartbeat_stop(rt_take_ptr(source->heartbeat));
+		err = rt_heartbeat_stop(rt_take_ptr(source->heartbeat), RT_HEARTBEAT_ANSWERED);
 	source->held = !err; /* from here on no guard thaws it if the dumper dies */
 	if (!err)
 		err = rt_link_say(source->dumper.fd, RT_LINK_HOLD);
@@ -272,7 +272,7 @@ struct rt_error *rt_source_abort(struct rt_source *source, struct rt_error *err)
 	Rt__Outcome *outcome = NULL;
 	struct rt_error *second;
 
-	rt_error_free(rt_heartbeat_stop(rt_take_ptr(source->heartbeat)));
+	rt_error_free(rt_heartbeat_stop(rt_take_ptr(source->heartbeat), RT_HEARTBEAT_CANCEL));
 	rt_source_answer_end(source);
 	if (source->outflow) {
 		rt_outflow_cancel(source->outflow);

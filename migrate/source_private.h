@@ -124,4 +124,5 @@ void rt_source_release(struct rt_http_client *client, const char *migration);
 struct rt_heartbeat;
 struct rt_error *rt_heartbeat_start(struct rt_source *source, struct rt_heartbeat **ret) _must_check_;
 /* NULL: fine. The error is why the target was given up. */
-struct rt_error *rt_heartbeat_stop(struct rt_heartbeat *heartbeat) _must_check_;
+enum rt_heartbeat_end { RT_HEARTBEAT_CANCEL, RT_HEARTBEAT_ANSWERED /* what is asked at the moment is waited for */ };
+struct rt_error *rt_heartbeat_stop(struct rt_heartbeat *heartbeat, enum rt_heartbeat_end how) _must_check_;
