@@ -163,11 +163,12 @@ struct rt_error *rt_source_act_alone(const struct rt_context *context, const cha
 			err = rt_rescue_late(&container, images);
 	}
 	rt_container_deinit(&container);
-	if (err || !there)
-		return err;
-	if (keep)
-		return alive ? rt_container_kill(context, id, SIGKILL, RT_KILL_ALL) : NULL;
-	return rt_container_delete(context, id, RT_DELETE_FORCE);
+	if (!err && there && !keep)
+		err = rt_container_delete(context, id, RT_DELETE_FORCE);
+	else if (!err && there && alive)
+		err = rt_container_kill(context, id, SIGKILL, RT_KILL_ALL);
+	/* The dumper came as far as that before it died. */
+	return there && err && err->code == RT_NOT_FOUND ? rt_error_free(err) : err;
 }
 
 static struct rt_error *settle(const struct rt_context *context, const char *id, int dir_fd, const json_t *journal, bool there)
