@@ -468,6 +468,8 @@ struct rt_error *rt_move_commit(struct rt_move *move)
 	if (move->state == RT__MOVE_STATE__MOVE_READY) {
 		move->state = RT__MOVE_STATE__MOVE_COMMITTED;
 		err = rt_link_say(move->worker_fd, RT_LINK_COMMIT);
+		if (err)
+			move->state = RT__MOVE_STATE__MOVE_READY; /* it has died undecided, which will be heard in a moment */
 	}
 	while (!err && move->state == RT__MOVE_STATE__MOVE_COMMITTED)
 		pthread_cond_wait(&move->changed, &move->lock);

@@ -147,8 +147,7 @@ static struct rt_error *cut_off(const struct rt_container *container)
 	return err ? err : rt_sys_net_links_down(namespace_fd);
 }
 
-/* Its dumper was killed, too: thawed, or taken away, by hand. */
-static struct rt_error *act_alone(const struct rt_context *context, const char *id, const json_t *journal, bool there)
+struct rt_error *rt_source_act_alone(const struct rt_context *context, const char *id, const char *directory, bool keep, bool there)
 {
 	struct rt_container container = RT_CONTAINER_NULL;
 	_cleanup_free_ char *images = NULL;
@@ -159,16 +158,17 @@ static struct rt_error *act_alone(const struct rt_context *context, const char *
 	if (alive && there) {
 		err = cut_off(&container);
 	} else if (alive) {
-		err = rt_format(&images, "%s/images", text_of(journal, "directory") ? text_of(journal, "directory") : "");
+		err = rt_format(&images, "%s/images", directory ? directory : "");
 		if (!err)
 			err = rt_rescue_late(&container, images);
 	}
 	rt_container_deinit(&container);
-	if (err || !there)
-		return err;
-	if (json_is_true(json_object_get(journal, "keep")))
-		return alive ? rt_container_kill(context, id, SIGKILL, RT_KILL_ALL) : NULL;
-	return rt_container_delete(context, id, RT_DELETE_FORCE);
+	if (!err && there && !keep)
+		err = rt_container_delete(context, id, RT_DELETE_FORCE);
+	else if (!err && there && alive)
+		err = rt_container_kill(context, id, SIGKILL, RT_KILL_ALL);
+	/* The dumper came as far as that before it died. */
+	return there && err && err->code == RT_NOT_FOUND ? rt_error_free(err) : err;
 }
 
 static struct rt_error *settle(const struct rt_context *context, const char *id, int dir_fd, const json_t *journal, bool there)
@@ -178,7 +178,7 @@ static struct rt_error *settle(const struct rt_context *context, const char *id,
 	struct rt_error *err = rt_dumper_decide(context, id, there, &kept);
 
 	if (!err && !kept)
-		err = act_alone(context, id, journal, there);
+		err = rt_source_act_alone(context, id, text_of(journal, "directory"), json_is_true(json_object_get(journal, "keep")), there);
 	if (err || (there && !json_is_true(json_object_get(journal, "keep"))))
 		return err;
 	if (!there && network.program)

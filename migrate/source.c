@@ -29,7 +29,7 @@ uint64_t rt_source_now(void)
 
 static void source_deinit(struct rt_source *source)
 {
-	rt_error_free(rt_heartbeat_stop(source->heartbeat));
+	rt_error_free(rt_heartbeat_stop(source->heartbeat, RT_HEARTBEAT_CANCEL));
 	rt_dumper_deinit(&source->dumper);
 	rt_source_answer_end(source);
 	rt_outflow_free(source->outflow);

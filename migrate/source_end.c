@@ -87,6 +87,12 @@ bool rt_source_is_there(Rt__MoveState state)
 	return state == RT__MOVE_STATE__MOVE_COMMITTED || state == RT__MOVE_STATE__MOVE_RUNNING || state == RT__MOVE_STATE__MOVE_COMPLETE;
 }
 
+/* COMMITTED alone may still come to nothing: then it is asked again. */
+static bool is_settled(Rt__MoveState state)
+{
+	return state == RT__MOVE_STATE__MOVE_RUNNING || state == RT__MOVE_STATE__MOVE_COMPLETE;
+}
+
 struct rt_error *rt_source_resolve(struct rt_http_connection *control, const char *path_abort, unsigned patience_ms, bool *ret_known, Rt__MoveState *ret_state,
 				   char **ret_reason)
 {
@@ -108,7 +114,7 @@ struct rt_error *rt_source_resolve(struct rt_http_connection *control, const cha
 			err = rt_message_outcome(answer.body, answer.size, &outcome);
 		free(answer.body);
 		/* UNKNOWN is an answer too: nothing of that name was ever committed there. */
-		if (!err && (rt_source_is_there(outcome->state) || outcome->state == RT__MOVE_STATE__MOVE_ABORTED || outcome->state == RT__MOVE_STATE__MOVE_UNKNOWN)) {
+		if (!err && (is_settled(outcome->state) || outcome->state == RT__MOVE_STATE__MOVE_ABORTED || outcome->state == RT__MOVE_STATE__MOVE_UNKNOWN)) {
 			*ret_known = true;
 			*ret_state = outcome->state;
 			if (outcome->reason && *outcome->reason)
@@ -135,7 +141,7 @@ static struct rt_error *ask_to_commit(struct rt_source *source)
 
 	if (err)
 		return err;
-	if (!rt_source_is_there(outcome->state))
+	if (!is_settled(outcome->state))
 		err = rt_fail(RT_PEER, "%s", outcome->reason && *outcome->reason ? outcome->reason : "the target did not let it run");
 	source->report.downtime_us = now - source->frozen_at;
 	source->report.resume_us = source->report.downtime_us - source->report.freeze_us - source->report.dump_us - source->report.send_us - source->report.restore_us;
@@ -181,7 +187,8 @@ struct rt_error *rt_source_commit(struct rt_source *source)
 
 	/* The last moment to find the target gone: after this only its answer counts. */
 	if (!err)
-		err = rt_heartbeat_stop(rt_take_ptr(source->heartbeat));
+		err = rt_heartbeat_stop(rt_take_ptr(source->heartbeat), RT_HEARTBEAT_ANSWERED);
+	source->held = !err; /* from here on no guard thaws it if the dumper dies */
 	if (!err)
 		err = rt_link_say(source->dumper.fd, RT_LINK_HOLD);
 	if (!err)
@@ -218,6 +225,10 @@ struct rt_error *rt_source_finish(struct rt_source *source)
 
 	if (!err)
 		err = rt_link_expect(source->dumper.fd, RT_LINK_DONE, "dumper");
+	if (err && err->code == RT_SYSTEM) {
+		rt_warn_ignored(err);
+		err = rt_source_act_alone(source->context, source->id, source->directory, source->values->keep, true);
+	}
 	if (!err && source->values->keep)
 		err = rt_journal_remove(source->container.dir_fd, RT_JOURNAL_SOURCE);
 	if (err)
@@ -228,14 +239,15 @@ struct rt_error *rt_source_finish(struct rt_source *source)
 
 /* ---- undoing ---- */
 
-static void tell_dumper(struct rt_source *source, const struct rt_error *err)
+/* False: it has died before it could say what it did. */
+static bool tell_dumper(struct rt_source *source, const struct rt_error *err)
 {
 	struct rt_link_message message = { .word = RT_LINK_ABORT };
 	_cleanup_free_ char *text = rt_error_text(err);
-	bool there;
+	bool there, acted = false;
 
 	if (source->dumper.fd < 0)
-		return;
+		return true;
 	snprintf(message.text, sizeof(message.text), "%s", text ? text : err->message);
 	rt_error_free(rt_link_send(source->dumper.fd, &message)); /* it may have failed, which is why we are here */
 	/* When it has ended, the container runs. */
@@ -246,8 +258,10 @@ static void tell_dumper(struct rt_source *source, const struct rt_error *err)
 			rt_error_free(failure);
 			break;
 		}
+		acted |= message.word == RT_LINK_FAILED;
 	} while (message.word != RT_LINK_END);
 	rt_dumper_deinit(&source->dumper);
+	return acted;
 }
 
 /* First it runs again, then the others are told. */
@@ -258,7 +272,7 @@ struct rt_error *rt_source_abort(struct rt_source *source, struct rt_error *err)
 	Rt__Outcome *outcome = NULL;
 	struct rt_error *second;
 
-	rt_error_free(rt_heartbeat_stop(rt_take_ptr(source->heartbeat)));
+	rt_error_free(rt_heartbeat_stop(rt_take_ptr(source->heartbeat), RT_HEARTBEAT_CANCEL));
 	rt_source_answer_end(source);
 	if (source->outflow) {
 		rt_outflow_cancel(source->outflow);
@@ -268,7 +282,8 @@ struct rt_error *rt_source_abort(struct rt_source *source, struct rt_error *err)
 		rt_tracker_release(source->tracker);
 	if (source->detached)
 		rt_warn_ignored(rt_network_attach(&source->network, source->id));
-	tell_dumper(source, err);
+	if (!tell_dumper(source, err) && source->held)
+		rt_warn_ignored(rt_source_act_alone(source->context, source->id, source->directory, false, false));
 	rt_warn_ignored(rt_journal_remove(source->container.dir_fd, RT_JOURNAL_SOURCE));
 	if (!source->offered)
 		return err;

@@ -286,6 +286,9 @@ static void *pull(void *userdata)
 	puller->err = rt_http_ask(puller->asking, &(struct rt_http_request){
 		.method = "GET", .path = puller->source->path_faults, .push = take_wants, .push_userdata = puller, .may_stall = true,
 	}, 0, NULL);
+	/* The restore over there may be waiting for what nobody will send. After the commit all is sent anyway. */
+	if (puller->err && !puller->source->committed)
+		rt_http_cancel(puller->source->control);
 	return NULL;
 }
 

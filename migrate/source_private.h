@@ -63,7 +63,7 @@ struct rt_source {
 	struct rt_progress *progress;
 	struct rt_report report;
 	uint64_t began, frozen_at, proceeded_at, completed_at;
-	bool offered, frozen, detached, committed;
+	bool offered, frozen, detached, held, committed;
 };
 
 #define RT_SOURCE_DIRECTORY "/run/rt-migrate" /* one directory a migration */
@@ -117,6 +117,8 @@ struct rt_error *rt_source_resolve(struct rt_http_connection *control, const cha
 bool rt_source_is_there(Rt__MoveState state); /* decided: never to be revived here as long as the target says so */
 /* Committed, but not known to run there with all it needs: it stays frozen here for --recover. Returns `cause` with what to do. */
 struct rt_error *rt_source_leave_frozen(struct rt_source *source, struct rt_error *cause) _must_check_;
+/* What the dumper would have done, had it not been killed: the container thawed, or (`there`) taken away. */
+struct rt_error *rt_source_act_alone(const struct rt_context *context, const char *id, const char *directory, bool keep, bool there) _must_check_;
 /* The target need not remember it any more. That it did not hear so costs it a few bytes. */
 void rt_source_release(struct rt_http_client *client, const char *migration);
 
@@ -125,4 +127,5 @@ void rt_source_release(struct rt_http_client *client, const char *migration);
 struct rt_heartbeat;
 struct rt_error *rt_heartbeat_start(struct rt_source *source, struct rt_heartbeat **ret) _must_check_;
 /* NULL: fine. The error is why the target was given up. */
-struct rt_error *rt_heartbeat_stop(struct rt_heartbeat *heartbeat) _must_check_;
+enum rt_heartbeat_end { RT_HEARTBEAT_CANCEL, RT_HEARTBEAT_ANSWERED /* what is asked at the moment is waited for */ };
+struct rt_error *rt_heartbeat_stop(struct rt_heartbeat *heartbeat, enum rt_heartbeat_end how) _must_check_;

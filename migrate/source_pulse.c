@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <time.h>
 
 /* A target is a thread that answers at once, so this is amply more than a busy machine needs; with the thaw it stays below a second. */
 #define SILENCE_MS 700
@@ -11,7 +12,10 @@ struct rt_heartbeat {
 	struct rt_source *source;
 	struct rt_http_connection *connection;
 	char path[80];
-	atomic_bool stop;
+	pthread_mutex_t lock; /* of stop */
+	pthread_cond_t stopped;
+	bool stop;
+	atomic_bool cancelled;
 	struct rt_error *err;
 	pthread_t thread;
 };
@@ -23,18 +27,36 @@ static void give_up(struct rt_source *source)
 	rt_http_cancel(source->control);
 }
 
+/* False: it is over. */
+static bool wait_for_next(struct rt_heartbeat *heartbeat)
+{
+	struct timespec until;
+	bool stop;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += BEAT_US * 1000;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	pthread_mutex_lock(&heartbeat->lock);
+	if (!heartbeat->stop)
+		pthread_cond_timedwait(&heartbeat->stopped, &heartbeat->lock, &until);
+	stop = heartbeat->stop;
+	pthread_mutex_unlock(&heartbeat->lock);
+	return !stop;
+}
+
 static void *beat(void *userdata)
 {
 	struct rt_heartbeat *heartbeat = userdata;
 	struct rt_source *source = heartbeat->source;
 
-	while (!atomic_load(&heartbeat->stop)) {
+	do {
 		struct rt_error *err = rt_http_ask(heartbeat->connection, &(struct rt_http_request){
 			.method = "GET", .path = heartbeat->path, .timeout_ms = SILENCE_MS,
 		}, 0, NULL);
 
-		if (err && atomic_load(&heartbeat->stop)) {
-			rt_error_free(err); /* cancelled */
+		if (err && atomic_load(&heartbeat->cancelled)) {
+			rt_error_free(err);
 			break;
 		}
 		if (err) {
@@ -42,8 +64,7 @@ static void *beat(void *userdata)
 			give_up(source);
 			break;
 		}
-		usleep(BEAT_US);
-	}
+	} while (wait_for_next(heartbeat));
 	return NULL;
 }
 
@@ -56,6 +77,8 @@ struct rt_error *rt_heartbeat_start(struct rt_source *source, struct rt_heartbea
 	if (!heartbeat)
 		return rt_error_oom();
 	heartbeat->source = source;
+	pthread_mutex_init(&heartbeat->lock, NULL);
+	pthread_cond_init(&heartbeat->stopped, NULL);
 	snprintf(heartbeat->path, sizeof(heartbeat->path), "/v1/migrations/%s", source->migration);
 	err = rt_http_connect(source->client, &heartbeat->connection);
 	error = err ? 0 : pthread_create(&heartbeat->thread, NULL, beat, heartbeat);
@@ -70,17 +93,25 @@ struct rt_error *rt_heartbeat_start(struct rt_source *source, struct rt_heartbea
 	return NULL;
 }
 
-struct rt_error *rt_heartbeat_stop(struct rt_heartbeat *heartbeat)
+struct rt_error *rt_heartbeat_stop(struct rt_heartbeat *heartbeat, enum rt_heartbeat_end how)
 {
 	struct rt_error *err;
 
 	if (!heartbeat)
 		return NULL;
-	atomic_store(&heartbeat->stop, true);
-	rt_http_cancel(heartbeat->connection);
+	pthread_mutex_lock(&heartbeat->lock);
+	heartbeat->stop = true;
+	pthread_cond_signal(&heartbeat->stopped);
+	pthread_mutex_unlock(&heartbeat->lock);
+	if (how == RT_HEARTBEAT_CANCEL) {
+		atomic_store(&heartbeat->cancelled, true);
+		rt_http_cancel(heartbeat->connection);
+	}
 	pthread_join(heartbeat->thread, NULL);
 	rt_http_disconnect(heartbeat->connection);
 	err = heartbeat->err;
+	pthread_mutex_destroy(&heartbeat->lock);
+	pthread_cond_destroy(&heartbeat->stopped);
 	free(heartbeat);
 	return err;
 }

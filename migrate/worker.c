@@ -599,6 +599,22 @@ static struct rt_error *find_network(struct worker *worker)
 	return err;
 }
 
+#define COMPLETE_TRIES 50
+#define COMPLETE_PAUSE_US 100000
+
+/* A daemon to come would take the container for one whose memory is missing if this were not on disk. A full disk has room again without the images. */
+static void write_complete(const struct worker *worker)
+{
+	struct rt_error *err;
+
+	rt_warn_ignored(rt_remove_tree_at(worker->dir_fd, "images"));
+	for (int tries = 1; (err = write_journal(worker, "complete")) && tries < COMPLETE_TRIES; tries++) {
+		rt_error_free(err);
+		usleep(COMPLETE_PAUSE_US);
+	}
+	rt_warn_ignored(err);
+}
+
 struct rt_error *rt_worker_run(const struct rt_context *context)
 {
 	struct worker worker = { .catcher = RT_CATCHER_NULL, .fd = RT_WORKER_FD, .listener = -1, .dir_fd = -1, .guardian = -1, .decision = RT_LINK_END };
@@ -629,7 +645,7 @@ struct rt_error *rt_worker_run(const struct rt_context *context)
 	dismiss_guardian(&worker);
 	stop_hearing(&worker);
 	if (!err)
-		rt_warn_ignored(write_journal(&worker, "complete"));
+		write_complete(&worker);
 	if (err && worker.fd >= 0)
 		rt_link_send_failure(worker.fd, rt_take_ptr(err));
 	else

@@ -149,6 +149,29 @@ def beating(seconds=0.15):
     return {pid: after[pid] for pid in after if pid in before and after[pid][0] != before[pid][0]}
 
 
+class Watch(threading.Thread):
+    """Looks all the time which side goes on. One after the other is as it should be, back again where the target was lost; never to and fro."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.order, self.ended = [], threading.Event()
+        self.start()
+
+    def run(self):
+        last = pulses()
+        while not self.ended.wait(0.03):
+            now = pulses()
+            for pid, (beat, side) in sorted(now.items()):
+                if pid in last and last[pid][0] != beat and self.order[-1:] != [side]:
+                    self.order.append(side)
+            last = now
+
+    def end(self):
+        self.ended.set()
+        self.join()
+        return self.order
+
+
 # ---- the link ----
 
 class Flow:
@@ -360,7 +383,7 @@ class Pair:
             self.start_daemon()
         self.link = Link(self.port)
         self.start_pulse()
-        flags, kind = [], case.fault.split(":")[0]
+        watch, flags, kind = Watch(), [], case.fault.split(":")[0]
         if kind == "spoil":
             name, offset = case.point.split("@")
             self.link.spoil(BYTES[name][0], int(offset), BYTES[name][1])
@@ -384,6 +407,9 @@ class Pair:
             result.wrong.append(f"the test says: {str(e)[:300]}")
             return result
         finally:
+            order = watch.end()
+            if len(order) > 3 or order[:1] == ["target"]:
+                result.wrong.append(f"both went on: {order}")
             self.clean(result)
 
     def end(self, case, result, kind):

@@ -107,9 +107,12 @@ static void bytes_that_are_no_message_are_refused(void **state)
 	assert_says(rt_message_offer("\xff\xff\xff", 3, &offer), "the offer");
 	assert_says(rt_message_answer("\xff\xff\xff", 3, &answer), "the target's answer");
 	assert_says(rt_message_outcome("\x12\x7f", 2, &outcome), "the target's answer");
-	/* An empty one is a message: of nothing. */
-	assert_works(rt_message_outcome("", 0, &outcome));
-	assert_int_equal(outcome->state, RT__MOVE_STATE__MOVE_UNKNOWN);
+	/* An empty body would say "unknown", and the source would go on with its copy. */
+	assert_says(rt_message_outcome("", 0, &outcome), "it was changed on the way");
+	/* state 5, check ~5; then with a bit of the state turned */
+	assert_works(rt_message_outcome("\x08\x05\x30\xfa\xff\xff\xff\x0f", 8, &outcome));
+	assert_int_equal(outcome->state, RT__MOVE_STATE__MOVE_RUNNING);
+	assert_says(rt_message_outcome("\x08\x07\x30\xfa\xff\xff\xff\x0f", 8, &(Rt__Outcome *){ NULL }), "it was changed on the way");
 	rt_unpack_free(&outcome->base);
 }
 
