@@ -280,7 +280,7 @@ static enum rt_namespace_kind spec_kind(Rt__NamespaceKind kind)
 }
 
 static struct rt_error *restore_namespace(struct rt_criu_opts *options, const struct rt_spec *spec,
-					  const Rt__Namespace *namespace, const struct rt_connection *connection)
+					  const Rt__Namespace *namespace, const struct rt_connection *connection, bool taken[RT_NS_KINDS])
 {
 	enum rt_namespace_kind kind = spec_kind(namespace->kind);
 	const char *path = kind < RT_NS_KINDS ? spec->namespaces[kind].path : NULL;
@@ -290,6 +290,9 @@ static struct rt_error *restore_namespace(struct rt_criu_opts *options, const st
 	if (!path)
 		return rt_fail(RT_CONFIG, "the checkpointed container had joined a %s namespace, so 'linux.namespaces' must give the path of one",
 			       word_of(namespace->kind) ? word_of(namespace->kind) : "mount or cgroup");
+	if (taken[kind])
+		return rt_fail(RT_CONFIG, "the manifest has more than one joined %s namespace", word_of(namespace->kind) ? word_of(namespace->kind) : "mount or cgroup");
+	taken[kind] = true;
 	if (!has_key(namespace->external_key))
 		return rt_criu_opts_add_join(options, word_of(namespace->kind), path, NULL);
 	return rt_criu_opts_add_inherited(options, namespace->external_key, connection->namespaces[kind]);
@@ -354,7 +357,7 @@ struct rt_error *rt_connect_for_restore(struct rt_criu_opts *options, const stru
 					const struct rt_spec *spec, int rootfs_fd, const Rt__Container *described,
 					const struct rt_connection *connection)
 {
-	bool taken[RT_ARRAY_SIZE(connection->streams)] = { false };
+	bool taken[RT_ARRAY_SIZE(connection->streams)] = { false }, joined[RT_NS_KINDS] = { false };
 	struct rt_error *err = NULL;
 
 	/* More are in no manifest that rt wrote, and CRIU takes a descriptor only once. */
@@ -363,7 +366,7 @@ struct rt_error *rt_connect_for_restore(struct rt_criu_opts *options, const stru
 	for (size_t i = 0; i < described->n_mounts && !err; i++)
 		err = restore_mount(options, container, spec, rootfs_fd, described, described->mounts[i]);
 	for (size_t i = 0; i < described->n_namespaces && !err; i++)
-		err = restore_namespace(options, spec, described->namespaces[i], connection);
+		err = restore_namespace(options, spec, described->namespaces[i], connection, joined);
 	for (size_t i = 0; i < described->n_streams && !err; i++)
 		err = restore_stream(options, described->streams[i], connection, taken);
 	return err ? err : restore_cgroups(options, container);

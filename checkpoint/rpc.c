@@ -25,7 +25,7 @@ struct rt_criu {
 	int patience_ms; /* of the options */
 	pid_t watched; /* of rt_criu_watch(); 0: none */
 	bool given_up; /* it was over */
-	bool asked; /* there was a request: it may have changed something */
+	bool works; /* has been asked for more than an answer: it may have something to undo */
 	bool own_group; /* its helpers are in a process group with it, and nobody else is */
 };
 
@@ -94,9 +94,11 @@ void rt_criu_close(struct rt_criu *criu)
 
 	if (!criu)
 		return;
-	/* It would only complain of us, where it writes its errors before it has a log: on our standard error. */
-	if (!criu->asked && criu->pid > 0)
+	/* Nobody who has been asked for nothing ends in silence: it complains on standard error that its peer has gone. */
+	if (!criu->works && criu->pid > 0) {
 		kill(criu->pid, SIGKILL);
+		criu->given_up = true;
+	}
 	rt_closep(&criu->socket);
 	if (criu->pidfd >= 0)
 		err = rt_pidfd_wait(criu->pidfd, criu->given_up ? 0 : RT_CRIU_GRACE_MS, &ended);
@@ -342,7 +344,6 @@ static struct rt_error *converse(struct rt_criu *criu, const Criu__Request *requ
 {
 	struct rt_error *err;
 
-	criu->asked = true;
 	err = send_request(criu->socket, request);
 	if (err) {
 		if (err->errnum != EPIPE && err->errnum != ECONNRESET)
@@ -388,6 +389,7 @@ struct rt_error *rt_criu_request(struct rt_criu *criu, const Criu__Request *requ
 	Criu__Response *response = NULL;
 	struct rt_error *err;
 
+	criu->works = criu->works || handler;
 	err = converse(criu, request, handler, &response, &refusal, &own);
 	if (refusal) {
 		/* CRIU can only say that we refused; why is ours to tell. If it went on regardless it did so in the

@@ -11,8 +11,8 @@
  * seized by ptrace die or stay stopped, the network stays locked, a cgroup frozen. So it is never killed while it can still end by
  * itself. It gets no parent-death signal: when our end of the socket closes, by rt_criu_close() or by our death, its next
  * notification fails, and CRIU takes that as a refusal and rolls back. For the same reason it gets a process group of its own, out
- * of reach of Ctrl-C. Only rt_criu_close() kills it: after RT_CRIU_GRACE_MS without an end, at once where our patience
- * was over, or where nothing was asked of it yet. */
+ * of reach of Ctrl-C. Only rt_criu_close() kills it, after RT_CRIU_GRACE_MS without an end, or at once where our patience was over
+ * or it has made no more than answers (requests without a handler). */
 #pragma once
 
 #include "runtime/base/error.h"

@@ -36,7 +36,7 @@ const struct rt_command rt_cmd_restore = {
 	.description =
 		"Makes a new container whose processes go on where those of the checkpoint stood. The id, the\n"
 		"cgroup, and with another --bundle the root filesystem and the sources of mounts, may differ\n"
-		"from those at the checkpoint.\n"
+		"from those at the checkpoint. One that was paused runs: engines pause before a checkpoint.\n"
 		"\n"
 		"    rt restore --detach --bundle web --image-path /var/tmp/web web1",
 	.options = options,

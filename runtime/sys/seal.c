@@ -13,6 +13,7 @@
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x10U
@@ -201,6 +202,11 @@ static bool has_own_mark(void)
 	return mark && rt_str_to_u64(mark, &pid) && pid == (uint64_t)getpid();
 }
 
+/* Who has a descriptor of a read-only mount of our binary, as a container may that looked at one of us, can open it for writing in vain as often as he
+ * likes; but the kernel counts him among the writers until it has looked at the mount, and nobody can run the binary for that moment. */
+#define BUSY_TRIES 1000
+#define BUSY_PAUSE_NS 100000
+
 static struct rt_error *run_again_from(int fd, char **argv)
 {
 	char mark[32];
@@ -208,7 +214,12 @@ static struct rt_error *run_again_from(int fd, char **argv)
 	snprintf(mark, sizeof(mark), "%d", getpid());
 	if (setenv(RT_SEAL_MARK, mark, 1) < 0)
 		return rt_error_oom();
-	syscall(SYS_execveat, fd, "", argv, environ, AT_EMPTY_PATH);
+	for (int i = 0; i < BUSY_TRIES; i++) {
+		syscall(SYS_execveat, fd, "", argv, environ, AT_EMPTY_PATH);
+		if (errno != ETXTBSY)
+			break;
+		nanosleep(&(struct timespec){ .tv_nsec = BUSY_PAUSE_NS }, NULL);
+	}
 	return rt_fail_errno("cannot run the runtime's sealed binary");
 }
 

@@ -7,7 +7,7 @@
  * parent: the program itself gets SIGKILL as it is about to make its Nth system call; what it has
  * started lives on. child: the same for what the program starts, counted over all its descendants
  * up to their execve; the program itself lives on. N = 0 kills nobody. Writes "killed" or
- * "ended STATUS CALLS" to the file RESULT, and ends when the program does.
+ * "ended STATUS CALLS" to the file RESULT, and ends when the program does; with child, as it does.
  */
 #include <errno.h>
 #include <signal.h>
@@ -94,7 +94,9 @@ int main(int argc, char **argv)
 			if (!is_main)
 				continue;
 			status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-			return report(argv[3], killed ? "killed" : NULL, status, calls);
+			if (report(argv[3], killed ? "killed" : NULL, status, calls) != 0)
+				return 125;
+			return of_child ? status : 0;
 		}
 		if (!is_main && status >> 8 == (SIGTRAP | PTRACE_EVENT_EXEC << 8)) {
 			/* It is the user's program now, or a hook: none of our business. */
