@@ -3,17 +3,22 @@
 #include "runtime/base/io.h"
 #include "runtime/base/proc.h"
 #include "runtime/base/str.h"
+#include "runtime/sys/ns.h"
 
 #include <fcntl.h>
 #include <jansson.h>
-#include <stdio.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <netinet/in.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #define ANNOTATION "org.rt.netns"
 #define PROGRAM "rt-netns"
 #define SAVED_MAX (64u << 10)
-#define TABLE_MAX (4u << 20)
+#define ANSWER_ROOM 16384
 #define TCP_STATE_LISTEN 0x0A
 #define SETTLE_STEP_US 500
 
@@ -115,34 +120,70 @@ struct rt_error *rt_network_detach(const struct rt_network *network, const char 
 	return network->saved ? run(network, "detach", id) : NULL;
 }
 
-/* Of /proc/PID/net/tcp: whether a listening socket (state 0A) has a connection that nobody has accepted (its rx_queue). */
-bool rt_network_table_waits(const char *table)
-{
-	for (const char *line = strchr(table, '\n'); line; line = strchr(line, '\n')) {
-		unsigned state = 0, queue = 0;
+/* ---- connections that nobody has accepted ---- */
 
-		line++;
-		if (sscanf(line, " %*u: %*[0-9A-F]:%*x %*[0-9A-F]:%*x %x %*x:%x", &state, &queue) == 2 && state == TCP_STATE_LISTEN && queue > 0)
-			return true;
+bool rt_network_answer_waits(const void *bytes, size_t size, bool *ret_end)
+{
+	size_t left = size;
+	bool found = false;
+
+	*ret_end = false;
+	for (const struct nlmsghdr *header = bytes; NLMSG_OK(header, left); header = NLMSG_NEXT(header, left)) {
+		const struct inet_diag_msg *listener = NLMSG_DATA(header);
+
+		if (header->nlmsg_type != SOCK_DIAG_BY_FAMILY || header->nlmsg_len < NLMSG_LENGTH(sizeof(*listener))) {
+			*ret_end = true; /* NLMSG_DONE, or an error: then the dump will tell */
+			break;
+		}
+		found = found || listener->idiag_rqueue > 0;
 	}
-	return false;
+	return found;
 }
 
-static bool waits(pid_t pid, const char *name)
+/* Listening sockets alone: /proc/PID/net/tcp walks the connections of the whole machine, which takes milliseconds. */
+static bool waits(int fd, uint8_t family)
 {
-	_cleanup_free_ char *table = NULL;
-	char path[48];
+	const struct {
+		struct nlmsghdr header;
+		struct inet_diag_req_v2 request;
+	} ask = {
+		.header = { .nlmsg_len = sizeof(ask), .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
+		.request = { .sdiag_family = family, .sdiag_protocol = IPPROTO_TCP, .idiag_states = 1u << TCP_STATE_LISTEN },
+	};
+	_Alignas(struct nlmsghdr) char answer[ANSWER_ROOM];
+	bool found = false, end = false;
 
-	snprintf(path, sizeof(path), "/proc/%d/net/%s", pid, name);
-	rt_error_free(rt_read_file_at(AT_FDCWD, path, TABLE_MAX, &table, NULL)); /* too long, or no IPv6: the dump will tell */
-	return table && rt_network_table_waits(table);
+	if (send(fd, &ask, sizeof(ask), 0) < 0)
+		return false;
+	while (!end) { /* to its end, as the next question goes over the same socket */
+		ssize_t size = recv(fd, answer, sizeof(answer), 0);
+
+		if (size <= 0)
+			return found;
+		found = rt_network_answer_waits(answer, (size_t)size, &end) || found;
+	}
+	return found;
 }
 
-void rt_network_settle(pid_t pid, unsigned us)
+void rt_network_settle(int diag_fd, unsigned us)
 {
-	for (unsigned waited = 0; waited < us && (waits(pid, "tcp") || waits(pid, "tcp6")); waited += SETTLE_STEP_US)
+	for (unsigned waited = 0; waited < us && (waits(diag_fd, AF_INET) || waits(diag_fd, AF_INET6)); waited += SETTLE_STEP_US)
 		usleep(SETTLE_STEP_US);
 }
+
+struct rt_error *rt_network_open_diag(pid_t pid, int *ret)
+{
+	char path[32];
+	_cleanup_close_ int namespace_fd = -1;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
+	namespace_fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (namespace_fd < 0)
+		return rt_fail_errno("cannot open '%s'", path);
+	return rt_sys_socket_in(namespace_fd, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG, ret);
+}
+
+/* ---- off and on ---- */
 
 struct rt_error *rt_network_attach(const struct rt_network *network, const char *id)
 {

@@ -20,9 +20,12 @@ struct rt_error *rt_network_find(const struct rt_spec *spec, struct rt_network *
 /* Source. */
 struct rt_error *rt_network_save(struct rt_network *network, const char *id) _must_check_;
 struct rt_error *rt_network_detach(const struct rt_network *network, const char *id) _must_check_;
-/* Detached: until what still lies in queues of listening sockets of a process's namespace is accepted, at most so long. */
-void rt_network_settle(pid_t pid, unsigned us);
-bool rt_network_table_waits(const char *table); /* the text of /proc/PID/net/tcp or tcp6 */
+/* Detached: until what still lies in queues of listening sockets is accepted, at most so long. `diag_fd`: a netlink socket in the container's
+ * network namespace, made beforehand. */
+struct rt_error *rt_network_open_diag(pid_t pid, int *ret) _must_check_;
+void rt_network_settle(int diag_fd, unsigned us);
+/* Of an answer: whether a listener has a connection that nobody has accepted; *ret_end: no more follows. */
+bool rt_network_answer_waits(const void *bytes, size_t size, bool *ret_end);
 struct rt_error *rt_network_attach(const struct rt_network *network, const char *id) _must_check_;
 struct rt_error *rt_network_announce(const struct rt_network *network, const char *id) _must_check_; /* once more, after attach */
 

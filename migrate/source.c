@@ -40,6 +40,7 @@ static void source_deinit(struct rt_source *source)
 	rt_page_ranges_free(&source->ranges);
 	free(source->spaces);
 	rt_network_deinit(&source->network);
+	rt_closep(&source->diag_fd);
 	rt_container_deinit(&source->container);
 	free(source->config);
 	if (source->directory)
@@ -175,6 +176,8 @@ static struct rt_error *prepare(struct rt_source *source)
 		err = rt_network_find(source->spec, &source->network);
 	if (!err)
 		err = rt_network_save(&source->network, source->id);
+	if (!err && source->network.saved)
+		err = rt_network_open_diag(source->container.state.pid, &source->diag_fd);
 	if (!err)
 		err = rt_source_choose(source);
 	if (!err)
@@ -248,8 +251,8 @@ static struct rt_error *take_off_network(struct rt_source *source)
 
 	source->detached = true;
 	err = rt_network_detach(&source->network, source->id);
-	if (!err && source->network.saved)
-		rt_network_settle(source->container.state.pid, SETTLE_US);
+	if (!err && source->diag_fd >= 0)
+		rt_network_settle(source->diag_fd, SETTLE_US);
 	return err;
 }
 
@@ -360,7 +363,7 @@ struct rt_error *rt_migrate(const struct rt_context *context, const char *id, co
 {
 	struct rt_source source = {
 		.context = context, .id = id, .url = url, .values = values, .target_id = values->new_id ? values->new_id : id,
-		.container = RT_CONTAINER_NULL, .dumper = RT_DUMPER_NULL, .began = rt_source_now(),
+		.container = RT_CONTAINER_NULL, .dumper = RT_DUMPER_NULL, .diag_fd = -1, .began = rt_source_now(),
 		.report = { .id = id, .url = url },
 	};
 	struct rt_error *err;

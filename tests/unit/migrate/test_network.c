@@ -3,6 +3,9 @@
 #include "runtime/base/str.h"
 
 #include <jansson.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -153,32 +156,73 @@ static void what_is_no_object_is_refused_and_changes_nothing(void **state)
 	free(config);
 }
 
-#define HEAD "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+struct answer {
+	_Alignas(struct nlmsghdr) char bytes[1024];
+	size_t size;
+};
+
+static void add(struct answer *answer, uint16_t type, uint32_t queue)
+{
+	struct inet_diag_msg listener = { .idiag_state = 10, .idiag_rqueue = queue };
+	struct nlmsghdr header = { .nlmsg_type = type, .nlmsg_len = NLMSG_LENGTH(sizeof(listener)) };
+
+	memcpy(answer->bytes + answer->size, &header, sizeof(header));
+	memcpy(answer->bytes + answer->size + NLMSG_HDRLEN, &listener, sizeof(listener));
+	answer->size += NLMSG_SPACE(sizeof(listener));
+}
 
 static void a_listener_with_a_queue_waits(void **state)
 {
-	assert_true(rt_network_table_waits(HEAD "   0: 00000000:0050 00000000:0000 0A 00000000:00000003 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0\n"));
-	/* IPv6, and not the first line. */
-	assert_true(rt_network_table_waits(HEAD
-		"   0: 00000000:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0\n"
-		"   1: 00000000000000000000000000000000:0050 00000000000000000000000000000000:0000 0A 00000000:00000001 00:00000000 00000000     0        0 2 1\n"));
+	struct answer answer = { .size = 0 };
+	bool end = true;
+
+	add(&answer, SOCK_DIAG_BY_FAMILY, 0);
+	assert_false(rt_network_answer_waits(answer.bytes, answer.size, &end));
+	assert_false(end);
+	add(&answer, SOCK_DIAG_BY_FAMILY, 3);
+	add(&answer, SOCK_DIAG_BY_FAMILY, 0);
+	assert_true(rt_network_answer_waits(answer.bytes, answer.size, &end));
+	assert_false(end);
 }
 
-static void what_is_read_later_does_not(void **state)
+static void the_end_is_told_behind_one_that_waits_too(void **state)
 {
-	assert_false(rt_network_table_waits(HEAD));
-	assert_false(rt_network_table_waits(""));
-	assert_false(rt_network_table_waits("no table at all"));
-	assert_false(rt_network_table_waits(HEAD "   0: 00000000:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0\n"));
-	/* An established connection's bytes are dumped with it. */
-	assert_false(rt_network_table_waits(HEAD "   0: 0A0013AC:0050 C80013AC:9E9C 01 00000000:00000033 00:00000000 00000000     0        0 3 1 0 100 0 0 10 0\n"));
+	struct answer answer = { .size = 0 };
+	bool end = false;
+
+	add(&answer, SOCK_DIAG_BY_FAMILY, 1);
+	add(&answer, NLMSG_DONE, 0);
+	assert_true(rt_network_answer_waits(answer.bytes, answer.size, &end));
+	assert_true(end);
+}
+
+static void an_error_is_an_end(void **state)
+{
+	struct answer answer = { .size = 0 };
+	bool end = false;
+
+	add(&answer, NLMSG_ERROR, 7);
+	assert_false(rt_network_answer_waits(answer.bytes, answer.size, &end));
+	assert_true(end);
+}
+
+static void what_is_cut_off_is_not_read(void **state)
+{
+	struct answer answer = { .size = 0 };
+	bool end = false;
+
+	add(&answer, SOCK_DIAG_BY_FAMILY, 1);
+	assert_false(rt_network_answer_waits(answer.bytes, answer.size - 8, &end));
+	assert_false(rt_network_answer_waits(answer.bytes, 0, &end));
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_listener_with_a_queue_waits),
-		cmocka_unit_test(what_is_read_later_does_not),
+		cmocka_unit_test(the_end_is_told_behind_one_that_waits_too),
+		cmocka_unit_test(an_error_is_an_end),
+		cmocka_unit_test(what_is_cut_off_is_not_read),
 		cmocka_unit_test(the_hook_is_known_by_its_name),
 		cmocka_unit_test(other_hooks_are_not_ours),
 		cmocka_unit_test(what_it_prints_is_saved),
