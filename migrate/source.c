@@ -213,7 +213,9 @@ static struct rt_error *freeze(struct rt_source *source)
 
 	source->frozen_at = rt_source_now();
 	source->frozen = true;
-	err = rt_link_say(source->dumper.fd, RT_LINK_PROCEED);
+	err = rt_source_leave_network(source);
+	if (!err)
+		err = rt_link_say(source->dumper.fd, RT_LINK_PROCEED);
 	if (!err)
 		err = rt_link_expect(source->dumper.fd, RT_LINK_FROZEN, "dumper");
 	if (!err)
@@ -223,14 +225,7 @@ static struct rt_error *freeze(struct rt_source *source)
 		err = rt_link_say(source->dumper.fd, RT_LINK_PROCEED);
 	if (!err)
 		err = rt_source_send_last(source);
-	/* While CRIU dumps. */
-	if (!err) {
-		source->detached = true;
-		err = rt_network_detach(&source->network, source->id);
-	}
-	if (!err)
-		rt_source_tell_frozen(source);
-	if (!err)
+	if (!err) /* while CRIU dumps */
 		err = rt_source_send_changes(source);
 	if (!err)
 		err = rt_link_expect(source->dumper.fd, RT_LINK_COMPLETE, "dumper");
