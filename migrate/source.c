@@ -244,16 +244,22 @@ static struct rt_error *get_ready(struct rt_source *source)
 	return err ? err : rt_source_copy_rest(source);
 }
 
-/* Nobody can dump a connection that is made but not yet accepted. So the network goes first, while the container still runs and accepts what has come. */
+/* Nobody can dump a connection that is made but not yet accepted. So the network goes first, while the container still runs and accepts what has come; what
+ * comes from here on the target catches. */
 static struct rt_error *take_off_network(struct rt_source *source)
 {
 	struct rt_error *err;
 
+	if (!source->network.saved)
+		return NULL;
 	source->detached = true;
 	err = rt_network_detach(&source->network, source->id);
-	if (!err && source->diag_fd >= 0)
+	if (err)
+		return err;
+	rt_source_tell_frozen(source);
+	if (source->diag_fd >= 0)
 		rt_network_settle(source->diag_fd, SETTLE_US);
-	return err;
+	return NULL;
 }
 
 static struct rt_error *freeze(struct rt_source *source)
@@ -277,10 +283,7 @@ static struct rt_error *freeze(struct rt_source *source)
 		err = rt_link_say(source->dumper.fd, RT_LINK_PROCEED);
 	if (!err)
 		err = rt_source_send_last(source);
-	/* While CRIU dumps. */
-	if (!err)
-		rt_source_tell_frozen(source);
-	if (!err)
+	if (!err) /* while CRIU dumps */
 		err = rt_source_send_changes(source);
 	if (!err)
 		err = rt_link_expect(source->dumper.fd, RT_LINK_COMPLETE, "dumper");

@@ -88,8 +88,9 @@ struct rt_error *rt_source_note_mapped(struct rt_source *source) _must_check_;
 /* POSTs a message (or nothing) and takes the Outcome. `ret` is freed by rt_unpack_free(). */
 struct rt_error *rt_source_ask(struct rt_source *source, const char *path, unsigned timeout_ms, Rt__Outcome **ret) _must_check_;
 
-/* Tells the target that it is frozen, so that it takes what is sent to the container: after the detach. Failing is a note. */
+/* Tells the target that the container is about to be frozen, so that it takes what is sent to it: after the detach. Failing is a note. */
 void rt_source_tell_frozen(struct rt_source *source);
+
 
 /* source_memory.c */
 struct rt_error *rt_source_copy_memory(struct rt_source *source) _must_check_; /* rounds */

@@ -429,12 +429,13 @@ struct rt_error *rt_endpoint_detach(const char *state_directory, const char *id)
 	err = rt_link_open(&link);
 	if (!err)
 		err = rt_link_find(&link, record.host_ifname, &veth, &found);
-	/* Gone with its namespace: as detached as can be. */
-	if (!err && found)
-		err = rt_link_join(&link, veth.index, 0);
+	/* First the record: from the moment that it is off, what is sent to it is lost until somebody else takes it. `attach` mends either half. */
 	if (!err) {
 		record.phase = RT_RECORD_DETACHED;
 		err = rt_store_save(&store, &record);
 	}
+	/* Gone with its namespace: as detached as can be. */
+	if (!err && found)
+		err = rt_link_join(&link, veth.index, 0);
 	return err ? rt_while(err, "taking '%s' off bridge '%s'", id, record.network.bridge) : NULL;
 }
