@@ -20,13 +20,22 @@ static bool is_described(const Rt__Container *container, const char *point)
 	return false;
 }
 
+/* Has its root directory and room for nothing else, as that which all masks of a container share: nobody can tell copies of it from one another. */
+static bool holds_nothing(const struct rt_mountinfo_entry *mount)
+{
+	const char *limit = strstr(mount->options, ",nr_inodes=1");
+	char behind = limit ? limit[strlen(",nr_inodes=1")] : 'x';
+
+	return behind == '\0' || behind == ',';
+}
+
 /* One that is mounted in several places, or covered by another mount, is left to CRIU, which knows how. */
 static bool is_alone(const struct rt_mountinfo *mounts, const struct rt_mountinfo_entry *mount)
 {
 	for (size_t i = 0; i < mounts->count; i++) {
 		const struct rt_mountinfo_entry *other = &mounts->entries[i];
 
-		if (other != mount && (other->device == mount->device || rt_str_equal(other->point, mount->point)))
+		if (other != mount && ((other->device == mount->device && !holds_nothing(mount)) || rt_str_equal(other->point, mount->point)))
 			return false;
 	}
 	return true;

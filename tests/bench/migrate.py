@@ -84,7 +84,8 @@ class Bench:
             time.sleep(SETTLE)
             replies = probe.end()
             row["gap"] = clients.longest_gap(replies, began, ended)
-            row["noise"] = clients.longest_gap(replies, 0, began)
+            calm = [when for when in replies if when < began]
+            row["noise"] = max((b - a for a, b in zip(calm, calm[1:])), default=None)
             if writer:
                 told = writer.end()
                 row["kept"] = clients.longest_gap([when for when, _ in told["acknowledged"]], began, ended)
@@ -98,6 +99,9 @@ class Bench:
                     client.end()
             mover.remove()
 
+    def is_late(self):
+        return self.options.deadline and time.monotonic() > self.options.deadline
+
     def compare(self, part, link, rate):
         kind, mib, _ = PARTS[part]
         makers = self.candidates(part)
@@ -106,7 +110,7 @@ class Bench:
             names = list(makers)
             random.shuffle(names)
             for name in names:
-                if self.options.deadline and time.monotonic() > self.options.deadline:
+                if self.is_late():
                     break
                 try:
                     row = self.sample(makers[name], kind, mib, rate)
@@ -125,6 +129,8 @@ class Bench:
         import movers
         pairs = []
         for _ in range(self.options.rounds):
+            if pairs and self.is_late():
+                break
             mover = movers.Rt(self.hosts, "--mode", "pre-copy", "--bandwidth", "32M", "--downtime", "1", "--max-rounds", "6")
             try:
                 mover.start("redis", 256)
@@ -153,6 +159,8 @@ class Bench:
         import movers
         own, plain = [], []
         for _ in range(self.options.rounds):
+            if own and self.is_late():
+                break
             plain.append(self.plain_copy(1 << 30))
             mover = movers.Rt(self.hosts, "--mode", "pre-copy", "--parallel", str(self.options.parallel))
             try:
@@ -241,7 +249,7 @@ def arguments():
     parser.add_argument("--modes", help="rt's modes, with commas")
     parser.add_argument("--candidates", default="", help="only those with one of these words (with commas) in their names")
     parser.add_argument("--parallel", type=int, default=2)
-    parser.add_argument("--seconds", type=float, help="begin nothing after this time")
+    parser.add_argument("--seconds", type=float, help="begin no further sample after this time; each of cost and stream has one")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", help="everything that was measured goes to this file")
     options = parser.parse_args()
