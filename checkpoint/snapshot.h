@@ -20,6 +20,8 @@
 #define RT_STORE_DEFAULT "/var/lib/rt/snapshots"
 #define RT_SNAPSHOT_FORMAT 1
 #define RT_SNAPSHOT_CHUNK (128u << 10)
+#define RT_SNAPSHOT_CHUNK_MAX (16u << 20) /* of other makers */
+#define RT_SNAPSHOT_INDEX_MAX (256u << 20) /* bytes: the digests of 1 TiB */
 
 struct rt_store {
 	char *path;
@@ -39,6 +41,8 @@ struct rt_error *rt_snapshot_check_name(const char *name) _must_check_;
 
 /* RT_NOT_FOUND where there is none of this name; freed by rt_unpack_free(). Checked: digest, format, sizes; not the chunks. */
 struct rt_error *rt_snapshot_load(const struct rt_store *store, const char *name, Rt__Snapshot **ret) _must_check_;
+/* The same from memory. `name` NULL: whatever name it has. */
+struct rt_error *rt_snapshot_parse(const void *bytes, size_t size, const char *name, Rt__Snapshot **ret) _must_check_;
 void rt_snapshot_free(Rt__Snapshot *snapshot);
 static inline void rt_snapshot_freep(Rt__Snapshot **snapshot)
 {
@@ -73,6 +77,11 @@ Rt__Snapshot *rt_store_addition_snapshot(struct rt_store_addition *addition);
 /* Takes in what the descriptor has, from its start on. */
 struct rt_error *rt_store_addition_file(struct rt_store_addition *addition, int fd, const char *name, Rt__StoredFile *ret) _must_check_;
 
+/* In place of files, for a snapshot that comes from elsewhere: its index first, which replaces the message (but for the name), then its chunks. RT_CONFIG where the
+ * bytes are not those that the digest is of. Publishing fails where a chunk is missing. */
+struct rt_error *rt_store_addition_index(struct rt_store_addition *addition, const void *bytes, size_t size) _must_check_;
+struct rt_error *rt_store_addition_chunk(struct rt_store_addition *addition, const char *digest, const void *bytes, size_t size) _must_check_;
+
 /* The snapshot is there afterwards, whole. */
 struct rt_error *rt_store_addition_publish(struct rt_store_addition *addition) _must_check_;
 
@@ -96,6 +105,11 @@ struct rt_error *rt_store_read(struct rt_store_reader *reader, uint64_t offset, 
 
 /* All of a file into an empty one; zeros become holes. */
 struct rt_error *rt_store_extract(const struct rt_store *store, const Rt__Snapshot *snapshot, const Rt__StoredFile *file, int fd) _must_check_;
+
+/* For a snapshot that is to go elsewhere: the bytes of its index, and each chunk it names once, in the order of its files. The caller frees *ret. */
+struct rt_error *rt_snapshot_pack(const Rt__Snapshot *snapshot, void **ret, size_t *ret_size) _must_check_;
+typedef struct rt_error *(*rt_chunk_fn)(void *userdata, const char *digest, const void *bytes, size_t size);
+struct rt_error *rt_store_each_chunk(const struct rt_store *store, const Rt__Snapshot *snapshot, rt_chunk_fn each, void *userdata) _must_check_;
 
 /* ---- the whole store ---- */
 

@@ -16,19 +16,6 @@
 
 typedef struct rt_error *(*chunk_fn)(void *userdata, int folder_fd, const char *name);
 
-/* False: it is no name of a chunk. */
-static bool digest_from_name(const char *name, uint8_t ret[RT_DIGEST])
-{
-	if (strlen(name) != 2 * RT_DIGEST || strspn(name, "0123456789abcdef") != 2 * RT_DIGEST)
-		return false;
-	for (size_t i = 0; i < RT_DIGEST; i++) {
-		char pair[3] = { name[2 * i], name[2 * i + 1], '\0' };
-
-		ret[i] = (uint8_t)strtoul(pair, NULL, 16);
-	}
-	return true;
-}
-
 static int no_dots(const struct dirent *entry)
 {
 	return !rt_str_equal(entry->d_name, ".") && !rt_str_equal(entry->d_name, "..");
@@ -210,7 +197,7 @@ static struct rt_error *consider(void *userdata, int dir_fd, const char *name)
 	uint8_t digest[RT_DIGEST];
 	struct stat st;
 
-	if (digest_from_name(name, digest) && is_named(&collection->named, digest)) {
+	if (rt_chunk_parse(name, digest) && is_named(&collection->named, digest)) {
 		collection->result->kept++;
 		return NULL;
 	}
@@ -292,7 +279,7 @@ static struct rt_error *check_chunk(void *userdata, int dir_fd, const char *name
 	check->verdict->chunks++;
 	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0) /* gc was quicker, of what nobody needs */
 		return errno == ENOENT ? NULL : rt_fail_errno("cannot look at chunk '%s'", name);
-	if (!S_ISREG(st.st_mode) || st.st_size > UINT32_MAX || !digest_from_name(name, digest))
+	if (!S_ISREG(st.st_mode) || st.st_size > UINT32_MAX || !rt_chunk_parse(name, digest))
 		return tell(check, rt_fail(RT_CONFIG, "'%s' is no chunk", name));
 	return tell(check, check_bytes(check, digest, (uint64_t)st.st_size));
 }

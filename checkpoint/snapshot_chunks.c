@@ -19,6 +19,18 @@ void rt_chunk_path(const uint8_t digest[RT_DIGEST], char path[RT_CHUNK_PATH_ROOM
 	path[2] = '/';
 }
 
+bool rt_chunk_parse(const char *text, uint8_t ret[RT_DIGEST])
+{
+	if (strlen(text) != 2 * RT_DIGEST || strspn(text, "0123456789abcdef") != 2 * RT_DIGEST)
+		return false;
+	for (size_t i = 0; i < RT_DIGEST; i++) {
+		char pair[3] = { text[2 * i], text[2 * i + 1], '\0' };
+
+		ret[i] = (uint8_t)strtoul(pair, NULL, 16);
+	}
+	return true;
+}
+
 static void digest_of(const void *bytes, size_t size, uint8_t ret[RT_DIGEST])
 {
 	struct sha256_ctx context;
@@ -140,26 +152,75 @@ static bool is_there(int dir_fd, const char *path, size_t size)
 	return fstatat(dir_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) && (size_t)st.st_size == size;
 }
 
-static struct rt_error *add_chunk(struct rt_store_addition *addition, size_t size, uint8_t digest[RT_DIGEST])
+static struct rt_error *put_chunk(struct rt_store_addition *addition, const void *bytes, size_t size, const uint8_t digest[RT_DIGEST])
 {
 	char path[RT_CHUNK_PATH_ROOM];
 	_cleanup_close_ int fd = -1;
 	struct rt_error *err;
 
-	if (is_zero(addition->buffer, size)) {
-		memset(digest, 0, RT_DIGEST);
-		return NULL;
-	}
-	digest_of(addition->buffer, size, digest);
 	rt_chunk_path(digest, path);
 	if (is_there(addition->store->chunks_fd, path, size) || is_there(addition->chunks_fd, path + 3, size))
 		return NULL;
 	fd = openat(addition->chunks_fd, path + 3, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return rt_fail_errno("cannot create a chunk");
-	err = rt_write_all(fd, addition->buffer, size);
+	err = rt_write_all(fd, bytes, size);
 	addition->new_bytes += size;
 	return err ? rt_while(err, "writing a chunk") : NULL;
+}
+
+static struct rt_error *add_chunk(struct rt_store_addition *addition, size_t size, uint8_t digest[RT_DIGEST])
+{
+	if (is_zero(addition->buffer, size)) {
+		memset(digest, 0, RT_DIGEST);
+		return NULL;
+	}
+	digest_of(addition->buffer, size, digest);
+	return put_chunk(addition, addition->buffer, size, digest);
+}
+
+struct rt_error *rt_store_addition_index(struct rt_store_addition *addition, const void *bytes, size_t size)
+{
+	_cleanup_snapshot_ Rt__Snapshot *snapshot = NULL;
+	struct rt_error *err = rt_snapshot_parse(bytes, size, NULL, &snapshot);
+
+	if (!err)
+		err = rt_manifest_set(&snapshot->name, addition->name);
+	if (err)
+		return rt_while(err, "the index of the snapshot");
+	rt_snapshot_free(addition->snapshot);
+	addition->snapshot = rt_take_ptr(snapshot);
+	return NULL;
+}
+
+struct rt_error *rt_store_addition_chunk(struct rt_store_addition *addition, const char *digest, const void *bytes, size_t size)
+{
+	uint8_t told[RT_DIGEST], own[RT_DIGEST];
+
+	if (!rt_chunk_parse(digest, told))
+		return rt_fail(RT_CONFIG, "'%.80s' is no digest of a chunk", digest);
+	digest_of(bytes, size, own);
+	if (memcmp(told, own, RT_DIGEST) != 0)
+		return rt_fail(RT_CONFIG, "chunk '%s' is damaged: its digest is another", digest);
+	return put_chunk(addition, bytes, size, own);
+}
+
+/* Of one that came from elsewhere, nobody else has made sure. */
+static struct rt_error *check_chunks(void *userdata, const Rt__StoredFile *file)
+{
+	const struct rt_store_addition *addition = userdata;
+
+	for (uint64_t i = 0; i < rt_chunk_count(file); i++) {
+		uint32_t size = rt_chunk_bytes(file, addition->snapshot->chunk_size, i);
+		char path[RT_CHUNK_PATH_ROOM];
+
+		if (rt_chunk_is_zero(rt_chunk_digest(file, i)))
+			continue;
+		rt_chunk_path(rt_chunk_digest(file, i), path);
+		if (!is_there(addition->store->chunks_fd, path, size) && !is_there(addition->chunks_fd, path + 3, size))
+			return rt_fail(RT_CONFIG, "'%s': chunk '%s' is missing", file->name, path + 3);
+	}
+	return NULL;
 }
 
 /* Up to a whole chunk, less at the end of the file. */
@@ -251,6 +312,9 @@ struct rt_error *rt_store_addition_publish(struct rt_store_addition *addition)
 	struct rt_error *err;
 	size_t size;
 
+	err = rt_snapshot_each_file(addition->snapshot, check_chunks, addition);
+	if (err)
+		return err;
 	/* A chunk under its name has its bytes, whatever ends the machine. */
 	if (syncfs(store->dir_fd) < 0)
 		return rt_fail_errno("cannot write '%s' to the disk", store->path);
@@ -367,5 +431,75 @@ struct rt_error *rt_store_extract(const struct rt_store *store, const Rt__Snapsh
 		if (!err)
 			err = rt_write_all(fd, reader.chunk, rt_chunk_bytes(file, snapshot->chunk_size, i));
 	}
+	return err;
+}
+
+/* ---- to elsewhere ---- */
+
+struct sending {
+	const struct rt_store *store;
+	const Rt__Snapshot *snapshot;
+	rt_chunk_fn each;
+	void *userdata;
+	uint8_t *buffer;
+	uint8_t (*sent)[RT_DIGEST]; /* a hash table; zeros: free */
+	size_t room; /* a power of two */
+};
+
+/* False where it was there already. */
+static bool note_sent(struct sending *sending, const uint8_t digest[RT_DIGEST])
+{
+	size_t at;
+
+	memcpy(&at, digest, sizeof(at)); /* as good as random */
+	for (at &= sending->room - 1; !rt_chunk_is_zero(sending->sent[at]); at = (at + 1) & (sending->room - 1))
+		if (memcmp(sending->sent[at], digest, RT_DIGEST) == 0)
+			return false;
+	memcpy(sending->sent[at], digest, RT_DIGEST);
+	return true;
+}
+
+static struct rt_error *send_file(void *userdata, const Rt__StoredFile *file)
+{
+	struct sending *sending = userdata;
+	struct rt_error *err = NULL;
+
+	for (uint64_t i = 0; i < rt_chunk_count(file) && !err; i++) {
+		const uint8_t *digest = rt_chunk_digest(file, i);
+		uint32_t size = rt_chunk_bytes(file, sending->snapshot->chunk_size, i);
+		char text[RT_DIGEST_TEXT_ROOM];
+
+		if (rt_chunk_is_zero(digest) || !note_sent(sending, digest))
+			continue;
+		rt_digest_text(digest, text);
+		err = rt_chunk_load(sending->store, digest, sending->buffer, size);
+		if (!err)
+			err = sending->each(sending->userdata, text, sending->buffer, size);
+	}
+	return err;
+}
+
+static struct rt_error *count_file(void *userdata, const Rt__StoredFile *file)
+{
+	*(size_t *)userdata += rt_chunk_count(file);
+	return NULL;
+}
+
+struct rt_error *rt_store_each_chunk(const struct rt_store *store, const Rt__Snapshot *snapshot, rt_chunk_fn each, void *userdata)
+{
+	struct sending sending = { .store = store, .snapshot = snapshot, .each = each, .userdata = userdata, .room = 16 };
+	size_t count = 0;
+	struct rt_error *err = rt_snapshot_each_file(snapshot, count_file, &count);
+
+	while (sending.room < 2 * count)
+		sending.room *= 2;
+	sending.sent = calloc(sending.room, RT_DIGEST);
+	sending.buffer = malloc(snapshot->chunk_size);
+	if (!err && (!sending.sent || !sending.buffer))
+		err = rt_error_oom();
+	if (!err)
+		err = rt_snapshot_each_file(snapshot, send_file, &sending);
+	free(sending.sent);
+	free(sending.buffer);
 	return err;
 }

@@ -32,14 +32,14 @@ static inline const uint8_t *rt_chunk_digest(const Rt__StoredFile *file, uint64_
 /* Bytes of the chunk: less than `chunk_size` at the end of the file. */
 uint32_t rt_chunk_bytes(const Rt__StoredFile *file, uint32_t chunk_size, uint64_t index);
 
+/* False: the text is no digest in hexadecimal. */
+bool rt_chunk_parse(const char *text, uint8_t ret[RT_DIGEST]);
+
 /* A chunk's file, held against the digest; `buffer` has room for `size`. RT_CONFIG where it is missing or damaged. */
 struct rt_error *rt_chunk_load(const struct rt_store *store, const uint8_t digest[RT_DIGEST], void *buffer, uint32_t size) _must_check_;
 
 /* Calls for each file of a snapshot. */
 typedef struct rt_error *(*rt_stored_file_fn)(void *userdata, const Rt__StoredFile *file);
 struct rt_error *rt_snapshot_each_file(const Rt__Snapshot *snapshot, rt_stored_file_fn each, void *userdata) _must_check_;
-
-/* The bytes of an index. */
-struct rt_error *rt_snapshot_pack(const Rt__Snapshot *snapshot, void **ret, size_t *ret_size) _must_check_;
 
 struct rt_error *rt_store_lock_as(const struct rt_store *store, int operation, int *ret) _must_check_;

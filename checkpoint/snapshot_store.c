@@ -9,10 +9,8 @@
 #include <fcntl.h>
 #include <sys/file.h>
 
-#define INDEX_MAX (256u << 20) /* bytes: the digests of 1 TiB */
 #define NAME_MAX_BYTES 128
 #define CHUNK_MIN 4096u
-#define CHUNK_MAX (16u << 20)
 
 void rt_store_deinit(struct rt_store *store)
 {
@@ -132,11 +130,11 @@ static struct rt_error *check(const Rt__Snapshot *snapshot, const char *name)
 {
 	if (snapshot->format != RT_SNAPSHOT_FORMAT)
 		return rt_fail(RT_CONFIG, "it is of format %u, this rt knows %u", snapshot->format, RT_SNAPSHOT_FORMAT);
-	if (!rt_str_equal(snapshot->name, name))
+	if (name && !rt_str_equal(snapshot->name, name))
 		return rt_fail(RT_CONFIG, "it names itself '%.128s'", snapshot->name);
 	if (strspn(snapshot->id, "0123456789abcdef") != 32 || strlen(snapshot->id) != 32)
 		return rt_fail(RT_CONFIG, "its id is none");
-	if (snapshot->chunk_size < CHUNK_MIN || snapshot->chunk_size > CHUNK_MAX)
+	if (snapshot->chunk_size < CHUNK_MIN || snapshot->chunk_size > RT_SNAPSHOT_CHUNK_MAX)
 		return rt_fail(RT_CONFIG, "its chunks are of %u bytes", snapshot->chunk_size);
 	return rt_snapshot_each_file(snapshot, check_file, (void *)snapshot);
 }
@@ -150,7 +148,7 @@ static void digest(const void *bytes, size_t size, uint8_t ret[RT_DIGEST])
 	sha256_digest(&context, RT_DIGEST, ret);
 }
 
-static struct rt_error *parse(const char *bytes, size_t size, const char *name, Rt__Snapshot **ret)
+struct rt_error *rt_snapshot_parse(const void *bytes, size_t size, const char *name, Rt__Snapshot **ret)
 {
 	_cleanup_snapshot_ Rt__Snapshot *snapshot = NULL;
 	uint8_t own[RT_DIGEST];
@@ -159,10 +157,10 @@ static struct rt_error *parse(const char *bytes, size_t size, const char *name, 
 
 	if (size < RT_DIGEST)
 		return rt_fail(RT_CONFIG, "it has only %zu bytes", size);
-	digest(bytes + RT_DIGEST, size - RT_DIGEST, own);
+	digest((const uint8_t *)bytes + RT_DIGEST, size - RT_DIGEST, own);
 	if (memcmp(own, bytes, RT_DIGEST) != 0)
 		return rt_fail(RT_CONFIG, "its digest is not that of its content");
-	err = rt_unpack(&rt__snapshot__descriptor, bytes + RT_DIGEST, size - RT_DIGEST, &message);
+	err = rt_unpack(&rt__snapshot__descriptor, (const uint8_t *)bytes + RT_DIGEST, size - RT_DIGEST, &message);
 	if (err)
 		return err;
 	snapshot = (Rt__Snapshot *)message;
@@ -181,13 +179,13 @@ struct rt_error *rt_snapshot_load(const struct rt_store *store, const char *name
 
 	if (err)
 		return err;
-	err = rt_read_file_at(store->index_fd, name, INDEX_MAX, &bytes, &size);
+	err = rt_read_file_at(store->index_fd, name, RT_SNAPSHOT_INDEX_MAX, &bytes, &size);
 	if (err && err->errnum == ENOENT) {
 		rt_error_free(err);
 		return rt_fail(RT_NOT_FOUND, "there is no snapshot '%s' in '%s'", name, store->path);
 	}
 	if (!err)
-		err = parse(bytes, size, name, ret);
+		err = rt_snapshot_parse(bytes, size, name, ret);
 	return err ? rt_while(err, "the index of snapshot '%s' is damaged", name) : NULL;
 }
 
@@ -200,7 +198,7 @@ struct rt_error *rt_snapshot_pack(const Rt__Snapshot *snapshot, void **ret, size
 
 	if (err)
 		return err;
-	if (size > INDEX_MAX - RT_DIGEST)
+	if (size > RT_SNAPSHOT_INDEX_MAX - RT_DIGEST)
 		return rt_fail(RT_SYSTEM, "the index would have %zu bytes, more than can be read", size);
 	bytes = malloc(size + RT_DIGEST);
 	if (!bytes)

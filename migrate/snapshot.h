@@ -12,3 +12,7 @@ struct rt_error *rt_snapshot_create(const struct rt_context *context, const char
 /* Print to standard output. */
 struct rt_error *rt_snapshot_list(const struct rt_snapshot_values *values) _must_check_;
 struct rt_error *rt_snapshot_inspect(const char *name, const struct rt_snapshot_values *values) _must_check_;
+
+/* As one file. `name` of an import may be NULL: the one it had. */
+struct rt_error *rt_snapshot_export(const char *name, const char *file, const struct rt_snapshot_values *values) _must_check_;
+struct rt_error *rt_snapshot_import(const char *file, const char *name, const struct rt_snapshot_values *values) _must_check_;

@@ -24,6 +24,16 @@ static struct rt_error *run_inspect(const struct rt_invocation *invocation, int 
 	return rt_snapshot_inspect(invocation->operands[0], invocation->values);
 }
 
+static struct rt_error *run_export(const struct rt_invocation *invocation, int *ret_status)
+{
+	return rt_snapshot_export(invocation->operands[0], invocation->operands[1], invocation->values);
+}
+
+static struct rt_error *run_import(const struct rt_invocation *invocation, int *ret_status)
+{
+	return rt_snapshot_import(invocation->operands[0], invocation->operand_count > 1 ? invocation->operands[1] : NULL, invocation->values);
+}
+
 static struct rt_error *run_rm(const struct rt_invocation *invocation, int *ret_status)
 {
 	_cleanup_(rt_store_deinit) struct rt_store store = RT_STORE_NULL;
@@ -99,7 +109,9 @@ int main(int argc, char **argv)
 	static const struct rt_command_override overrides[] = {
 		{ "run", run_run },
 		{ "snapshot create", run_create },
+		{ "snapshot export", run_export },
 		{ "snapshot gc", run_gc },
+		{ "snapshot import", run_import },
 		{ "snapshot inspect", run_inspect },
 		{ "snapshot ls", run_ls },
 		{ "snapshot rm", run_rm },

@@ -159,10 +159,62 @@ def test_what_is_wrong_is_said(running, store):
     assert "'a/b' is no name of a snapshot" in store.create(c, "a/b", ok=False).err
     assert "container 'nobody' does not exist" in store.rt(c, "create", "nobody", "s", ok=False).err
     assert "there is no snapshot 's'" in store.rt(c, "inspect", "s", ok=False).err
-    assert "'rt snapshot' needs a command: create, gc, inspect, ls, rm, verify" in c.rt("snapshot", ok=False).err
+    assert "'rt snapshot' needs a command: create, export, gc, import, inspect, ls, rm, verify" in c.rt("snapshot", ok=False).err
     store.create(c, "s", "--leave-running")
     assert "there is a snapshot 's' already" in store.create(c, "s", ok=False).err
     assert c.status == "running" and not os.listdir(store.path + "/tmp")
     c.rt("pause", c.id)
     store.create(c, "paused", "--leave-running")
     c.rt("resume", c.id)
+
+
+def test_a_snapshot_goes_to_another_store_as_one_file(inside, store, work):
+    c = inside()
+    c.do("data = os.urandom(8 << 20); open('/digest', 'w').write(hashlib.sha256(data).hexdigest())")
+    store.create(c, "s")
+    file, other = work + "/s.tar", Store(work + "/other")
+    store.rt(c, "export", "s", file)
+    assert os.stat(file).st_mode & 0o777 == 0o600
+    other.rt(c, "import", file)
+    other.rt(c, "import", file, "again")
+    assert other.names(c) == ["again", "s"]
+    other.is_sound(c)
+    assert [os.path.basename(path) for path in other.chunks()] == [os.path.basename(path) for path in store.chunks()]
+    c.to_file("run", "--detach", "--from-snapshot", "again", "--store", other.path, "clone")
+    try:
+        root = f"/proc/{json.loads(c.rt('state', 'clone').out)['pid']}/root/agent/"
+        with open(root + "request.new", "w") as f:
+            f.write("hashlib.sha256(data).hexdigest() == open('/digest').read()")
+        os.rename(root + "request.new", root + "request")
+        proc.eventually(lambda: os.path.exists(root + "answer"), what="an answer")
+        assert open(root + "answer").read() == "(True, True)"
+    finally:
+        c.rt("delete", "--force", "clone")
+    assert "there is a snapshot 's' already" in other.rt(c, "import", file, ok=False).err
+
+
+def test_a_file_that_is_damaged_or_something_else_is_not_imported(running, store, work):
+    c = running(SLEEP)
+    store.create(c, "s")
+    file, other = work + "/s.tar", Store(work + "/other")
+    store.rt(c, "export", "s", file)
+    with open(file, "rb") as f:
+        whole = f.read()
+    chance = random.Random(2)
+    used = [at for at in range(0, len(whole), 512) if any(whole[at:at + 512])]
+    for _ in range(15):
+        at = chance.choice(used) + chance.randrange(512)
+        with open(file, "wb") as f:
+            f.write(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1:])
+        # A bit that means nothing (padding, times) may be flipped.
+        if other.rt(c, "import", file, ok=None).code == 0:
+            other.rt(c, "verify")
+            other.rt(c, "rm", "s")
+        other.rt(c, "gc")
+        assert other.files() == []
+    for size in (0, 100, 512, len(whole) // 2):
+        with open(file, "wb") as f:
+            f.write(whole[:size])
+        assert f"cannot import a snapshot from '{file}': " in other.rt(c, "import", file, ok=False).err
+    assert other.files() == []
+    assert "cannot open it" in other.rt(c, "import", work + "/nothing", ok=False).err
