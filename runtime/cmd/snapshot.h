@@ -8,6 +8,7 @@
 struct rt_snapshot_values {
 	const char *store; /* NULL: the default */
 	const char *format;
+	const char *encrypt; /* key file; export and import */
 	bool leave_running, ext_unix_sk, file_locks, link_remap, shell_job; /* create */
 };
 

@@ -1,6 +1,8 @@
 #include "runtime/cmd/snapshot.h"
 
 static const struct rt_option options[] = {
+	{ "encrypt", 0, RT_OPTION_STRING, .argument = "KEYFILE", .offset = offsetof(struct rt_snapshot_values, encrypt),
+	  .help = "encrypt it with the 32 bytes of this file, which must be of mode 0600" },
 	RT_SNAPSHOT_STORE,
 	{ NULL },
 };

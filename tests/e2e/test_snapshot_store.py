@@ -218,3 +218,35 @@ def test_a_file_that_is_damaged_or_something_else_is_not_imported(running, store
         assert f"cannot import a snapshot from '{file}': " in other.rt(c, "import", file, ok=False).err
     assert other.files() == []
     assert "cannot open it" in other.rt(c, "import", work + "/nothing", ok=False).err
+
+
+def test_an_encrypted_file_opens_with_its_key_alone(inside, store, work):
+    c = inside()
+    c.do("secret = b'swordfish' * 1000")
+    store.create(c, "s")
+    file, other = work + "/s.sealed", Store(work + "/other")
+    keys = {}
+    for name in ("right", "wrong"):
+        keys[name] = f"{work}/{name}.key"
+        with open(os.open(keys[name], os.O_CREAT | os.O_WRONLY, 0o600), "wb") as f:
+            f.write(os.urandom(32))
+    store.rt(c, "export", "--encrypt", keys["right"], "s", file)
+    with open(file, "rb") as f:
+        whole = f.read()
+    assert b"swordfish" not in whole and not any(os.path.basename(path).encode() in whole for path in store.chunks())
+    assert "it was sealed with another key, or is damaged" in other.rt(c, "import", "--encrypt", keys["wrong"], file, ok=False).err
+    assert "it is encrypted: its key must be given" in other.rt(c, "import", file, ok=False).err
+    middle = len(whole) // 2
+    with open(file, "wb") as f:
+        f.write(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1:])
+    assert "it was sealed with another key, or is damaged" in other.rt(c, "import", "--encrypt", keys["right"], file, ok=False).err
+    assert other.files() == []
+    with open(file, "wb") as f:
+        f.write(whole)
+    other.rt(c, "import", "--encrypt", keys["right"], file)
+    other.is_sound(c)
+    assert [os.path.basename(path) for path in other.chunks()] == [os.path.basename(path) for path in store.chunks()]
+    os.chmod(keys["right"], 0o644)
+    assert "is open to others than its owner (mode 0644)" in store.rt(c, "export", "--encrypt", keys["right"], "s", file, ok=False).err
+    store.rt(c, "export", "s", file)
+    assert "it is not encrypted" in other.rt(c, "import", "--encrypt", keys["wrong"], file, ok=False).err
