@@ -1,5 +1,6 @@
 """`rt run --from-snapshot`: containers that begin where that of a snapshot stood, each one its own."""
 
+import glob
 import json
 import os
 import re
@@ -147,6 +148,9 @@ def test_memory_comes_back_as_it_was(inside, store, clones):
         os.rename(root + "request.new", root + "request")
         proc.eventually(lambda: os.path.exists(root + "answer"), what="an answer")
         assert open(root + "answer").read() == "(True, True)"
+        if id == "one":
+            record = proc.eventually(lambda: glob.glob(c.root + "/@snapshots/*/record"), what="a record of the pages it touched")
+            assert re.match("1 0x[0-9a-f]+ [0-9]+\n", open(record[0]).read())
 
 
 def test_what_the_original_changed_in_its_root_comes_along(container, store, clones):
