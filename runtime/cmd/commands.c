@@ -102,7 +102,7 @@ const struct rt_option rt_global_options[] = {
 	{ "log-format", 0, RT_OPTION_STRING, .argument = "text|json", .offset = GLOBAL(log_format),
 	  .help = "form of the log (default: text)" },
 	{ "root", 0, RT_OPTION_STRING, .argument = "DIR", .offset = GLOBAL(root),
-	  .help = "where the state of containers is kept (default: /run/rt; for a user: $XDG_RUNTIME_DIR/rt)" },
+	  .help = "where containers are kept (default: /run/rt; for a user: $XDG_RUNTIME_DIR/rt)" },
 	{ "rootless", 0, RT_OPTION_STRING, .argument = "true|false|auto", .offset = GLOBAL(rootless),
 	  .help = "do without what only root may do with cgroups (default: auto)" },
 	{ "systemd-cgroup", 0, RT_OPTION_FLAG, .offset = GLOBAL(systemd_cgroup),

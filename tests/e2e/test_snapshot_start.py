@@ -222,6 +222,8 @@ def test_a_start_that_is_killed_leaves_what_gc_takes_away(running, store, clones
         child.send_signal(signal.SIGKILL)
         child.wait()
         proc.eventually(lambda: c.rt("delete", "--force", "killed", ok=None).code == 0, what="killed to be deleted")
+        # CRIU finds out by itself that nobody is there any more.
+        proc.eventually(lambda: proc.run(["pgrep", "-x", "criu"], ok=None).out == "", timeout=20, what="CRIU to end")
         c.rt("snapshot", "gc", "--store", store)
         assert not os.path.exists(c.root + "/@clones/killed")
     clones(c, "killed")
