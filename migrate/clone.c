@@ -2,6 +2,7 @@
 
 #include "migrate/clone_start.h"
 #include "runtime/base/io.h"
+#include "runtime/base/log.h"
 #include "runtime/base/str.h"
 
 #include <fcntl.h>
@@ -97,14 +98,14 @@ static struct rt_error *hear_worker(struct worker *worker)
 	return rt_fail(RT_SYSTEM, "%s", text);
 }
 
-/* The first failure counts; the others are told in its place only in the log. */
+/* The first failure counts; the others are warnings. */
 static struct rt_error *hear(struct worker *worker, struct rt_error *before)
 {
 	struct rt_error *err = hear_worker(worker);
 
 	if (!before)
 		return err;
-	rt_error_free(err);
+	rt_warn_ignored(err);
 	return before;
 }
 
