@@ -361,7 +361,7 @@ static struct rt_error *bring_back(struct restore *restore, const struct rt_cont
 		err = load_images(restore);
 	if (!err)
 		err = assume(restore);
-	if (!err && hooks && restore->manifest)
+	if (!err && hooks && hooks->mounts && restore->manifest)
 		err = hooks->mounts(hooks->userdata, restore->manifest->container, restore->image_fd, rt_criu_pid(restore->criu));
 	if (!err)
 		err = rt_interrupt_check();

@@ -52,6 +52,7 @@ struct rt_pageset {
 struct rt_pagesets {
 	struct control *control;
 	int fd;
+	int dir_fd; /* borrowed: where the files are; -1: they have no names */
 	pthread_mutex_t lock; /* of what follows */
 	size_t count;
 	struct rt_pageset *sets[RT_PAGESETS_MAX];
@@ -68,9 +69,23 @@ static uint16_t *slot_of(struct rt_pagesets *sets, uint64_t space)
 	return &sets->slots[at];
 }
 
-static struct rt_error *make_memfd(const char *name, uint64_t size, int *ret)
+#define CONTROL_NAME "control"
+
+/* The file of a set is named by its number. */
+struct set_name {
+	char text[24];
+};
+static struct set_name name_of_set(size_t number)
 {
-	_cleanup_close_ int fd = memfd_create(name, MFD_CLOEXEC);
+	struct set_name name;
+
+	snprintf(name.text, sizeof(name.text), "set-%zu", number);
+	return name;
+}
+
+static struct rt_error *make_file(int dir_fd, const char *name, uint64_t size, int *ret)
+{
+	_cleanup_close_ int fd = dir_fd < 0 ? memfd_create("rt-pageset", MFD_CLOEXEC) : openat(dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
 	if (fd < 0)
 		return rt_fail_errno("cannot make memory for pages");
@@ -81,7 +96,7 @@ static struct rt_error *make_memfd(const char *name, uint64_t size, int *ret)
 }
 
 /* Takes over `fd`. */
-static struct rt_error *map_control(int fd, struct rt_pagesets **ret)
+static struct rt_error *map_control(int fd, int dir_fd, struct rt_pagesets **ret)
 {
 	struct rt_pagesets *sets = calloc(1, sizeof(*sets));
 	void *control;
@@ -100,25 +115,31 @@ static struct rt_error *map_control(int fd, struct rt_pagesets **ret)
 	}
 	sets->control = control;
 	sets->fd = fd;
+	sets->dir_fd = dir_fd;
 	pthread_mutex_init(&sets->lock, NULL);
+	*ret = sets;
+	return NULL;
+}
+
+struct rt_error *rt_pagesets_new_in(int dir_fd, uint64_t limit, struct rt_pagesets **ret)
+{
+	struct rt_pagesets *sets;
+	struct rt_error *err;
+	int fd = -1;
+
+	err = make_file(dir_fd, CONTROL_NAME, sizeof(struct control), &fd);
+	if (!err)
+		err = map_control(fd, dir_fd, &sets);
+	if (err)
+		return err;
+	sets->control->limit = limit;
 	*ret = sets;
 	return NULL;
 }
 
 struct rt_error *rt_pagesets_new(uint64_t limit, struct rt_pagesets **ret)
 {
-	struct rt_pagesets *sets;
-	struct rt_error *err;
-	int fd = -1;
-
-	err = make_memfd("rt-pagesets", sizeof(struct control), &fd);
-	if (!err)
-		err = map_control(fd, &sets);
-	if (err)
-		return err;
-	sets->control->limit = limit;
-	*ret = sets;
-	return NULL;
+	return rt_pagesets_new_in(-1, limit, ret);
 }
 
 static void free_set(struct rt_pageset *set)
@@ -175,7 +196,7 @@ static struct rt_error *make_set(struct rt_pagesets *sets, uint64_t space, struc
 
 	if (sets->count == RT_PAGESETS_MAX)
 		return rt_fail(RT_PEER, "more than %d address spaces", RT_PAGESETS_MAX);
-	err = make_memfd("rt-pageset", FILE_BYTES, &fd);
+	err = make_file(sets->dir_fd, name_of_set(sets->count).text, FILE_BYTES, &fd);
 	if (err)
 		return err;
 	sets->control->sets[sets->count].space = space;
@@ -256,7 +277,7 @@ struct rt_error *rt_pagesets_adopt(const int *fds, size_t count, struct rt_pages
 	size_t taken = 0;
 
 	if (count > 0 && has_size(fds[0], sizeof(struct control)))
-		err = map_control(fds[taken++], &sets);
+		err = map_control(fds[taken++], -1, &sets);
 	if (!err && (!sets || atomic_load(&sets->control->count) != count - 1))
 		err = rt_fail(RT_SYSTEM, "these %zu descriptors are no page sets", count);
 	while (!err && taken < count) {
@@ -273,6 +294,21 @@ struct rt_error *rt_pagesets_adopt(const int *fds, size_t count, struct rt_pages
 		close(fds[taken++]);
 	rt_pagesets_free(sets);
 	return err;
+}
+
+struct rt_error *rt_pagesets_open(int dir_fd, struct rt_pagesets **ret)
+{
+	_cleanup_free_ int *fds = calloc(RT_PAGESETS_MAX + 1, sizeof(*fds));
+	size_t count = 0;
+
+	if (!fds)
+		return rt_error_oom();
+	do {
+		const char *name = count > 0 ? name_of_set(count - 1).text : CONTROL_NAME;
+
+		fds[count] = openat(dir_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	} while (fds[count] >= 0 && ++count <= RT_PAGESETS_MAX);
+	return rt_pagesets_adopt(fds, count, ret);
 }
 
 static struct rt_error *check_range(uint64_t start, uint64_t size)

@@ -28,6 +28,10 @@ struct rt_pagesets; /* the sets of one migration */
 struct rt_error *rt_pagesets_new(uint64_t limit, struct rt_pagesets **ret) _must_check_;
 void rt_pagesets_free(struct rt_pagesets *sets);
 
+/* The same in files of a directory, which outlive us: it must be empty, on a tmpfs, and stay open until then. */
+struct rt_error *rt_pagesets_new_in(int dir_fd, uint64_t limit, struct rt_pagesets **ret) _must_check_;
+struct rt_error *rt_pagesets_open(int dir_fd, struct rt_pagesets **ret) _must_check_;
+
 /* For another process: the descriptors that rt_pagesets_adopt() makes the same sets of, borrowed. Call when no set is added any more; *ret is malloc()ed. */
 struct rt_error *rt_pagesets_descriptors(struct rt_pagesets *sets, int **ret, size_t *ret_count) _must_check_;
 /* Takes the descriptors over, whatever happens. */

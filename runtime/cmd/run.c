@@ -1,18 +1,33 @@
 #include "runtime/cmd/options_create.h"
+#include "runtime/cmd/snapshot.h"
 
 static struct rt_error *run_run(const struct rt_invocation *invocation, int *ret_status)
 {
-	return rt_container_run(invocation->context, invocation->operands[0], invocation->values, ret_status);
+	const struct rt_run_values *values = invocation->values;
+
+	if (values->from_snapshot)
+		return rt_snapshot_to_helper(invocation, ret_status);
+	if (values->store || values->hostname || values->has_count)
+		return rt_fail(RT_USAGE, "'--%s' needs '--from-snapshot'", values->store ? "store" : values->hostname ? "hostname" : "count");
+	return rt_container_run(invocation->context, invocation->operands[0], &values->create, ret_status);
 }
 
 static const struct rt_option options[] = {
 	RT_CREATE_OPTIONS,
+	{ "count", 0, RT_OPTION_UNSIGNED, .argument = "N", .offset = offsetof(struct rt_run_values, count),
+	  .given = offsetof(struct rt_run_values, has_count), .help = "with --from-snapshot: start N containers, <container-id>-1 and on" },
 	{ "detach", 'd', RT_OPTION_FLAG, .offset = offsetof(struct rt_create_options, detach),
 	  .help = "return as soon as the container runs" },
+	{ "from-snapshot", 0, RT_OPTION_STRING, .argument = "NAME", .offset = offsetof(struct rt_run_values, from_snapshot),
+	  .help = "start it from the memory of another container (see 'rt snapshot')" },
+	{ "hostname", 0, RT_OPTION_STRING, .argument = "NAME", .offset = offsetof(struct rt_run_values, hostname),
+	  .help = "with --from-snapshot: the host name inside" },
 	{ "keep", 0, RT_OPTION_FLAG, .offset = offsetof(struct rt_create_options, keep),
 	  .help = "do not delete the container when its process has ended" },
 	{ "no-subreaper", 0, RT_OPTION_FLAG, .offset = offsetof(struct rt_create_options, no_subreaper),
 	  .help = "do not adopt the processes that the container leaves behind" },
+	{ "store", 0, RT_OPTION_STRING, .argument = "DIR", .offset = offsetof(struct rt_run_values, store),
+	  .help = "with --from-snapshot: where snapshots are kept (default: /var/lib/rt/snapshots)" },
 	{ NULL },
 };
 
@@ -28,9 +43,12 @@ const struct rt_command rt_cmd_run = {
 		"and the number of the signal that ended it.\n"
 		"\n"
 		"    rt spec --bundle web\n"
-		"    rt run --bundle web web1",
+		"    rt run --bundle web web1\n"
+		"\n"
+		"With --from-snapshot it begins where the container of the snapshot stood, in a root filesystem of\n"
+		"its own over that one's. The configuration is the snapshot's, unless --bundle or --config is given.",
 	.options = options,
-	.values_size = sizeof(struct rt_create_options),
+	.values_size = sizeof(struct rt_run_values),
 	.flags = RT_CMD_ENTERS_CONTAINER | RT_CMD_NAMES_NEW,
 	.run = run_run,
 };

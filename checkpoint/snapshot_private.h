@@ -1,0 +1,45 @@
+/* Shared by the files of the store, checkpoint/snapshot_*.c. */
+#pragma once
+
+#include "checkpoint/snapshot.h"
+#include "runtime/base/digest.h"
+
+#include <string.h>
+
+#define RT_DIGEST SHA256_DIGEST_SIZE
+#define RT_CHUNK_PATH_ROOM (RT_DIGEST_TEXT_ROOM + 3)
+
+/* "ab/abcd...", below STORE/chunks. */
+void rt_chunk_path(const uint8_t digest[RT_DIGEST], char path[RT_CHUNK_PATH_ROOM]);
+
+static inline bool rt_chunk_is_zero(const uint8_t digest[RT_DIGEST])
+{
+	static const uint8_t zeros[RT_DIGEST];
+
+	return memcmp(digest, zeros, RT_DIGEST) == 0;
+}
+
+static inline size_t rt_chunk_count(const Rt__StoredFile *file)
+{
+	return file->digests.len / RT_DIGEST;
+}
+
+static inline const uint8_t *rt_chunk_digest(const Rt__StoredFile *file, uint64_t index)
+{
+	return file->digests.data + index * RT_DIGEST;
+}
+
+/* Bytes of the chunk: less than `chunk_size` at the end of the file. */
+uint32_t rt_chunk_bytes(const Rt__StoredFile *file, uint32_t chunk_size, uint64_t index);
+
+/* False: the text is no digest in hexadecimal. */
+bool rt_chunk_parse(const char *text, uint8_t ret[RT_DIGEST]);
+
+/* A chunk's file, held against the digest; `buffer` has room for `size`. RT_CONFIG where it is missing or damaged. */
+struct rt_error *rt_chunk_load(const struct rt_store *store, const uint8_t digest[RT_DIGEST], void *buffer, uint32_t size) _must_check_;
+
+/* Calls for each file of a snapshot. */
+typedef struct rt_error *(*rt_stored_file_fn)(void *userdata, const Rt__StoredFile *file);
+struct rt_error *rt_snapshot_each_file(const Rt__Snapshot *snapshot, rt_stored_file_fn each, void *userdata) _must_check_;
+
+struct rt_error *rt_store_lock_as(const struct rt_store *store, int operation, int *ret) _must_check_;

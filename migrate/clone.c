@@ -1,0 +1,177 @@
+#include "migrate/clone.h"
+
+#include "migrate/clone_start.h"
+#include "runtime/base/io.h"
+#include "runtime/base/log.h"
+#include "runtime/base/str.h"
+
+#include <fcntl.h>
+#include <sys/sysinfo.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define COUNT_MAX 10000
+#define REASON_MAX 4096
+
+/* A process that starts one container and stays until all of its memory is where it belongs. It says "+" once the container runs, else why not. */
+struct worker {
+	const char *id;
+	int fd; /* what it says */
+};
+
+static void say_running(void *userdata)
+{
+	int *fd = userdata;
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	rt_error_free(rt_write_all(*fd, "+", 1));
+	rt_closep(fd);
+	/* Whoever reads our caller's output waits for the caller, not for us. */
+	for (int stream = STDIN_FILENO; stream <= STDERR_FILENO && null >= 0; stream++)
+		dup2(null, stream);
+	rt_closep(&null);
+}
+
+static void be_worker(const struct rt_clone_start *model, const char *id, int fd)
+{
+	struct rt_clone_start start = *model;
+	_cleanup_free_ char *text = NULL;
+	struct rt_error *err;
+	int status;
+
+	setsid();
+	start.id = id;
+	start.running = say_running;
+	start.userdata = &fd;
+	err = rt_clone_start(&start, &status);
+	if (!err)
+		_exit(0);
+	text = rt_error_text(err);
+	if (fd >= 0)
+		rt_error_free(rt_write_all(fd, text ? text : "out of memory", text ? strlen(text) : strlen("out of memory")));
+	_exit(1);
+}
+
+static struct rt_error *start_worker(const struct rt_clone_start *model, const char *id, struct worker *ret)
+{
+	int ends[2];
+	pid_t pid;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return rt_fail_errno("cannot make a pipe");
+	pid = fork();
+	if (pid == 0) {
+		close(ends[0]);
+		be_worker(model, id, ends[1]);
+	}
+	close(ends[1]);
+	if (pid < 0) {
+		struct rt_error *err = rt_fail_errno("cannot fork");
+
+		close(ends[0]);
+		return err;
+	}
+	*ret = (struct worker){ .id = id, .fd = ends[0] };
+	return NULL;
+}
+
+static struct rt_error *hear_worker(struct worker *worker)
+{
+	_cleanup_close_ int fd = rt_take_fd(worker->fd);
+	char text[REASON_MAX];
+	size_t got = 0;
+
+	while (got < sizeof(text) - 1) {
+		ssize_t more = read(fd, text + got, sizeof(text) - 1 - got);
+
+		if (more < 0 && errno == EINTR)
+			continue;
+		if (more <= 0)
+			break;
+		got += (size_t)more;
+		if (text[0] == '+')
+			return NULL;
+	}
+	text[got] = '\0';
+	if (got == 0)
+		return rt_fail(RT_SYSTEM, "the process that started '%s' has died", worker->id);
+	return rt_fail(RT_SYSTEM, "%s", text);
+}
+
+/* The first failure counts; the others are warnings. */
+static struct rt_error *hear(struct worker *worker, struct rt_error *before)
+{
+	struct rt_error *err = hear_worker(worker);
+
+	if (!before)
+		return err;
+	rt_warn_ignored(err);
+	return before;
+}
+
+static struct rt_error *run_many(const struct rt_clone_start *model, const char *id, unsigned count)
+{
+	unsigned width = (unsigned)get_nprocs() + 1, begun = 0, heard = 0;
+	struct worker *workers = calloc(count, sizeof(*workers));
+	char **ids = calloc(count, sizeof(*ids));
+	struct rt_error *err = workers && ids ? NULL : rt_error_oom();
+
+	/* What is started together waits for one another only for the processor. */
+	while (!err && begun < count) {
+		if (begun - heard == width)
+			err = hear(&workers[heard++], err);
+		if (!err)
+			err = rt_format(&ids[begun], "%s-%u", id, begun + 1);
+		if (!err)
+			err = start_worker(model, ids[begun], &workers[begun]);
+		begun += !err;
+	}
+	while (heard < begun)
+		err = hear(&workers[heard++], err);
+	for (unsigned i = 0; ids && i < count; i++)
+		free(ids[i]);
+	free(ids);
+	free(workers);
+	return err;
+}
+
+static void nothing_to_say(void *userdata)
+{
+}
+
+static struct rt_error *check(const struct rt_run_values *values)
+{
+	const struct rt_create_options *create = &values->create;
+
+	if (create->preserve_fds > 0)
+		return rt_fail(RT_USAGE, "'--preserve-fds' can't be given with '--from-snapshot'");
+	if (!values->has_count)
+		return NULL;
+	if (values->count == 0 || values->count > COUNT_MAX)
+		return rt_fail(RT_USAGE, "invalid value '%u' for '--count': it must be 1 to %d", values->count, COUNT_MAX);
+	if (!create->detach)
+		return rt_fail(RT_USAGE, "'--count' needs '--detach'");
+	if (create->pid_file || create->pidfd_socket || create->console_socket || values->hostname)
+		return rt_fail(RT_USAGE, "'--count' can't be given with what is for one container alone ('--pid-file', '--pidfd-socket', "
+					 "'--console-socket', '--hostname')");
+	return NULL;
+}
+
+struct rt_error *rt_clone_run(const struct rt_context *context, const char *id, const struct rt_run_values *values, int *ret_status)
+{
+	_cleanup_(rt_store_deinit) struct rt_store store = RT_STORE_NULL;
+	struct rt_clone_start start = { .context = context, .store = &store, .values = values, .id = id, .running = nothing_to_say };
+	struct worker worker;
+	struct rt_error *err = check(values);
+
+	if (!err)
+		err = rt_store_open(values->store, &store);
+	if (err)
+		return err;
+	if (!values->create.detach)
+		return rt_clone_start(&start, ret_status);
+	if (values->has_count)
+		return run_many(&start, id, values->count);
+	err = start_worker(&start, id, &worker);
+	return err ? err : hear_worker(&worker);
+}

@@ -1,0 +1,240 @@
+#include "migrate/clone_cache.h"
+
+#include "checkpoint/cpu.h"
+#include "migrate/clone_fill.h"
+#include "runtime/base/fs.h"
+#include "runtime/base/io.h"
+#include "runtime/base/lock.h"
+#include "runtime/base/str.h"
+
+#include <fcntl.h>
+
+void rt_clone_cache_deinit(struct rt_clone_cache *cache)
+{
+	rt_closep(&cache->lock_fd);
+	rt_closep(&cache->dir_fd);
+	rt_snapshot_free(cache->snapshot);
+	rt_manifest_free(cache->manifest);
+	free(cache->path);
+	*cache = RT_CLONE_CACHE_NULL;
+}
+
+void rt_clone_cache_settle(struct rt_clone_cache *cache)
+{
+	rt_closep(&cache->lock_fd);
+}
+
+/* ---- can it run here? ---- */
+
+/* "6.1.0-13-amd64" and "6.1.5" are alike: what CRIU relies on changes with the second number. */
+static bool same_kernel(const char *a, const char *b)
+{
+	size_t length = strcspn(a, ".");
+
+	length += a[length] ? 1 + strcspn(a + length + 1, ".-") : 0;
+	return strncmp(a, b, length) == 0 && (b[length] < '0' || b[length] > '9');
+}
+
+struct rt_error *rt_clone_check_machine(const Rt__Manifest *manifest)
+{
+	_cleanup_manifest_ Rt__Manifest *self = NULL;
+	_cleanup_free_ char *missing = NULL;
+	const Rt__Maker *here, *there = manifest->maker;
+	struct rt_error *err = rt_manifest_new(0, &self);
+
+	if (err)
+		return err;
+	if (!there || !manifest->cpu || !manifest->container)
+		return rt_fail(RT_CONFIG, "its manifest does not say where it was taken");
+	here = self->maker;
+	if (!rt_str_equal(there->architecture, here->architecture))
+		return rt_fail(RT_CONFIG, "it was taken on %s, this host is %s", there->architecture, here->architecture);
+	if (there->page_size != here->page_size)
+		return rt_fail(RT_CONFIG, "it was taken with pages of %u bytes, here they have %u", there->page_size, here->page_size);
+	if (!same_kernel(there->kernel_release, here->kernel_release))
+		return rt_fail(RT_CONFIG, "it was taken on kernel %s, this host runs %s", there->kernel_release, here->kernel_release);
+	if (!rt_str_equal(manifest->cpu->vendor, self->cpu->vendor))
+		return rt_fail(RT_CONFIG, "it was taken on a processor of %s, this one is of %s", manifest->cpu->vendor, self->cpu->vendor);
+	err = rt_cpu_missing(manifest->cpu, self->cpu, &missing);
+	if (!err && missing)
+		err = rt_fail(RT_CONFIG, "the processor here lacks what that of the snapshot has: %s", missing);
+	return err;
+}
+
+/* ---- making and finding ---- */
+
+static struct rt_error *open_cache(const struct rt_context *context, char **ret_path, int *ret)
+{
+	struct rt_error *err = rt_format(ret_path, "%s/" RT_CLONE_CACHE, context->root);
+
+	if (!err)
+		err = rt_make_dirs(*ret_path, 0711);
+	if (err)
+		return err;
+	if (chmod(*ret_path, 0700) < 0)
+		return rt_fail_errno("cannot change the mode of '%s'", *ret_path);
+	*ret = open(*ret_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return *ret < 0 ? rt_fail_errno("cannot open '%s'", *ret_path) : NULL;
+}
+
+static struct rt_error *make(const struct rt_store *store, const Rt__Snapshot *snapshot, int cache_fd, const char *cache_path)
+{
+	_cleanup_close_ int store_lock = -1, dir_fd = -1;
+	_cleanup_free_ char *path = NULL;
+	char name[64];
+	struct rt_error *err;
+
+	snprintf(name, sizeof(name), "%s.new", snapshot->id);
+	err = rt_format(&path, "%s/%s", cache_path, name);
+	if (!err)
+		err = rt_remove_tree_at(cache_fd, name); /* of one who died at it */
+	if (err)
+		return err;
+	if (mkdirat(cache_fd, name, 0700) < 0)
+		return rt_fail_errno("cannot make '%s'", path);
+	dir_fd = openat(cache_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (dir_fd < 0)
+		return rt_fail_errno("cannot open '%s'", path);
+	err = rt_store_lock(store, &store_lock);
+	if (!err)
+		err = rt_clone_fill(store, snapshot, dir_fd, path);
+	if (!err && renameat(cache_fd, name, cache_fd, snapshot->id) < 0)
+		err = rt_fail_errno("cannot rename '%s'", path);
+	if (err)
+		rt_error_free(rt_remove_tree_at(cache_fd, name));
+	return err ? rt_while(err, "bringing the snapshot into memory") : NULL;
+}
+
+static struct rt_error *find(const struct rt_context *context, const struct rt_store *store, struct rt_clone_cache *cache)
+{
+	_cleanup_free_ char *cache_path = NULL;
+	_cleanup_close_ int cache_fd = -1;
+	struct rt_error *err = open_cache(context, &cache_path, &cache_fd);
+
+	if (!err)
+		err = rt_format(&cache->path, "%s/%s", cache_path, cache->snapshot->id);
+	if (!err)
+		err = rt_lock_at(cache_fd, "lock", &cache->lock_fd);
+	if (!err && faccessat(cache_fd, cache->snapshot->id, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+		err = make(store, cache->snapshot, cache_fd, cache_path);
+	if (err)
+		return err;
+	cache->dir_fd = openat(cache_fd, cache->snapshot->id, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	return cache->dir_fd < 0 ? rt_fail_errno("cannot open '%s'", cache->path) : NULL;
+}
+
+struct rt_error *rt_clone_cache_open(const struct rt_context *context, const struct rt_store *store, const char *name, struct rt_clone_cache *ret)
+{
+	_cleanup_(rt_clone_cache_deinit) struct rt_clone_cache cache = RT_CLONE_CACHE_NULL;
+	struct rt_error *err = rt_snapshot_load(store, name, &cache.snapshot);
+
+	if (err)
+		return err;
+	err = rt_manifest_parse(cache.snapshot->manifest.data, cache.snapshot->manifest.len, &cache.manifest);
+	if (!err)
+		err = rt_clone_check_machine(cache.manifest);
+	if (!err)
+		err = find(context, store, &cache);
+	if (err)
+		return rt_while(err, "snapshot '%s'", name);
+	*ret = cache;
+	cache = RT_CLONE_CACHE_NULL;
+	return NULL;
+}
+
+/* ---- taking away ---- */
+
+static int is_id(const struct dirent *entry)
+{
+	return strlen(entry->d_name) == 32 && strspn(entry->d_name, "0123456789abcdef") == 32;
+}
+
+static int is_visible(const struct dirent *entry)
+{
+	return entry->d_name[0] != '.';
+}
+
+static struct rt_error *is_used(const struct rt_context *context, const char *id, bool *ret)
+{
+	_cleanup_free_ char *path = NULL;
+	struct dirent **entries;
+	struct rt_error *err = rt_format(&path, "%s/" RT_CLONES, context->root);
+	int count = err ? 0 : scandir(path, &entries, is_visible, alphasort);
+
+	*ret = false;
+	if (err || (count < 0 && errno == ENOENT))
+		return err;
+	if (count < 0)
+		return rt_fail_errno("cannot list '%s'", path);
+	for (int i = 0; i < count; i++) {
+		_cleanup_free_ char *file = NULL, *used = NULL;
+
+		if (!err)
+			err = rt_format(&file, "%s/%s/snapshot", path, entries[i]->d_name);
+		/* What can't be read is being taken away. */
+		if (!err && !*ret) {
+			rt_error_free(rt_read_file_at(AT_FDCWD, file, 64, &used, NULL));
+			*ret = used && rt_str_equal(used, id);
+		}
+		free(entries[i]);
+	}
+	free(entries);
+	return err;
+}
+
+/* Of this store, and not in it any more. */
+static struct rt_error *is_gone(const struct rt_store *store, int cache_fd, const char *id, bool *ret)
+{
+	_cleanup_free_ char *path = NULL, *file = NULL;
+	char **names = NULL;
+	struct rt_error *err = rt_format(&file, "%s/store", id);
+
+	*ret = false;
+	if (!err)
+		err = rt_read_file_at(cache_fd, file, 8192, &path, NULL);
+	if (err || !rt_str_equal(path, store->path))
+		return err;
+	err = rt_store_names(store, &names);
+	*ret = true;
+	for (char **name = names; !err && *name; name++) {
+		_cleanup_snapshot_ Rt__Snapshot *snapshot = NULL;
+
+		err = rt_snapshot_load(store, *name, &snapshot);
+		if (err && err->code == RT_NOT_FOUND)
+			err = rt_error_free(err);
+		else if (!err && rt_str_equal(snapshot->id, id))
+			*ret = false;
+	}
+	rt_names_free(names);
+	return err;
+}
+
+struct rt_error *rt_clone_cache_trim(const struct rt_context *context, const struct rt_store *store)
+{
+	_cleanup_free_ char *path = NULL;
+	_cleanup_close_ int fd = -1, lock_fd = -1;
+	struct dirent **entries;
+	struct rt_error *err = open_cache(context, &path, &fd);
+	int count;
+
+	if (!err)
+		err = rt_lock_at(fd, "lock", &lock_fd);
+	if (err)
+		return err;
+	count = scandirat(fd, ".", &entries, is_id, alphasort);
+	if (count < 0)
+		return rt_fail_errno("cannot list '%s'", path);
+	for (int i = 0; i < count; i++) {
+		bool gone = false, used = true;
+
+		if (!err)
+			err = is_gone(store, fd, entries[i]->d_name, &gone);
+		if (!err && gone)
+			err = is_used(context, entries[i]->d_name, &used);
+		if (!err && gone && !used)
+			err = rt_remove_tree_at(fd, entries[i]->d_name);
+		free(entries[i]);
+	}
+	free(entries);
+	return err;
+}

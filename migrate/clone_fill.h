@@ -1,0 +1,6 @@
+/* Fills the directory that the starts from one snapshot share: clone_cache.h. */
+#pragma once
+
+#include "checkpoint/snapshot.h"
+
+struct rt_error *rt_clone_fill(const struct rt_store *store, const Rt__Snapshot *snapshot, int dir_fd, const char *path) _must_check_;

@@ -1,0 +1,130 @@
+/* `rt snapshot ls` and `rt snapshot inspect`. */
+#include "migrate/snapshot.h"
+
+#include "checkpoint/manifest.h"
+#include "runtime/base/str.h"
+#include "runtime/cmd/output.h"
+
+
+static uint64_t size_of(const Rt__Snapshot *snapshot)
+{
+	uint64_t size = snapshot->rootfs_changes ? snapshot->rootfs_changes->size : 0;
+
+	for (size_t i = 0; i < snapshot->n_images; i++)
+		size += snapshot->images[i]->size;
+	return size;
+}
+
+static struct rt_error *load_both(const struct rt_store *store, const char *name, Rt__Snapshot **ret, Rt__Manifest **ret_manifest)
+{
+	struct rt_error *err = rt_snapshot_load(store, name, ret);
+
+	return err ? err : rt_manifest_parse((*ret)->manifest.data, (*ret)->manifest.len, ret_manifest);
+}
+
+static struct rt_error *list_one(const struct rt_store *store, const char *name, json_t *list)
+{
+	_cleanup_snapshot_ Rt__Snapshot *snapshot = NULL;
+	_cleanup_manifest_ Rt__Manifest *manifest = NULL;
+	struct rt_error *err = load_both(store, name, &snapshot, &manifest);
+	json_t *row;
+
+	if (err)
+		return err;
+	row = json_pack("{s:s, s:s, s:s, s:I}", "name", name, "created", snapshot->created, "container", manifest->container ? manifest->container->id : "",
+			"size", (json_int_t)size_of(snapshot));
+	return !row || json_array_append_new(list, row) < 0 ? rt_error_oom() : NULL;
+}
+
+static void print_table(const json_t *list)
+{
+	size_t index;
+	json_t *row;
+
+	printf("%-24s %-20s %-24s %12s\n", "NAME", "CREATED", "CONTAINER", "SIZE");
+	json_array_foreach(list, index, row)
+		printf("%-24s %-20.19s %-24s %8.1f MiB\n", json_string_value(json_object_get(row, "name")),
+		       json_string_value(json_object_get(row, "created")), json_string_value(json_object_get(row, "container")),
+		       (double)json_integer_value(json_object_get(row, "size")) / (1 << 20));
+}
+
+static struct rt_error *print_json(const json_t *json)
+{
+	if (json_dumpf(json, stdout, JSON_INDENT(2)) < 0 || putchar('\n') == EOF)
+		return rt_fail_errno("cannot write");
+	return rt_output_finish();
+}
+
+struct rt_error *rt_snapshot_list(const struct rt_snapshot_values *values)
+{
+	_cleanup_(rt_store_deinit) struct rt_store store = RT_STORE_NULL;
+	_cleanup_json_ json_t *list = json_array();
+	char **names = NULL;
+	struct rt_error *err;
+
+	if (values->format && !rt_str_equal(values->format, "table") && !rt_str_equal(values->format, "json"))
+		return rt_fail(RT_USAGE, "invalid value '%s' for --format: it must be 'table' or 'json'", values->format);
+	err = rt_store_open(values->store, &store);
+	if (!err)
+		err = rt_store_names(&store, &names);
+	for (char **name = names; !err && *name; name++) {
+		err = list_one(&store, *name, list);
+		if (err && err->code == RT_NOT_FOUND) /* removed just now */
+			err = rt_error_free(err);
+	}
+	rt_names_free(names);
+	if (err)
+		return err;
+	if (values->format && rt_str_equal(values->format, "json"))
+		return print_json(list);
+	print_table(list);
+	return rt_output_finish();
+}
+
+static json_t *strings(char **list, size_t count)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(array, json_string(list[i]));
+	return array;
+}
+
+static json_t *describe(const Rt__Snapshot *snapshot, const Rt__Manifest *manifest, const struct rt_snapshot_usage *usage)
+{
+	const Rt__Container *container = manifest->container;
+	const Rt__Maker *maker = manifest->maker;
+	json_t *images = json_array();
+
+	for (size_t i = 0; i < snapshot->n_images; i++)
+		json_array_append_new(images, json_pack("{s:s, s:I}", "name", snapshot->images[i]->name, "size", (json_int_t)snapshot->images[i]->size));
+	return json_pack("{s:s, s:s, s:s, s:{s:s?, s:s?, s:o}, s:{s:s?, s:s?, s:s?, s:s?}, s:{s:I, s:I, s:I}, s:I, s:b, s:o}",
+			 "name", snapshot->name, "id", snapshot->id, "created", snapshot->created,
+			 "container", "id", container ? container->id : NULL, "bundle", container ? container->bundle : NULL,
+			 "rootfs", strings(snapshot->rootfs, snapshot->n_rootfs),
+			 "maker", "rt", maker ? maker->rt_version : NULL, "kernel", maker ? maker->kernel_release : NULL,
+			 "architecture", maker ? maker->architecture : NULL, "host", maker ? maker->host : NULL,
+			 "bytes", "size", (json_int_t)usage->size, "stored", (json_int_t)usage->stored, "shared", (json_int_t)usage->shared,
+			 "rootfsChanges", (json_int_t)(snapshot->rootfs_changes ? snapshot->rootfs_changes->size : 0),
+			 "rootfsDeletions", snapshot->rootfs_deleted.len > 0, "images", images);
+}
+
+struct rt_error *rt_snapshot_inspect(const char *name, const struct rt_snapshot_values *values)
+{
+	_cleanup_(rt_store_deinit) struct rt_store store = RT_STORE_NULL;
+	_cleanup_snapshot_ Rt__Snapshot *snapshot = NULL;
+	_cleanup_manifest_ Rt__Manifest *manifest = NULL;
+	_cleanup_json_ json_t *json = NULL;
+	struct rt_snapshot_usage usage;
+	struct rt_error *err;
+
+	err = rt_store_open(values->store, &store);
+	if (!err)
+		err = load_both(&store, name, &snapshot, &manifest);
+	if (!err)
+		err = rt_snapshot_usage(&store, snapshot, &usage);
+	if (err)
+		return err;
+	json = describe(snapshot, manifest, &usage);
+	return json ? print_json(json) : rt_error_oom();
+}

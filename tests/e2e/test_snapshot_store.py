@@ -1,0 +1,252 @@
+"""`rt snapshot`: what is kept, and that nothing of it is ever half there."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+
+import pytest
+
+from lib import needs, proc
+
+SLEEP = ["sh", "-c", "while :; do sleep 0.05; done"]
+
+
+@pytest.fixture(autouse=True)
+def criu():
+    needs.criu()
+
+
+class Store:
+    def __init__(self, path):
+        self.path = path
+
+    def rt(self, c, verb, *words, **how):
+        return c.rt("snapshot", verb, "--store", self.path, *words, **how)
+
+    def create(self, c, name, *flags, **how):
+        return self.rt(c, "create", *flags, c.id, name, **how)
+
+    def names(self, c):
+        return [row["name"] for row in json.loads(self.rt(c, "ls", "--format", "json").out)]
+
+    def files(self):
+        return sorted(os.path.join(at, name) for at, _, names in os.walk(self.path) for name in names if name != "lock")
+
+    def chunks(self):
+        return [path for path in self.files() if path.startswith(self.path + "/chunks/")]
+
+    def is_sound(self, c):
+        assert self.rt(c, "verify").out.endswith("faults: 0\n")
+
+
+@pytest.fixture
+def store(work):
+    return Store(work + "/store")
+
+
+def test_snapshots_are_listed_shown_and_removed(inside, store):
+    c = inside()
+    c.do("data = os.urandom(16 << 20)")
+    store.create(c, "first", "--leave-running")
+    store.create(c, "second")
+    assert not c.exists()
+    assert store.names(c) == ["first", "second"]
+    shown = json.loads(store.rt(c, "inspect", "second").out)
+    assert shown["container"] == {"id": c.id, "bundle": c.dir, "rootfs": [c.rootfs]}
+    assert shown["maker"]["kernel"] == os.uname().release
+    # The same process, the same moment nearly: most is shared.
+    assert 0 < shown["bytes"]["stored"] <= shown["bytes"]["size"] and shown["bytes"]["shared"] > shown["bytes"]["stored"] / 2
+    assert "first" in store.rt(c, "ls").out
+    store.rt(c, "rm", "first")
+    assert store.names(c) == ["second"]
+    assert "there is no snapshot 'first'" in store.rt(c, "rm", "first", ok=False).err
+    assert "freed " in store.rt(c, "gc").out
+    store.is_sound(c)
+    store.rt(c, "rm", "second")
+    store.rt(c, "gc")
+    assert store.files() == []
+
+
+def test_it_is_for_root_alone(running, store):
+    c = running(SLEEP)
+    store.create(c, "s")
+    for at, directories, files in os.walk(store.path):
+        for name in directories:
+            assert os.stat(f"{at}/{name}").st_mode & 0o777 == 0o700
+        for name in files:
+            assert os.stat(f"{at}/{name}").st_mode & 0o777 == 0o600
+
+
+def test_a_flipped_bit_is_found_anywhere(running, store):
+    c = running(SLEEP)
+    store.create(c, "s")
+    chance = random.Random(1)
+    files = store.files()
+    for path in [store.path + "/index/s", *chance.sample(files, min(8, len(files)))]:
+        at = chance.randrange(os.path.getsize(path))
+        with open(path, "r+b") as f:
+            f.seek(at)
+            byte = f.read(1)[0]
+            f.seek(at)
+            f.write(bytes([byte ^ 1 << chance.randrange(8)]))
+        result = store.rt(c, "verify", ok=None)
+        assert result.code == 1 and "is damaged" in result.out and not result.out.endswith("faults: 0\n"), (path, result)
+        with open(path, "r+b") as f:
+            f.seek(at)
+            f.write(bytes([byte]))
+    store.is_sound(c)
+
+
+def test_a_damaged_snapshot_does_not_start(running, store):
+    c = running(SLEEP)
+    store.create(c, "s")
+    for path in store.chunks():
+        with open(path, "r+b") as f:
+            first = f.read(1)[0]
+            f.seek(0)
+            f.write(bytes([first ^ 1]))
+    err = c.rt("run", "--detach", "--from-snapshot", "s", "--store", store.path, "x", ok=False).err
+    assert "cannot start 'x' from snapshot 's'" in err and "is damaged: its digest is another" in err
+    assert c.rt("state", "x", ok=None).code != 0
+
+
+@pytest.mark.parametrize("call", ["mkdirat", "openat", "write", "renameat", "renameat2", "syncfs", "unlinkat"])
+def test_a_kill_at_any_point_leaves_a_sound_store(running, store, call):
+    needs.program("strace")
+    c = running(SLEEP)
+    store.create(c, "before", "--leave-running")
+    for number in (1, 2, 3, 5, 8, 13, 21, 34, 55):
+        result = proc.run(["strace", "-o", "/dev/null", "-e", f"inject={call}:signal=KILL:when={number}",
+                           *c.argv("snapshot", "create", "--store", store.path, "--leave-running", c.id, f"n{number}")], ok=None)
+        proc.eventually(lambda: c.rt("state", c.id).out and c.status == "running", what="the container to go on")
+        store.is_sound(c)
+        assert "before" in store.names(c)
+        if result.code == 0:
+            break
+    for name in store.names(c):
+        if name != "before":
+            store.rt(c, "rm", name)
+    store.rt(c, "gc")
+    kept = store.files()
+    assert not os.listdir(store.path + "/tmp") and store.path + "/index/before" in kept
+    store.is_sound(c)
+
+
+def test_gc_while_others_create_and_start(running, store):
+    c = running(SLEEP)
+    store.create(c, "base", "--leave-running")
+    child = proc.start(["sh", "-c", 'while :; do "$@" || exit 1; done', "sh", *c.argv("snapshot", "gc", "--store", store.path)])
+    try:
+        for i in range(5):
+            store.create(c, f"s{i}", "--leave-running")
+            c.to_file("run", "--detach", "--from-snapshot", f"s{i}", "--store", store.path, "clone")
+            assert json.loads(c.rt("state", "clone").out)["status"] == "running"
+            c.rt("delete", "--force", "clone")
+            store.rt(c, "rm", f"s{i}")
+        assert child.poll() is None
+    finally:
+        os.killpg(child.pid, signal.SIGTERM)
+        child.wait()
+    store.rt(c, "gc")
+    store.is_sound(c)
+    assert store.names(c) == ["base"]
+
+
+def test_what_is_wrong_is_said(running, store):
+    c = running(SLEEP)
+    assert "'a/b' is no name of a snapshot" in store.create(c, "a/b", ok=False).err
+    assert "container 'nobody' does not exist" in store.rt(c, "create", "nobody", "s", ok=False).err
+    assert "there is no snapshot 's'" in store.rt(c, "inspect", "s", ok=False).err
+    assert "'rt snapshot' needs a command: create, export, gc, import, inspect, ls, rm, verify" in c.rt("snapshot", ok=False).err
+    store.create(c, "s", "--leave-running")
+    assert "there is a snapshot 's' already" in store.create(c, "s", ok=False).err
+    assert c.status == "running" and not os.listdir(store.path + "/tmp")
+    c.rt("pause", c.id)
+    store.create(c, "paused", "--leave-running")
+    c.rt("resume", c.id)
+
+
+def test_a_snapshot_goes_to_another_store_as_one_file(inside, store, work):
+    c = inside()
+    c.do("data = os.urandom(8 << 20); open('/digest', 'w').write(hashlib.sha256(data).hexdigest())")
+    store.create(c, "s")
+    file, other = work + "/s.tar", Store(work + "/other")
+    store.rt(c, "export", "s", file)
+    assert os.stat(file).st_mode & 0o777 == 0o600
+    other.rt(c, "import", file)
+    other.rt(c, "import", file, "again")
+    assert other.names(c) == ["again", "s"]
+    other.is_sound(c)
+    assert [os.path.basename(path) for path in other.chunks()] == [os.path.basename(path) for path in store.chunks()]
+    c.to_file("run", "--detach", "--from-snapshot", "again", "--store", other.path, "clone")
+    try:
+        root = f"/proc/{json.loads(c.rt('state', 'clone').out)['pid']}/root/agent/"
+        with open(root + "request.new", "w") as f:
+            f.write("hashlib.sha256(data).hexdigest() == open('/digest').read()")
+        os.rename(root + "request.new", root + "request")
+        proc.eventually(lambda: os.path.exists(root + "answer"), what="an answer")
+        assert open(root + "answer").read() == "(True, True)"
+    finally:
+        c.rt("delete", "--force", "clone")
+    assert "there is a snapshot 's' already" in other.rt(c, "import", file, ok=False).err
+
+
+def test_a_file_that_is_damaged_or_something_else_is_not_imported(running, store, work):
+    c = running(SLEEP)
+    store.create(c, "s")
+    file, other = work + "/s.tar", Store(work + "/other")
+    store.rt(c, "export", "s", file)
+    with open(file, "rb") as f:
+        whole = f.read()
+    chance = random.Random(2)
+    used = [at for at in range(0, len(whole), 512) if any(whole[at:at + 512])]
+    for _ in range(15):
+        at = chance.choice(used) + chance.randrange(512)
+        with open(file, "wb") as f:
+            f.write(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1:])
+        # A bit that means nothing (padding, times) may be flipped.
+        if other.rt(c, "import", file, ok=None).code == 0:
+            other.rt(c, "verify")
+            other.rt(c, "rm", "s")
+        other.rt(c, "gc")
+        assert other.files() == []
+    for size in (0, 100, 512, len(whole) // 2):
+        with open(file, "wb") as f:
+            f.write(whole[:size])
+        assert f"cannot import a snapshot from '{file}': " in other.rt(c, "import", file, ok=False).err
+    assert other.files() == []
+    assert "cannot open it" in other.rt(c, "import", work + "/nothing", ok=False).err
+
+
+def test_an_encrypted_file_opens_with_its_key_alone(inside, store, work):
+    c = inside()
+    c.do("secret = b'swordfish' * 1000")
+    store.create(c, "s")
+    file, other = work + "/s.sealed", Store(work + "/other")
+    keys = {}
+    for name in ("right", "wrong"):
+        keys[name] = f"{work}/{name}.key"
+        with open(os.open(keys[name], os.O_CREAT | os.O_WRONLY, 0o600), "wb") as f:
+            f.write(os.urandom(32))
+    store.rt(c, "export", "--encrypt", keys["right"], "s", file)
+    with open(file, "rb") as f:
+        whole = f.read()
+    assert b"swordfish" not in whole and not any(os.path.basename(path).encode() in whole for path in store.chunks())
+    assert "it was sealed with another key, or is damaged" in other.rt(c, "import", "--encrypt", keys["wrong"], file, ok=False).err
+    assert "it is encrypted: its key must be given" in other.rt(c, "import", file, ok=False).err
+    middle = len(whole) // 2
+    with open(file, "wb") as f:
+        f.write(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1:])
+    assert "it was sealed with another key, or is damaged" in other.rt(c, "import", "--encrypt", keys["right"], file, ok=False).err
+    assert other.files() == []
+    with open(file, "wb") as f:
+        f.write(whole)
+    other.rt(c, "import", "--encrypt", keys["right"], file)
+    other.is_sound(c)
+    assert [os.path.basename(path) for path in other.chunks()] == [os.path.basename(path) for path in store.chunks()]
+    os.chmod(keys["right"], 0o644)
+    assert "is open to others than its owner (mode 0644)" in store.rt(c, "export", "--encrypt", keys["right"], "s", file, ok=False).err
+    store.rt(c, "export", "s", file)
+    assert "it is not encrypted" in other.rt(c, "import", "--encrypt", keys["wrong"], file, ok=False).err
