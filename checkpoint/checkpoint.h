@@ -12,7 +12,7 @@
 struct rt_error *rt_container_checkpoint(const struct rt_context *context, const char *id,
 					 const struct rt_criu_settings *settings) _must_check_;
 
-/* For a dump whose outcome is decided elsewhere (migration). All are called while CRIU waits; an error makes the dump fail with it, and the container
+/* For a dump whose outcome is decided elsewhere (migration). All are called while CRIU waits, the first two may be NULL; an error makes the dump fail with it, and the container
  * runs on. */
 struct rt_dump; /* a dump at hand */
 struct rt_dump_hooks {

@@ -324,7 +324,7 @@ static struct rt_error *freeze(struct rt_dump *dump)
 		err = rt_rescue_freeze(&dump->rescue);
 	else if (dump->hooks)
 		err = rt_fail(RT_CRIU, "the container can't be frozen as a whole: it has no cgroup with a freezer, or one of its processes is stopped by a signal");
-	if (!err && dump->hooks)
+	if (!err && dump->hooks && dump->hooks->frozen)
 		err = dump->hooks->frozen(dump->hooks->userdata, dump->container.state.pid, dump->manifest->container, dump->image_fd);
 	return err;
 }
@@ -494,7 +494,7 @@ static struct rt_error *run(struct rt_dump *dump)
 		err = rt_connect_for_dump(&dump->options, dump->manifest->container);
 	if (!err)
 		err = rt_interrupt_check();
-	if (!err && dump->hooks)
+	if (!err && dump->hooks && dump->hooks->prepared)
 		err = dump->hooks->prepared(dump->hooks->userdata);
 	if (!err)
 		err = ask_for_dump(dump);

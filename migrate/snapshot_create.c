@@ -145,11 +145,6 @@ static struct rt_error *store_all(struct creation *creation)
 
 /* ---- the dump ---- */
 
-static struct rt_error *nothing_to_do(void *userdata)
-{
-	return NULL;
-}
-
 /* Frozen, so that files and memory are of the same moment. Where the container is to end, it does so only once it is stored. */
 static struct rt_error *complete(void *userdata, struct rt_dump *dump, int image_fd)
 {
@@ -167,7 +162,7 @@ struct rt_error *rt_snapshot_create(const struct rt_context *context, const char
 	_cleanup_(rt_store_deinit) struct rt_store store = RT_STORE_NULL;
 	_cleanup_(creation_deinit) struct creation creation = { .values = values, .changes = { .tar_fd = -1 } };
 	const struct rt_dump_hooks hooks = {
-		.prepared = nothing_to_do, .frozen = nothing_to_do, .complete = complete, .userdata = &creation,
+		.complete = complete, .userdata = &creation,
 	};
 	struct rt_criu_settings settings = {
 		.leave_running = values->leave_running,
