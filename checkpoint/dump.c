@@ -1,5 +1,6 @@
 #include "checkpoint/checkpoint.h"
 
+#include "checkpoint/arriving.h"
 #include "checkpoint/connect.h"
 #include "checkpoint/criulog.h"
 #include "checkpoint/describe.h"
@@ -79,12 +80,18 @@ static struct rt_error *open_container(struct rt_dump *dump, const struct rt_con
 {
 	enum rt_status status;
 	struct rt_error *err;
+	bool arriving;
 
 	err = rt_container_lookup(context, id, RT_OPEN_LOCKED, &dump->container, &status);
 	if (err)
 		return err;
 	if (status != RT_STATUS_RUNNING && status != RT_STATUS_PAUSED)
 		return rt_fail(RT_WRONG_STATE, "container not running: it is %s", rt_status_name(status));
+	err = rt_memory_is_arriving(dump->container.dir_fd, &arriving);
+	if (!err && arriving)
+		err = rt_fail(RT_WRONG_STATE, "its memory has not all arrived yet: it was restored lazily a moment ago");
+	if (err)
+		return err;
 	err = rt_container_spec(&dump->container, &dump->spec);
 	if (!err)
 		err = rt_read_file_at(dump->container.dir_fd, "config.json", CONFIG_LIMIT, &dump->config, &dump->config_size);
@@ -322,7 +329,7 @@ static struct rt_error *freeze(struct rt_dump *dump)
 		return NULL;
 	if (dump->options.opts.freeze_cgroup)
 		err = rt_rescue_freeze(&dump->rescue);
-	else if (dump->hooks)
+	else if (dump->hooks && dump->hooks->frozen)
 		err = rt_fail(RT_CRIU, "the container can't be frozen as a whole: it has no cgroup with a freezer, or one of its processes is stopped by a signal");
 	if (!err && dump->hooks && dump->hooks->frozen)
 		err = dump->hooks->frozen(dump->hooks->userdata, dump->container.state.pid, dump->manifest->container, dump->image_fd);

@@ -1,5 +1,6 @@
 #include "migrate/clone_start.h"
 
+#include "checkpoint/arriving.h"
 #include "checkpoint/checkpoint.h"
 #include "migrate/clone.h"
 #include "migrate/clone_cache.h"
@@ -39,6 +40,7 @@ struct clone {
 	bool serving;
 	_Atomic bool running, failed;
 	struct rt_error *serve_err;
+	int memory_fd; /* of rt_memory_arrives() */
 };
 
 static void clone_deinit(struct clone *clone)
@@ -184,6 +186,7 @@ static void *serve(void *userdata)
 	struct clone *clone = userdata;
 
 	clone->serve_err = rt_lazy_run(clone->lazy, -1, NULL);
+	rt_closep(&clone->memory_fd);
 	atomic_store(&clone->failed, clone->serve_err != NULL);
 	if (clone->serve_err && atomic_load(&clone->running))
 		kill_container(clone);
@@ -234,6 +237,9 @@ static struct rt_error *begin(void *userdata, int image_fd, int work_fd)
 		err = rt_lazy_prepare(clone->lazy);
 	if (!err)
 		err = rt_guardian_start(clone->start->context, clone->start->id, &clone->guardian);
+	if (err)
+		return err;
+	err = rt_memory_arrives(clone->start->context, clone->start->id, &clone->memory_fd);
 	if (err)
 		return err;
 	error = pthread_create(&clone->server, NULL, serve, clone);
@@ -352,6 +358,7 @@ static void stop_serving(struct clone *clone)
 struct rt_error *rt_clone_start(const struct rt_clone_start *start, int *ret_status)
 {
 	_cleanup_(clone_deinit) struct clone clone = {
+		.memory_fd = -1,
 		.start = start, .cache = RT_CLONE_CACHE_NULL, .rootfs = RT_CLONE_ROOTFS_NULL, .guardian = -1,
 	};
 	bool detach = start->values->create.detach;

@@ -1,5 +1,6 @@
 #include "migrate/source_private.h"
 
+#include "checkpoint/arriving.h"
 #include "migrate/link.h"
 #include "migrate/pause.h"
 #include "runtime/base/fs.h"
@@ -17,6 +18,8 @@
 
 #define CONFIG_LIMIT (16u << 20)
 #define MAKE_TRIES 10
+#define ARRIVAL_US 30000000ull
+#define ARRIVAL_STEP_US 20000
 #define SETTLE_US 10000 /* a server that does not accept in so long is not going to */
 
 uint64_t rt_source_now(void)
@@ -53,6 +56,23 @@ static void source_deinit(struct rt_source *source)
 
 /* ---- before there are threads ---- */
 
+/* Where it has come from another host itself a moment ago. */
+static struct rt_error *await_memory(struct rt_source *source)
+{
+	struct rt_error *err;
+	bool arriving;
+
+	for (uint64_t began = rt_source_now();; usleep(ARRIVAL_STEP_US)) {
+		err = rt_memory_is_arriving(source->container.dir_fd, &arriving);
+		if (!err)
+			err = rt_interrupt_check();
+		if (err || !arriving)
+			return err;
+		if (rt_source_now() - began > ARRIVAL_US)
+			return rt_fail(RT_WRONG_STATE, "its memory has not all arrived yet from where it was before");
+	}
+}
+
 static struct rt_error *open_container(struct rt_source *source)
 {
 	enum rt_status status;
@@ -65,7 +85,9 @@ static struct rt_error *open_container(struct rt_source *source)
 		return rt_fail(RT_WRONG_STATE, "container not running: it is %s", rt_status_name(status));
 	if (!source->container.cgroup)
 		return rt_fail(RT_WRONG_STATE, "it has no cgroup, so that it can't be frozen as a whole");
-	err = rt_container_spec(&source->container, &source->spec);
+	err = await_memory(source);
+	if (!err)
+		err = rt_container_spec(&source->container, &source->spec);
 	if (!err && source->spec->process.terminal)
 		err = rt_fail(RT_WRONG_STATE, "it has a terminal, and whoever sits there would stay behind");
 	if (!err)

@@ -1,5 +1,6 @@
 #include "migrate/worker.h"
 
+#include "checkpoint/arriving.h"
 #include "migrate/catcher.h"
 #include "migrate/journal.h"
 #include "migrate/lazy.h"
@@ -50,6 +51,7 @@ struct worker {
 	pthread_t server;
 	bool serving, running;
 	struct rt_error *serve_err;
+	int memory_fd; /* of rt_memory_arrives() */
 
 	int guardian; /* a pipe: see start_guardian() */
 	struct rt_network network;
@@ -395,6 +397,7 @@ static void *serve(void *userdata)
 	struct worker *worker = userdata;
 
 	worker->serve_err = rt_lazy_run(worker->lazy, -1, NULL);
+	rt_closep(&worker->memory_fd);
 	return NULL;
 }
 
@@ -423,6 +426,9 @@ static struct rt_error *begin(void *userdata, int image_fd, int work_fd)
 		err = start_guardian(worker);
 	if (!err)
 		err = start_hearing(worker);
+	if (err)
+		return err;
+	err = rt_memory_arrives(worker->task.context, worker->task.id, &worker->memory_fd);
 	if (err)
 		return err;
 	error = pthread_create(&worker->server, NULL, serve, worker);
@@ -617,7 +623,7 @@ static void write_complete(const struct worker *worker)
 
 struct rt_error *rt_worker_run(const struct rt_context *context)
 {
-	struct worker worker = { .catcher = RT_CATCHER_NULL, .fd = RT_WORKER_FD, .listener = -1, .dir_fd = -1, .guardian = -1, .decision = RT_LINK_END };
+	struct worker worker = { .catcher = RT_CATCHER_NULL, .fd = RT_WORKER_FD, .listener = -1, .dir_fd = -1, .guardian = -1, .memory_fd = -1, .decision = RT_LINK_END };
 	struct rt_error *err;
 
 	pthread_mutex_init(&worker.lock, NULL);
