@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 /* The container waits meanwhile, but rarely for as long as this. */
-#define JOIN_TIMEOUT_MS 1000
+#define ANSWER_TIMEOUT_MS 1000
 
 /* The hook's own words, with another verb: so it looks for the same bridge, and keeps the same records. */
 static struct rt_error *make_words(const struct rt_network *network, const char *id, char ***ret)
@@ -65,6 +65,26 @@ static void tell(struct rt_catcher *catcher, const char *word)
 	rt_closep(&catcher->to);
 }
 
+/* Until it says so, has ended, or is too slow. */
+static bool hears(const struct rt_catcher *catcher, const char *word)
+{
+	struct pollfd fd = { .fd = catcher->from, .events = POLLIN };
+	char said[512];
+	size_t size = 0;
+
+	while (size < sizeof(said) - 1 && poll(&fd, 1, ANSWER_TIMEOUT_MS) > 0) {
+		ssize_t got = read(catcher->from, said + size, sizeof(said) - 1 - size);
+
+		if (got <= 0)
+			return false;
+		size += (size_t)got;
+		said[size] = '\0';
+		if (strstr(said, word))
+			return true;
+	}
+	return false;
+}
+
 struct rt_error *rt_catcher_prepare(struct rt_catcher *catcher, const struct rt_network *network, const char *id, int log_fd)
 {
 	_cleanup_free_ char **words = NULL;
@@ -95,6 +115,9 @@ struct rt_error *rt_catcher_prepare(struct rt_catcher *catcher, const struct rt_
 	/* It fits into the pipe, or the catcher reads it. */
 	tell(catcher, network->saved);
 	tell(catcher, "\n");
+	/* The container still runs over there: better it waits now than after its freeze. */
+	if (!err && !hears(catcher, "ready\n"))
+		err = rt_fail(RT_SYSTEM, "'rt-netns catch' is not ready: what is sent to '%s' while it is frozen will be lost", id);
 	return err;
 }
 
@@ -102,26 +125,6 @@ void rt_catcher_start(struct rt_catcher *catcher)
 {
 	tell(catcher, "start\n");
 	catcher->started = catcher->to >= 0;
-}
-
-/* Until it says so, has ended, or is too slow. */
-static bool hears(const struct rt_catcher *catcher, const char *word)
-{
-	struct pollfd fd = { .fd = catcher->from, .events = POLLIN };
-	char said[512];
-	size_t size = 0;
-
-	while (size < sizeof(said) - 1 && poll(&fd, 1, JOIN_TIMEOUT_MS) > 0) {
-		ssize_t got = read(catcher->from, said + size, sizeof(said) - 1 - size);
-
-		if (got <= 0)
-			return false;
-		size += (size_t)got;
-		said[size] = '\0';
-		if (strstr(said, word))
-			return true;
-	}
-	return false;
 }
 
 void rt_catcher_join(struct rt_catcher *catcher, bool *ret_joined)

@@ -139,7 +139,8 @@ def test_after_a_failure_the_container_is_reached_where_it_was(hosts, clients):
     with open(f"{hosts.b.bundles}/{c.id}/config.json", "w") as f:
         json.dump(config, f)
     asking = clients(1, 5)
-    hosts.migrate(c, "--tcp-established", ok=False)
+    failed = hosts.migrate(c, "--tcp-established", ok=False)
+    assert failed.done is None and "handing over the last changes" in failed.result.err, failed.result.err
     assert asking.results()[0]["longest"] < 3
     assert c.status == "running"
     assert answers()
