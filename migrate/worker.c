@@ -2,6 +2,7 @@
 
 #include "checkpoint/arriving.h"
 #include "migrate/catcher.h"
+#include "migrate/guardian.h"
 #include "migrate/journal.h"
 #include "migrate/lazy.h"
 #include "migrate/link.h"
@@ -53,7 +54,7 @@ struct worker {
 	struct rt_error *serve_err;
 	int memory_fd; /* of rt_memory_arrives() */
 
-	int guardian; /* a pipe: see start_guardian() */
+	int guardian; /* a worker that dies while it serves memory leaves tasks to which the kernel gives zeros for it: they must not live on */
 	struct rt_network network;
 	struct rt_catcher catcher;
 	uint64_t committed_at;
@@ -139,47 +140,6 @@ struct rt_error *rt_worker_start(const struct rt_worker_task *task, int *ret_fd,
 		return err;
 	*ret_fd = rt_take_fd(ours);
 	return NULL;
-}
-
-/* ---- the guardian ---- */
-
-/* A worker that dies while it serves memory leaves tasks to which the kernel gives zeros for it: they must not live on. This process kills them: it
- * holds the other end of a pipe that only the worker writes to. */
-static struct rt_error *start_guardian(struct worker *worker)
-{
-	int ends[2];
-	pid_t pid;
-	char word;
-
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return rt_fail_errno("cannot make a pipe");
-	pid = fork();
-	if (pid < 0) {
-		close(ends[0]);
-		close(ends[1]);
-		return rt_fail_errno("cannot fork");
-	}
-	if (pid > 0) {
-		close(ends[0]);
-		worker->guardian = ends[1];
-		return NULL;
-	}
-	setsid();
-	prctl(PR_SET_NAME, "rt-guardian");
-	close_range(3, (unsigned)ends[0] - 1, 0);
-	close_range((unsigned)ends[0] + 1, ~0u, 0);
-	while (read(ends[0], &word, 1) < 0 && errno == EINTR)
-		;
-	if (word != 'd')
-		rt_error_free(rt_container_kill(worker->task.context, worker->task.id, SIGKILL, RT_KILL_ALL));
-	_exit(0);
-}
-
-static void dismiss_guardian(struct worker *worker)
-{
-	if (worker->guardian >= 0)
-		rt_error_free(rt_write_all(worker->guardian, "d", 1));
-	rt_closep(&worker->guardian);
 }
 
 /* ---- the daemon ---- */
@@ -423,7 +383,7 @@ static struct rt_error *begin(void *userdata, int image_fd, int work_fd)
 	if (!err)
 		err = rt_lazy_prepare(worker->lazy);
 	if (!err)
-		err = start_guardian(worker);
+		err = rt_guardian_start(worker->task.context, worker->task.id, &worker->guardian);
 	if (!err)
 		err = start_hearing(worker);
 	if (err)
@@ -648,7 +608,7 @@ struct rt_error *rt_worker_run(const struct rt_context *context)
 		rt_warn_ignored(rt_container_kill(context, worker.task.id, SIGKILL, RT_KILL_ALL));
 	rt_pause("worker-complete");
 	rt_catcher_end(&worker.catcher);
-	dismiss_guardian(&worker);
+	rt_guardian_dismiss(&worker.guardian);
 	stop_hearing(&worker);
 	if (!err)
 		write_complete(&worker);
