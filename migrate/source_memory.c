@@ -212,6 +212,7 @@ struct rt_error *rt_source_send_last(struct rt_source *source)
 
 /* ---- post-copy: pulled and pushed ---- */
 
+#define READ_AHEAD 32 /* pages */
 #define WANT_SIZE 24 /* space, address, pages: u64 each, little-endian */
 
 struct rt_puller {
@@ -244,6 +245,9 @@ static struct rt_error *answer(struct rt_puller *puller, const uint8_t record[WA
 
 	if (start % RT_PAGE_SIZE || pages == 0 || pages > RT_FRAME_MAX / RT_PAGE_SIZE)
 		return rt_fail(RT_PEER, "the target asks for memory that can't be");
+	/* What lies behind is likely to be asked for next, and each question costs a way there and back. What isn't there is left out. */
+	if (pages < READ_AHEAD)
+		pages = READ_AHEAD;
 	for (size_t i = 0; i < source->space_count && !err; i++)
 		if (source->spaces[i].space == space)
 			err = rt_page_ranges_add(&ranges, source->spaces[i].pid, start, pages);
