@@ -23,8 +23,10 @@ TEMPLATES = WORK + "/templates"
 
 numbers = itertools.count(1)
 
-# `rt run` leaves signals alone that its caller ignores; whoever runs the tests may ignore some (nohup).
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# `rt run` leaves signals alone that its caller ignores; whoever runs the tests may ignore some (nohup, a job in the background).
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.hookimpl(tryfirst=True)
