@@ -191,7 +191,7 @@ def test_a_manifest_with_more_namespaces_than_there_are(dumped, network):
     bad = copy_of(c)
     for i in range(100):
         add_to_container(bad, 10, field(1, 4) + field(2, 2) + field(5, b"key"))
-    assert_refused(c, restored(c, bad), "the manifest has more than one joined net namespace")
+    assert_refused(c, restored(c, bad), "the manifest names more namespaces and streams than a container has")
 
 
 def test_a_manifest_cannot_bind_what_the_config_does_not(dumped, work):
