@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from lib import config as configs
-from lib import needs, proc
+from lib import host, needs, proc
 
 COUNT = "i=0; while :; do i=$((i+1)); echo $i > /count; sleep 0.05; done"
 
@@ -213,6 +213,12 @@ def test_what_is_wrong_is_said(running, store, clones):
 def test_a_start_that_is_killed_leaves_what_gc_takes_away(running, store, clones):
     c = counter(running)
     snapshot(c, store)
+    before = host.processes()
+
+    def crius():
+        return [pid for pid, name in host.processes() - before if name == "(criu)"]
+
+    stayed = []
     for delay in (0.01, 0.05, 0.1, 0.2):
         child = proc.start(c.argv("run", "--from-snapshot", "s", "--store", store, "killed"))
         try:
@@ -222,9 +228,17 @@ def test_a_start_that_is_killed_leaves_what_gc_takes_away(running, store, clones
         child.send_signal(signal.SIGKILL)
         child.wait()
         proc.eventually(lambda: c.rt("delete", "--force", "killed", ok=None).code == 0, what="killed to be deleted")
-        # CRIU finds out by itself that nobody is there any more.
-        proc.eventually(lambda: proc.run(["pgrep", "-x", "criu"], ok=None).out == "", timeout=20, what="CRIU to end")
+        # CRIU finds out by itself that nobody is there any more; not always, see docs/snapshots.md.
+        try:
+            proc.eventually(lambda: not crius(), timeout=5, what="CRIU to end")
+        except AssertionError:
+            stayed += crius()
+            for pid in crius():
+                os.kill(pid, signal.SIGKILL)
+            proc.eventually(lambda: not crius(), what="CRIU to be gone")
         c.rt("snapshot", "gc", "--store", store)
         assert not os.path.exists(c.root + "/@clones/killed")
     clones(c, "killed")
     assert state(c, "killed")["status"] == "running"
+    if stayed:
+        pytest.xfail("CRIU waits for ever for a task that was killed after it stopped listening for SIGCHLD")
