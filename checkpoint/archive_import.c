@@ -106,22 +106,6 @@ static struct rt_error *count_bytes(struct importer *in, uint64_t size)
 	return NULL;
 }
 
-static struct rt_error *write_at(int fd, const uint8_t *bytes, size_t size, la_int64_t offset)
-{
-	while (size > 0) {
-		ssize_t written = pwrite(fd, bytes, size, offset);
-
-		if (written < 0 && errno == EINTR)
-			continue;
-		if (written < 0)
-			return rt_fail_errno("cannot write");
-		bytes += written;
-		size -= (size_t)written;
-		offset += written;
-	}
-	return NULL;
-}
-
 /* Holes of a sparse entry count as the zeroes they are. */
 static void digest_zeroes(struct sha256_ctx *context, uint64_t size)
 {
@@ -156,7 +140,7 @@ static struct rt_error *unpack_data(struct importer *in, int fd, uint64_t size, 
 			return rt_fail(RT_CONFIG, "the archive is damaged: a file is longer than it says");
 		err = count_bytes(in, (uint64_t)offset - at + here);
 		if (!err)
-			err = write_at(fd, bytes, here, offset);
+			err = rt_write_all_at(fd, bytes, here, offset);
 		if (err)
 			return err;
 		digest_zeroes(&context, (uint64_t)offset - at);

@@ -108,8 +108,8 @@ static struct rt_error *move_entry(struct fill *fill, struct target *target, con
 			err = rt_store_read(&target->reader, target->offset + at, fill->buffer, part);
 		if (!err && lazy)
 			err = store_pages(target->set, entry->vaddr + at, fill->buffer, part);
-		else if (!err && target->fd >= 0 && pwrite(target->fd, fill->buffer, part, (off_t)(target->offset + at)) != (ssize_t)part)
-			err = rt_fail_errno("cannot write pages");
+		else if (!err && target->fd >= 0)
+			err = rt_write_all_at(target->fd, fill->buffer, part, (off_t)(target->offset + at));
 		at += part;
 	}
 	target->offset += size;

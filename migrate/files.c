@@ -222,27 +222,15 @@ static struct rt_error *begin_file(struct rt_files_in *in, const struct rt_frame
 
 static struct rt_error *add_data(struct rt_files_in *in, const struct rt_frame *frame, const void *data)
 {
-	const uint8_t *bytes = data;
-	size_t left = frame->size;
-	off_t offset = (off_t)frame->start;
+	struct rt_error *err;
 
 	if (in->file_fd < 0 || frame->space != in->number)
 		return rt_fail(RT_PEER, "bytes of a file that has not begun");
 	if (frame->start > INT64_MAX - RT_FRAME_MAX || in->used + frame->size > in->limit)
 		return rt_fail(RT_PEER, "the images are larger than this host takes: %llu bytes", (unsigned long long)in->limit);
 	in->used += frame->size;
-	while (left > 0) {
-		ssize_t written = pwrite(in->file_fd, bytes, left, offset);
-
-		if (written < 0 && errno == EINTR)
-			continue;
-		if (written < 0)
-			return rt_fail_errno("cannot write an image");
-		bytes += written;
-		left -= (size_t)written;
-		offset += written;
-	}
-	return NULL;
+	err = rt_write_all_at(in->file_fd, data, frame->size, (off_t)frame->start);
+	return err ? rt_while(err, "writing an image") : NULL;
 }
 
 struct rt_error *rt_files_in_take(struct rt_files_in *in, const struct rt_frame *frame, const void *data)

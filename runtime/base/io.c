@@ -23,6 +23,25 @@ struct rt_error *rt_write_all(int fd, const void *bytes, size_t size)
 	return NULL;
 }
 
+struct rt_error *rt_write_all_at(int fd, const void *bytes, size_t size, off_t offset)
+{
+	const char *at = bytes;
+
+	while (size > 0) {
+		ssize_t written = pwrite(fd, at, size, offset);
+
+		if (written < 0) {
+			if (errno == EINTR)
+				continue;
+			return rt_fail_errno("cannot write");
+		}
+		at += written;
+		size -= (size_t)written;
+		offset += written;
+	}
+	return NULL;
+}
+
 struct rt_error *rt_read_exact(int fd, void *bytes, size_t size)
 {
 	char *at = bytes;

@@ -8,6 +8,9 @@
 
 struct rt_error *rt_write_all(int fd, const void *bytes, size_t size) _must_check_;
 
+/* The same with pwrite(): the descriptor's own position is neither used nor moved. */
+struct rt_error *rt_write_all_at(int fd, const void *bytes, size_t size, off_t offset) _must_check_;
+
 /* Fails with RT_SYSTEM and no errno when the end comes before `size` bytes. */
 struct rt_error *rt_read_exact(int fd, void *bytes, size_t size) _must_check_;
 

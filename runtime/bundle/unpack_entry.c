@@ -1,6 +1,7 @@
 #include "runtime/bundle/unpack.h"
 
 #include "runtime/base/fs.h"
+#include "runtime/base/io.h"
 #include "runtime/base/str.h"
 #include "runtime/sys/mount.h"
 
@@ -201,22 +202,6 @@ static bool is_zero(const uint8_t *bytes, size_t size)
 	return bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0;
 }
 
-static struct rt_error *write_at(int fd, const uint8_t *bytes, size_t size, la_int64_t offset)
-{
-	while (size > 0) {
-		ssize_t written = pwrite(fd, bytes, size, offset);
-
-		if (written < 0 && errno == EINTR)
-			continue;
-		if (written < 0)
-			return rt_fail_errno("cannot write");
-		bytes += written;
-		size -= (size_t)written;
-		offset += written;
-	}
-	return NULL;
-}
-
 static struct rt_error *count_bytes(struct rt_unpack *unpack, uint64_t size)
 {
 	if (unpack->limit && size > unpack->limit - unpack->written)
@@ -248,7 +233,7 @@ static struct rt_error *write_parts(struct rt_unpack *unpack, struct archive *ar
 			return err;
 		if (size == 0 || (size >= HOLE_MIN && !(unpack->flags & RT_UNPACK_NO_NEW_HOLES) && is_zero(bytes, size)))
 			continue;
-		err = write_at(fd, bytes, size, offset);
+		err = rt_write_all_at(fd, bytes, size, offset);
 		if (err)
 			return err;
 		*ret_end = (uint64_t)offset + size;

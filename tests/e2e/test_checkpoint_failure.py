@@ -111,30 +111,7 @@ def checkpoint_begun(c, *flags):
     process = subprocess.Popen(c.argv("checkpoint", "--image-path", f"{c.dir}/images", "--tcp-established", *flags, c.id),
                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                                close_fds=True, start_new_session=True)
-    return process, proc.eventually(lambda: criu_of(process), what="criu to start")
-
-
-def criu_of(process):
-    """None: not yet; -1: it has been."""
-    if process.poll() is not None:
-        return -1
-    try:
-        with open(f"/proc/{process.pid}/task/{process.pid}/children") as f:
-            children = f.read().split()
-        for child in children:
-            with open(f"/proc/{child}/cmdline") as f:
-                if "swrk" in f.read():
-                    return int(child)
-    except OSError:
-        pass
-    return None
-
-
-def kill_quietly(pid):
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+    return process, proc.eventually(lambda: frozen.criu_of(process), what="criu to start")
 
 
 def duration_of_a_checkpoint(c):
@@ -188,7 +165,7 @@ def test_criu_killed_at_any_moment(make_busy):
         process, criu = checkpoint_begun(c, "--leave-running")
         time.sleep((moment + draw.random() / 24) * length)
         if process.poll() is None:
-            kill_quietly(criu)
+            proc.kill_quietly(criu)
         else:
             length *= 0.8  # it takes less than when it was measured: others use the machine, too
         error = process.communicate(timeout=30)[1]
@@ -224,7 +201,7 @@ def test_chains_of_iptables_are_removed(make_busy, killed):
         assert process.poll() is None and chains()
         if killed == "both":
             process.kill()
-        kill_quietly(criu)
+        proc.kill_quietly(criu)
         process.communicate(timeout=30)
         if was_trapped(c):
             c = make_busy()
@@ -247,7 +224,7 @@ def test_criu_killed_while_the_container_is_paused(make_busy):
         c.pause()
         process, criu = checkpoint_begun(c, "--leave-running")
         time.sleep(length * part)
-        kill_quietly(criu)
+        proc.kill_quietly(criu)
         process.communicate(timeout=30)
         if c.status != "stopped":
             assert c.status == "paused"
@@ -275,7 +252,7 @@ def test_both_killed(make_busy):
         process, criu = checkpoint_begun(c, "--leave-running")
         time.sleep(length * part)
         process.kill()
-        kill_quietly(criu)
+        proc.kill_quietly(criu)
         process.communicate()
         if was_trapped(c):
             c = make_busy()
@@ -373,7 +350,7 @@ def test_an_old_manifest_does_not_vouch_for_a_failed_dump(running):
     result = c.rt("checkpoint", "--image-path", images, "--network-lock", "nonsense", c.id, ok=False)
     assert "--network-lock" in result.err
     process = subprocess.Popen(c.argv("checkpoint", "--leave-running", "--image-path", images, c.id), close_fds=True)
-    kill_quietly(proc.eventually(lambda: criu_of(process)))
+    proc.kill_quietly(proc.eventually(lambda: frozen.criu_of(process)))
     assert process.wait(30)
     assert not os.path.exists(images + "/manifest")
 

@@ -204,29 +204,7 @@ def begin(c, *flags):
 
 def restore_begun(c):
     process = begin(c, "--detach")
-    return process, proc.eventually(lambda: criu_of(process), what="criu to start")
-
-
-def criu_of(process):
-    """None: not yet; -1: it has been."""
-    if process.poll() is not None:
-        return -1
-    try:
-        with open(f"/proc/{process.pid}/task/{process.pid}/children") as f:
-            for child in f.read().split():
-                with open(f"/proc/{child}/cmdline") as g:
-                    if "swrk" in g.read():
-                        return int(child)
-    except OSError:
-        pass
-    return None
-
-
-def kill_quietly(pid):
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+    return process, proc.eventually(lambda: frozen.criu_of(process), what="criu to start")
 
 
 def test_criu_killed_at_any_moment(dumped):
@@ -240,7 +218,7 @@ def test_criu_killed_at_any_moment(dumped):
         process, criu = restore_begun(c)
         time.sleep((i + draw.random()) / 20 * length)
         if process.poll() is None:
-            kill_quietly(criu)
+            proc.kill_quietly(criu)
         else:
             length *= 0.8  # it takes less than when it was measured: others use the machine, too
         if process.wait(30):
@@ -335,14 +313,14 @@ def test_both_killed(dumped):
         with open(f"{c.dir}/error", "w") as f:
             process = proc.start(c.argv("restore", "--detach", "--bundle", c.dir, "--image-path", c.images, "--pid-file", c.pid_file, c.id),
                                  stdout=subprocess.DEVNULL, stderr=f)
-        criu = proc.eventually(lambda: criu_of(process), what="criu to start")
+        criu = proc.eventually(lambda: frozen.criu_of(process), what="criu to start")
         while not os.path.exists(c.pid_file):  # without a pause: CRIU is done some milliseconds later
             assert process.poll() is None
         os.kill(criu, signal.SIGSTOP)
         time.sleep(0.002 * i)
         process.kill()
         process.wait(30)
-        kill_quietly(criu)
+        proc.kill_quietly(criu)
         proc.eventually(lambda: not [p for p in host.processes() if p[1] == "(criu)"], what="criu to end")
         if proc.alive(c.pid) and stored_state(c)["creating"]:
             before = os.path.getsize(c.stdout)
@@ -423,7 +401,7 @@ def test_the_restored_init_killed_at_any_moment(dumped):
         while not os.path.exists(c.pid_file):  # without a pause: CRIU is done some milliseconds later
             assert process.poll() is None
         time.sleep(i / 6 * 0.01)
-        kill_quietly(c.pid)
+        proc.kill_quietly(c.pid)
         if process.wait(30):
             with open(f"{c.dir}/error") as f:
                 assert "has ended" in f.read()

@@ -45,3 +45,19 @@ class twin:
 
 def nft_rules(enter=()):
     return proc.run([*enter, "nft", "list", "ruleset"]).out
+
+
+def criu_of(process):
+    """The pid of the CRIU that a running rt has started. None: not yet; -1: rt has ended."""
+    if process.poll() is not None:
+        return -1
+    try:
+        with open(f"/proc/{process.pid}/task/{process.pid}/children") as f:
+            children = f.read().split()
+        for child in children:
+            with open(f"/proc/{child}/cmdline") as f:
+                if "swrk" in f.read():
+                    return int(child)
+    except OSError:
+        pass
+    return None
