@@ -7,6 +7,7 @@
 #include "checkpoint/descriptors.h"
 #include "checkpoint/exchange.h"
 #include "checkpoint/handover.h"
+#include "checkpoint/inside.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/rescue.h"
 #include "checkpoint/rpc.h"
@@ -46,6 +47,7 @@ struct rt_dump {
 	struct rt_criu_opts options;
 	struct rt_criu *criu;
 	struct rt_rescue rescue;
+	bool inside; /* see inside.h */
 	bool images_complete; /* CRIU has written them all */
 	bool held; /* see rt_dump_hold() */
 	bool given_away; /* the hook said that it lives elsewhere from here on: whatever CRIU does, it must not run here again */
@@ -211,6 +213,8 @@ static struct rt_error *set_options(struct rt_dump *dump)
 		err = set_nobody(dump);
 	if (err)
 		return err;
+	if (dump->inside)
+		opts->network_lock = CRIU__NETWORK_LOCK__NETWORK_LOCK_SKIP;
 	opts->has_pid = 1;
 	opts->pid = dump->container.state.pid;
 	opts->root = dump->container.state.rootfs;
@@ -267,18 +271,20 @@ static struct rt_error *open_nobody(struct rt_dump *dump)
 
 static struct rt_error *start_criu(struct rt_dump *dump)
 {
-	uint32_t version;
-	struct rt_error *err = open_nobody(dump);
-
-	if (err)
-		return err;
-	err = rt_criu_start(&(struct rt_criu_options){
+	const struct rt_criu_options options = {
 		.fds = &dump->nobody_fd,
 		.fd_count = dump->nobody_fd >= 0,
 		.flags = dump->settings->shell_job ? RT_CRIU_SHELL_JOB : RT_CRIU_QUIET,
 		/* With --lazy-pages it waits for somebody to come for the memory, as long as it takes. */
 		.patience_ms = dump->settings->lazy_pages && dump->nobody_fd < 0 ? RT_CRIU_PATIENCE_MS : 0,
-	}, &dump->criu);
+	};
+	struct rt_error *err;
+	uint32_t version;
+
+	if (dump->inside)
+		err = rt_inside_start(dump->rescue.network_fd, &options, &dump->criu);
+	else
+		err = rt_criu_start(&options, &dump->criu);
 	if (!err)
 		err = rt_rescue_watch(&dump->rescue, rt_criu_pid(dump->criu));
 	if (!err)
@@ -331,6 +337,8 @@ static struct rt_error *freeze(struct rt_dump *dump)
 		err = rt_rescue_freeze(&dump->rescue);
 	else if (dump->hooks && dump->hooks->frozen)
 		err = rt_fail(RT_CRIU, "the container can't be frozen as a whole: it has no cgroup with a freezer, or one of its processes is stopped by a signal");
+	if (!err)
+		err = rt_rescue_lock(&dump->rescue);
 	if (!err && dump->hooks && dump->hooks->frozen)
 		err = dump->hooks->frozen(dump->hooks->userdata, dump->container.state.pid, dump->manifest->container, dump->image_fd);
 	return err;
@@ -375,8 +383,9 @@ static struct rt_error *complete(struct rt_dump *dump)
 	struct rt_error *err;
 
 	dump->images_complete = true;
-	if (!dump->hooks)
-		return NULL;
+	err = dump->inside ? rt_inside_correct(dump->image_fd, dump->rescue.lock == RT_LOCK_OWN) : NULL;
+	if (err || !dump->hooks)
+		return err;
 	err = write_manifest(dump, now_us());
 	dump->manifest_written = !err;
 	if (!err)
@@ -458,26 +467,28 @@ static struct rt_error *ask_for_dump(struct rt_dump *dump)
 	request.opts = &dump->options.opts;
 	err = rt_criu_request(dump->criu, &request, &handler, NULL, &failure);
 	if (!err)
-		return dump->settings->leave_running ? rt_rescue_thaw(&dump->rescue) : NULL;
+		return dump->settings->leave_running ? rt_rescue_resume(&dump->rescue) : NULL;
 	if (!failure.refused && !failure.died && !dump->given_away)
 		err = blame_disk(dump, rt_criulog_explain(err, dump->work_fd, LOG_FILE,
 							   rt_exchange_keeps_log(&dump->exchange, dump->settings)));
 	return look_after(dump, &failure, err);
 }
 
-/* Rules that a rescue may take for CRIU's: those in a namespace that is nobody else's. */
-static bool locks_with_iptables(const struct rt_dump *dump)
+static enum rt_lock choose_lock(const struct rt_dump *dump)
 {
 	const struct rt_spec_namespace *network = &dump->spec->namespaces[RT_NS_NETWORK];
+	const char *wanted = dump->settings->network_lock;
 
-	return network->wanted && !network->path && dump->settings->network_lock &&
-	       rt_str_equal(dump->settings->network_lock, "iptables");
+	if (dump->inside)
+		return wanted && rt_str_equal(wanted, "skip") ? RT_LOCK_CRIU : RT_LOCK_OWN;
+	return network->wanted && !network->path && wanted && rt_str_equal(wanted, "iptables") ? RT_LOCK_IPTABLES : RT_LOCK_CRIU;
 }
 
 static struct rt_error *run(struct rt_dump *dump)
 {
 	struct rt_error *err;
 
+	dump->inside = rt_inside_is_possible(dump->settings, dump->spec);
 	err = rt_exchange_prepare(&dump->exchange, &dump->own_settings);
 	if (!err)
 		err = rt_criu_open_directories(dump->settings, true, &dump->image_fd, &dump->work_fd);
@@ -485,7 +496,9 @@ static struct rt_error *run(struct rt_dump *dump)
 	if (!err && unlinkat(dump->image_fd, RT_MANIFEST_NAME, 0) < 0 && errno != ENOENT)
 		err = rt_fail_errno("cannot remove the old manifest");
 	if (!err)
-		err = rt_rescue_arm(&dump->rescue, &dump->container, dump->work_fd, LOG_FILE, locks_with_iptables(dump));
+		err = rt_rescue_arm(&dump->rescue, &dump->container, dump->work_fd, LOG_FILE, choose_lock(dump));
+	if (!err)
+		err = open_nobody(dump);
 	if (!err)
 		err = start_criu(dump);
 	if (!err)

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 
 #define TABLE_PREFIX "CRIU-"
+#define OWN_TABLE "rt-lock"
 /* Less of a run id would not tell two CRIUs apart. */
 #define RUN_ID_LEAST 8
 #define RUN_ID_MAX 63
@@ -27,10 +28,10 @@ struct tables {
 	size_t count;
 };
 
-struct message {
-	struct nlmsghdr header;
-	struct nfgenmsg family;
-	char attributes[NFT_NAME_MAXLEN + NLA_HDRLEN];
+/* Messages of nf_tables, one behind the other. */
+struct batch {
+	_Alignas(NLMSG_ALIGNTO) char bytes[1024];
+	size_t used;
 };
 
 /* The log of a huge dump is read as far as its head. */
@@ -99,12 +100,49 @@ bool rt_netlock_is_of(const char *name, const char *run_ids)
 	return false;
 }
 
-static void fill(struct message *message, uint16_t type, uint16_t flags, uint8_t family, uint16_t resource)
+/* All that follows until the next one is part of this message. */
+static void begin(struct batch *batch, uint16_t type, uint16_t flags, uint8_t family, uint16_t resource)
 {
-	*message = (struct message){
-		.header = { .nlmsg_len = NLMSG_LENGTH(sizeof(message->family)), .nlmsg_type = type, .nlmsg_flags = NLM_F_REQUEST | flags },
-		.family = { .nfgen_family = family, .version = NFNETLINK_V0, .res_id = htons(resource) },
-	};
+	struct nlmsghdr header = { .nlmsg_type = type, .nlmsg_flags = NLM_F_REQUEST | flags };
+	struct nfgenmsg rest = { .nfgen_family = family, .version = NFNETLINK_V0, .res_id = htons(resource) };
+
+	memcpy(batch->bytes + batch->used, &header, sizeof(header));
+	memcpy(batch->bytes + batch->used + NLMSG_HDRLEN, &rest, sizeof(rest));
+	batch->used += NLMSG_LENGTH(sizeof(rest));
+}
+
+static void begin_change(struct batch *batch, int type, uint16_t flags)
+{
+	begin(batch, (uint16_t)((NFNL_SUBSYS_NFTABLES << 8) | type), flags, NFPROTO_INET, 0);
+}
+
+static void put(struct batch *batch, int type, const void *value, size_t size)
+{
+	struct nlattr attribute = { .nla_type = (uint16_t)type, .nla_len = (uint16_t)(NLA_HDRLEN + size) };
+
+	memcpy(batch->bytes + batch->used, &attribute, sizeof(attribute));
+	if (size > 0)
+		memcpy(batch->bytes + batch->used + NLA_HDRLEN, value, size);
+	batch->used += NLA_ALIGN(attribute.nla_len);
+}
+
+static void put_text(struct batch *batch, int type, const char *text)
+{
+	put(batch, type, text, strlen(text) + 1);
+}
+
+static void put_number(struct batch *batch, int type, uint32_t number)
+{
+	number = htonl(number);
+	put(batch, type, &number, sizeof(number));
+}
+
+/* The length of what began at `start`, a message or a nest of attributes, is known. */
+static void end(struct batch *batch, size_t start)
+{
+	struct nlmsghdr *header = (void *)(batch->bytes + start);
+
+	header->nlmsg_len = (uint32_t)(batch->used - start);
 }
 
 static struct rt_error *open_nfnetlink(int namespace_fd, int *ret)
@@ -140,12 +178,13 @@ static bool means_none(int error)
 static struct rt_error *list_tables(int socket, const char *run_ids, struct tables *tables)
 {
 	_cleanup_free_ char *room = malloc(ANSWER_ROOM);
-	struct message message;
+	struct batch request = { .used = 0 };
 
 	if (!room)
 		return rt_error_oom();
-	fill(&message, (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_GETTABLE, NLM_F_DUMP, NFPROTO_INET, 0);
-	if (send(socket, &message, message.header.nlmsg_len, 0) < 0)
+	begin_change(&request, NFT_MSG_GETTABLE, NLM_F_DUMP);
+	end(&request, 0);
+	if (send(socket, request.bytes, request.used, 0) < 0)
 		return rt_fail_errno("cannot ask for tables");
 	for (;;) {
 		ssize_t got = recv(socket, room, ANSWER_ROOM, 0);
@@ -168,38 +207,106 @@ static struct rt_error *list_tables(int socket, const char *run_ids, struct tabl
 	}
 }
 
-/* nf_tables takes changes as batches only. */
-static struct rt_error *delete_table(int socket, const char *name)
+static void open_batch(struct batch *batch)
 {
-	struct message parts[3];
-	struct iovec vector[3];
-	struct msghdr batch = { .msg_iov = vector, .msg_iovlen = 3 };
-	struct nlattr attribute = { .nla_type = NFTA_TABLE_NAME, .nla_len = (uint16_t)(NLA_HDRLEN + strlen(name) + 1) };
+	*batch = (struct batch){ .used = 0 };
+	begin(batch, NFNL_MSG_BATCH_BEGIN, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES);
+	end(batch, 0);
+}
+
+/* nf_tables takes changes as batches only, and all of one or none. *ret_error: what it has against this one. */
+static struct rt_error *commit(int socket, struct batch *batch, int *ret_error)
+{
 	char answer[1024];
+	size_t start = batch->used;
 	ssize_t got;
 
-	fill(&parts[0], NFNL_MSG_BATCH_BEGIN, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES);
-	fill(&parts[1], (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_DELTABLE, NLM_F_ACK, NFPROTO_INET, 0);
-	fill(&parts[2], NFNL_MSG_BATCH_END, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES);
-	memcpy(parts[1].attributes, &attribute, sizeof(attribute));
-	memcpy(parts[1].attributes + NLA_HDRLEN, name, strlen(name) + 1);
-	parts[1].header.nlmsg_len += NLA_ALIGN(attribute.nla_len);
-	for (size_t i = 0; i < RT_ARRAY_SIZE(parts); i++)
-		vector[i] = (struct iovec){ &parts[i], NLMSG_ALIGN(parts[i].header.nlmsg_len) };
-	if (sendmsg(socket, &batch, 0) < 0)
-		return rt_fail_errno("cannot ask for the removal of table '%s'", name);
+	begin(batch, NFNL_MSG_BATCH_END, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES);
+	end(batch, start);
+	if (send(socket, batch->bytes, batch->used, 0) < 0)
+		return rt_fail_errno("cannot speak to the kernel");
 	do {
 		got = recv(socket, answer, sizeof(answer), 0);
 	} while (got < 0 && errno == EINTR);
 	if (got < (ssize_t)NLMSG_LENGTH(sizeof(struct nlmsgerr)))
 		return rt_fail_errno("cannot hear the kernel");
-	if (((struct nlmsghdr *)answer)->nlmsg_type == NLMSG_ERROR) {
-		int error = -((struct nlmsgerr *)NLMSG_DATA((struct nlmsghdr *)answer))->error;
-
-		if (error && error != ENOENT)
-			return rt_fail_with(error, "cannot remove table '%s'", name);
-	}
+	*ret_error = 0;
+	if (((struct nlmsghdr *)answer)->nlmsg_type == NLMSG_ERROR)
+		*ret_error = -((struct nlmsgerr *)NLMSG_DATA((struct nlmsghdr *)answer))->error;
 	return NULL;
+}
+
+static struct rt_error *delete_table(int socket, const char *name)
+{
+	struct rt_error *err;
+	struct batch batch;
+	size_t start;
+	int error;
+
+	open_batch(&batch);
+	start = batch.used;
+	begin_change(&batch, NFT_MSG_DELTABLE, NLM_F_ACK);
+	put_text(&batch, NFTA_TABLE_NAME, name);
+	end(&batch, start);
+	err = commit(socket, &batch, &error);
+	if (!err && error && !means_none(error))
+		err = rt_fail_with(error, "it refuses");
+	return err ? rt_while(err, "removing table '%s'", name) : NULL;
+}
+
+static void add_table(struct batch *batch)
+{
+	size_t start = batch->used;
+
+	begin_change(batch, NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL);
+	put_text(batch, NFTA_TABLE_NAME, OWN_TABLE);
+	end(batch, start);
+}
+
+/* A chain without rules, whose policy is to drop. */
+static void add_chain(struct batch *batch, const char *name, uint32_t hook, uint16_t flags)
+{
+	size_t start = batch->used, nest;
+
+	begin_change(batch, NFT_MSG_NEWCHAIN, NLM_F_CREATE | NLM_F_EXCL | flags);
+	put_text(batch, NFTA_CHAIN_TABLE, OWN_TABLE);
+	put_text(batch, NFTA_CHAIN_NAME, name);
+	nest = batch->used;
+	put(batch, NFTA_CHAIN_HOOK | NLA_F_NESTED, NULL, 0);
+	put_number(batch, NFTA_HOOK_HOOKNUM, hook);
+	put_number(batch, NFTA_HOOK_PRIORITY, 0);
+	((struct nlattr *)(batch->bytes + nest))->nla_len = (uint16_t)(batch->used - nest);
+	put_number(batch, NFTA_CHAIN_POLICY, NF_DROP);
+	put_text(batch, NFTA_CHAIN_TYPE, "filter");
+	end(batch, start);
+}
+
+struct rt_error *rt_netlock_add_own(int namespace_fd)
+{
+	_cleanup_close_ int socket = -1;
+	struct rt_error *err = open_nfnetlink(namespace_fd, &socket);
+	struct batch batch;
+	int error = 0;
+
+	open_batch(&batch);
+	add_table(&batch);
+	add_chain(&batch, "input", NF_INET_LOCAL_IN, 0);
+	add_chain(&batch, "output", NF_INET_LOCAL_OUT, NLM_F_ACK);
+	if (!err)
+		err = commit(socket, &batch, &error);
+	if (!err && error)
+		err = rt_fail_with(error, "the kernel refuses the rules (of nftables)");
+	return err ? rt_while(err, "locking the network") : NULL;
+}
+
+struct rt_error *rt_netlock_remove_own(int namespace_fd)
+{
+	_cleanup_close_ int socket = -1;
+	struct rt_error *err = open_nfnetlink(namespace_fd, &socket);
+
+	if (!err)
+		err = delete_table(socket, OWN_TABLE);
+	return err ? rt_while(err, "unlocking the network") : NULL;
 }
 
 struct rt_error *rt_netlock_is_there(int namespace_fd, const char *run_ids, bool *ret)

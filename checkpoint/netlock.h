@@ -2,7 +2,10 @@
  *
  * With nftables it is a table of family inet named "CRIU-" and as much of CRIU's run id as found room in CRIU's buffer (21 characters in 4.2); the
  * run id stands in CRIU's log. CRIU before 4.0 put a pid there. With iptables it is a chain "CRIU" that INPUT and OUTPUT
- * jump to. */
+ * jump to.
+ *
+ * And the one that we put there ourselves where CRIU does not (inside.h): a table of family inet named "rt-lock", which lets nothing in or out. Only for
+ * network namespaces that are a container's own: there is one name for all. */
 #pragma once
 
 #include "runtime/base/error.h"
@@ -20,6 +23,10 @@ struct rt_error *rt_netlock_remove(int namespace_fd, const char *run_ids) _must_
 /* Takes away the chains of iptables and ip6tables, if there are any. Only for namespaces that are the container's own: the chains
  * bear no name of who made them. */
 struct rt_error *rt_netlock_remove_iptables(int namespace_fd) _must_check_;
+
+struct rt_error *rt_netlock_add_own(int namespace_fd) _must_check_;
+/* None: fine. */
+struct rt_error *rt_netlock_remove_own(int namespace_fd) _must_check_;
 
 /* Pure: whether the table `name` is that of one of the run ids. */
 bool rt_netlock_is_of(const char *name, const char *run_ids);

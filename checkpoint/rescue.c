@@ -82,12 +82,19 @@ static struct rt_error *unlock_network(const struct rt_rescue *rescue)
 	err = rt_netlock_run_ids(rescue->work_fd, rescue->log_name, &ids);
 	if (!err)
 		err = rt_netlock_remove(rescue->network_fd, ids);
-	if (!err && rescue->iptables)
+	if (!err && rescue->lock == RT_LOCK_IPTABLES)
 		err = rt_netlock_remove_iptables(rescue->network_fd);
+	if (!err && rescue->lock == RT_LOCK_OWN)
+		err = rt_netlock_remove_own(rescue->network_fd);
 	return err;
 }
 
-struct rt_error *rt_rescue_thaw(struct rt_rescue *rescue)
+struct rt_error *rt_rescue_lock(struct rt_rescue *rescue)
+{
+	return rescue->lock == RT_LOCK_OWN ? rt_netlock_add_own(rescue->network_fd) : NULL;
+}
+
+static struct rt_error *thaw(struct rt_rescue *rescue)
 {
 	struct rt_cgroup *cgroup = rescue->container->cgroup;
 	struct rt_error *err;
@@ -99,6 +106,15 @@ struct rt_error *rt_rescue_thaw(struct rt_rescue *rescue)
 	if (err || frozen == rescue->was_frozen)
 		return err;
 	return rt_cgroup_freeze(cgroup, rescue->was_frozen);
+}
+
+struct rt_error *rt_rescue_resume(struct rt_rescue *rescue)
+{
+	struct rt_error *err = NULL;
+
+	if (rescue->lock == RT_LOCK_OWN)
+		err = rt_netlock_remove_own(rescue->network_fd);
+	return err ? err : thaw(rescue);
 }
 
 static bool has_ended(const struct rt_rescue *rescue, int patience_ms)
@@ -127,7 +143,7 @@ void rt_rescue_revive(struct rt_rescue *rescue)
 		return;
 	rt_warn_ignored(end_repairs(rescue));
 	rt_warn_ignored(unlock_network(rescue));
-	rt_warn_ignored(rt_rescue_thaw(rescue));
+	rt_warn_ignored(thaw(rescue));
 }
 
 /* ---- before ---- */
@@ -210,7 +226,7 @@ static struct rt_error *start_guard(struct rt_rescue *rescue)
 }
 
 struct rt_error *rt_rescue_arm(struct rt_rescue *rescue, const struct rt_container *container, int work_fd, const char *log_name,
-			       bool iptables)
+			       enum rt_lock lock)
 {
 	struct rt_error *err;
 	char path[32];
@@ -218,7 +234,7 @@ struct rt_error *rt_rescue_arm(struct rt_rescue *rescue, const struct rt_contain
 	rescue->container = container;
 	rescue->work_fd = work_fd;
 	rescue->log_name = log_name;
-	rescue->iptables = iptables;
+	rescue->lock = lock;
 	snprintf(path, sizeof(path), "/proc/%d/ns/net", container->state.pid);
 	err = rt_sys_open_namespace(path, RT_NS_NETWORK, &rescue->network_fd);
 	if (!err)
@@ -301,6 +317,7 @@ struct rt_error *rt_rescue_late(const struct rt_container *container, const char
 	rescue.container = container;
 	rescue.work_fd = work_fd;
 	rescue.log_name = "dump.log";
+	rescue.lock = RT_LOCK_OWN;
 	snprintf(path, sizeof(path), "/proc/%d/ns/net", container->state.pid);
 	err = rt_sys_open_namespace(path, RT_NS_NETWORK, &rescue.network_fd);
 	if (!err)

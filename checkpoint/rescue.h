@@ -12,21 +12,29 @@
 
 #include "runtime/container/container.h"
 
+/* Who locks the network for the time of the dump, and how. */
+enum rt_lock {
+	RT_LOCK_CRIU, /* CRIU, with nftables or not at all */
+	RT_LOCK_IPTABLES, /* CRIU, in a namespace of the container's own */
+	RT_LOCK_OWN, /* we (rt_rescue_lock()) */
+};
+
 struct rt_rescue {
 	const struct rt_container *container; /* borrowed */
 	const char *log_name; /* of CRIU, in work_fd */
 	int work_fd, network_fd; /* network_fd: the container's network namespace; -1: it has none we could open */
 	int init_fd; /* pidfd of its init */
-	bool was_frozen, iptables;
+	bool was_frozen;
+	enum rt_lock lock;
 	int guard_fd; /* to the guard; -1: none */
 	pid_t guard;
 };
 #define RT_RESCUE_NULL ((struct rt_rescue){ .work_fd = -1, .network_fd = -1, .init_fd = -1, .guard_fd = -1 })
 
 /* Notes how the container is, and starts the guard: a process that does rt_rescue_revive() in our place where we are killed. `work_fd` and
- * `log_name` must stay valid. `iptables`: CRIU will lock with it. To be called before CRIU is started, whose socket the guard must not hold. */
+ * `log_name` must stay valid. To be called before CRIU is started, whose socket the guard must not hold. */
 struct rt_error *rt_rescue_arm(struct rt_rescue *rescue, const struct rt_container *container, int work_fd, const char *log_name,
-			       bool iptables) _must_check_;
+			       enum rt_lock lock) _must_check_;
 
 /* Tells the guard whom to wait for. */
 struct rt_error *rt_rescue_watch(struct rt_rescue *rescue, pid_t criu) _must_check_;
@@ -43,10 +51,13 @@ bool rt_rescue_ends_soon(const struct rt_rescue *rescue);
 /* Makes the container run as before. CRIU must have ended. Each step is tried whatever became of the others, and what is in order is left alone. */
 void rt_rescue_revive(struct rt_rescue *rescue);
 
-/* Only the freezer, for where all went well and the container stays. */
-struct rt_error *rt_rescue_thaw(struct rt_rescue *rescue) _must_check_;
+/* Locks the network where that is for us to do: once the container is frozen. */
+struct rt_error *rt_rescue_lock(struct rt_rescue *rescue) _must_check_;
 
-/* Dismisses the guard early: our death leaves the container frozen from here on. rt_rescue_revive() and rt_rescue_thaw() still work. */
+/* Undoes our own lock and freezing, for where all went well and the container stays. */
+struct rt_error *rt_rescue_resume(struct rt_rescue *rescue) _must_check_;
+
+/* Dismisses the guard early: our death leaves the container frozen from here on. rt_rescue_revive() and rt_rescue_resume() still work. */
 struct rt_error *rt_rescue_hold(struct rt_rescue *rescue) _must_check_;
 
 /* The same for a container whose dumping process, and its guard, are long gone; `work_path` is where CRIU's log is. A CRIU that is still at work may undo what it did. */

@@ -1,0 +1,112 @@
+#include "checkpoint/inside.h"
+
+#include "checkpoint/images.h"
+#include "checkpoint/unpack.h"
+#include "runtime/base/io.h"
+#include "runtime/base/str.h"
+#include "runtime/sys/ns.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <string.h>
+
+#define INVENTORY "inventory.img"
+#define INVENTORY_LIMIT (1u << 20)
+/* CRIU counts its namespaces from 1. */
+#define NO_NAMESPACE_OF_THE_CONTAINER (1u << 30)
+#define LOCK_NFTABLES 2u /* criu/include/cr_options.h numbers the methods */
+
+/* What comes before the message: which image it is, and the message's length. */
+struct head {
+	uint32_t magic, size;
+};
+
+bool rt_inside_is_possible(const struct rt_criu_settings *settings, const struct rt_spec *spec)
+{
+	const struct rt_spec_namespace *network = &spec->namespaces[RT_NS_NETWORK];
+
+	if (!network->wanted || network->path || settings->pre_dump || settings->page_server)
+		return false;
+	if (settings->lazy_pages && !settings->memory_elsewhere)
+		return false;
+	return !settings->network_lock || !rt_str_equal(settings->network_lock, "iptables");
+}
+
+struct rt_error *rt_inside_start(int network_fd, const struct rt_criu_options *options, struct rt_criu **ret)
+{
+	_cleanup_close_ int own = -1;
+	struct rt_error *err = rt_sys_open_namespace("/proc/self/ns/net", RT_NS_NETWORK, &own), *second;
+
+	if (!err)
+		err = rt_sys_setns(network_fd, CLONE_NEWNET);
+	if (err)
+		return err;
+	err = rt_criu_start(options, ret);
+	second = rt_sys_setns(own, CLONE_NEWNET);
+	if (!err)
+		return second;
+	rt_error_free(second);
+	return err;
+}
+
+static struct rt_error *store(int image_fd, uint32_t magic, const Img__Inventory *inventory)
+{
+	_cleanup_free_ void *message = NULL;
+	_cleanup_free_ char *bytes = NULL;
+	_cleanup_close_ int fd = -1;
+	struct head head = { .magic = magic };
+	struct rt_error *err;
+	size_t size;
+
+	err = rt_pack(&inventory->base, &message, &size);
+	if (err)
+		return err;
+	bytes = malloc(sizeof(head) + size);
+	if (!bytes)
+		return rt_error_oom();
+	head.size = (uint32_t)size;
+	memcpy(bytes, &head, sizeof(head));
+	memcpy(bytes + sizeof(head), message, size);
+	fd = openat(image_fd, INVENTORY, O_WRONLY | O_TRUNC | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return rt_fail_errno("cannot open it");
+	return rt_write_all(fd, bytes, sizeof(head) + size);
+}
+
+/* By the numbers of namespaces a restore tells which ones the container has for itself: those that its init has and CRIU had not. */
+static struct rt_error *correct(Img__Inventory *inventory, bool locked)
+{
+	if (!inventory->root_ids || !inventory->root_ids->has_net_ns_id)
+		return rt_fail(RT_CRIU, "it does not say in which network namespace criu was");
+	inventory->root_ids->net_ns_id = NO_NAMESPACE_OF_THE_CONTAINER;
+	/* A restore locks the network as it was locked at the dump. */
+	if (locked) {
+		inventory->has_network_lock = 1;
+		inventory->network_lock = LOCK_NFTABLES;
+	}
+	return NULL;
+}
+
+struct rt_error *rt_inside_correct(int image_fd, bool locked)
+{
+	_cleanup_free_ char *bytes = NULL;
+	Img__Inventory *inventory = NULL;
+	struct rt_error *err;
+	struct head head;
+	size_t size;
+
+	err = rt_read_file_at(image_fd, INVENTORY, INVENTORY_LIMIT, &bytes, &size);
+	if (!err && size < sizeof(head))
+		err = rt_fail(RT_CRIU, "it is too short");
+	if (!err)
+		memcpy(&head, bytes, sizeof(head));
+	if (!err)
+		err = rt_images_inventory(image_fd, &inventory);
+	if (!err)
+		err = correct(inventory, locked);
+	if (!err)
+		err = store(image_fd, head.magic, inventory);
+	if (inventory)
+		rt_unpack_free(&inventory->base);
+	return err ? rt_while(err, "correcting image '%s'", INVENTORY) : NULL;
+}

@@ -1,0 +1,21 @@
+/* A dump by a CRIU that is inside the container's network namespace.
+ *
+ * A network namespace that CRIU is not in itself it dumps, though rt wants nothing of it (empty_ns): it asks the kernel for the connections it tracks,
+ * twice, and each time the kernel walks the whole table of the host, 13 ms with the 262144 buckets that a host of more than 4 GiB has. And it
+ * locks the network through libnftables, which takes some more. So CRIU is started inside: for it the network is then the one that everybody is in, of which it dumps
+ * the container's sockets alone, and the lock is ours (netlock.h). In the images the difference is one number, which is put right
+ * before anybody reads them: they restore as any others, by whomever.
+ *
+ * Not for a namespace that the container joined by path (its images need a name for it), nor where CRIU has to connect to somebody. */
+#pragma once
+
+#include "checkpoint/options.h"
+#include "checkpoint/rpc.h"
+
+bool rt_inside_is_possible(const struct rt_criu_settings *settings, const struct rt_spec *spec);
+
+/* As rt_criu_start(). */
+struct rt_error *rt_inside_start(int network_fd, const struct rt_criu_options *options, struct rt_criu **ret) _must_check_;
+
+/* With all images written. `locked`: the container's network was, by us. */
+struct rt_error *rt_inside_correct(int image_fd, bool locked) _must_check_;
