@@ -16,6 +16,7 @@
 #include "runtime/base/log.h"
 #include "runtime/base/proc.h"
 #include "runtime/base/str.h"
+#include "runtime/cgroup/warm.h"
 #include "runtime/container/birth.h"
 #include "runtime/rootfs/rootfs.h"
 #include "runtime/sys/mount.h"
@@ -42,6 +43,7 @@ struct restore {
 	struct rt_criu *criu;
 	bool asked; /* it has begun to restore */
 	struct rt_restore_rescue rescue;
+	struct rt_cgroup_warmer warmer;
 	struct rt_init_process process;
 	int master;
 };
@@ -49,6 +51,7 @@ struct restore {
 static void restore_deinit(struct restore *restore)
 {
 	rt_criu_close(restore->criu);
+	rt_cgroup_warm_end(&restore->warmer);
 	rt_restore_rescue_deinit(&restore->rescue);
 	rt_criu_opts_deinit(&restore->criu_options);
 	rt_connection_deinit(&restore->connection);
@@ -291,6 +294,7 @@ static struct rt_error *all_restored(struct restore *restore, pid_t pid)
 		return rt_fail(RT_SYSTEM, "the restored process has ended");
 	if (err)
 		return err;
+	rt_cgroup_warm_end(&restore->warmer);
 	restore->process.pid = pid;
 	rt_criu_watch(restore->criu, pid);
 	err = rt_timers_start_again(restore->image_fd, &restore->birth.container, pid);
@@ -352,11 +356,15 @@ static struct rt_error *bring_back(struct restore *restore, const struct rt_cont
 		err = open_images(restore);
 	if (!err)
 		err = rt_connection_open(&restore->connection, restore->birth.container.spec);
+	if (!err && !hooks)
+		rt_cgroup_warm(&restore->warmer);
 	/* Early: it gets ready while we do, or while the images come. */
 	if (!err)
 		err = start_criu(restore);
 	if (!err && hooks)
 		err = hooks->await_images(hooks->userdata);
+	if (!err && hooks)
+		rt_cgroup_warm(&restore->warmer);
 	if (!err)
 		err = load_images(restore);
 	if (!err)
@@ -413,6 +421,7 @@ struct rt_error *rt_container_restore(const struct rt_context *context, const ch
 		.work_fd = -1,
 		.rootfs_fd = -1,
 		.rescue = RT_RESTORE_RESCUE_NULL,
+		.warmer = RT_CGROUP_WARMER_NULL,
 		.process = RT_INIT_PROCESS_NULL,
 		.master = -1,
 	};

@@ -1,0 +1,76 @@
+#include "runtime/cgroup/warm.h"
+
+#include "runtime/cgroup/layout.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* The lock stays warm for a grace period at least, which is longer than this. */
+#define PAUSE_MS 3
+#define MOST_ROUNDS 330
+
+/* `cgroup.procs` of the cgroup we are in, in whichever hierarchy; -1: there is none that we may write. */
+static int open_own(void)
+{
+	_cleanup_(rt_arena_deinit) struct rt_arena arena = RT_ARENA_NULL;
+	struct rt_layout layout = { .count = 0 };
+	struct rt_error *err = rt_layout_find(RT_LAYOUT_NEED_OWN, &arena, &layout);
+	char path[PATH_MAX];
+	int fd = -1;
+
+	for (size_t i = 0; i < layout.count && !err && fd < 0; i++) {
+		const struct rt_cgroup_mount *mount = &layout.mounts[i];
+
+		if (!mount->own || snprintf(path, sizeof(path), "%s%s/cgroup.procs", mount->mount_point, mount->own) >= (int)sizeof(path))
+			continue;
+		fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	}
+	rt_error_free(err);
+	return fd;
+}
+
+static void keep_warm(int own, int life)
+{
+	struct pollfd end = { .fd = life, .events = POLLIN };
+
+	for (int i = 0; i < MOST_ROUNDS; i++) {
+		/* "0" is the writer itself. */
+		if (write(own, "0", 1) < 0 || poll(&end, 1, PAUSE_MS) != 0)
+			return;
+	}
+}
+
+void rt_cgroup_warm(struct rt_cgroup_warmer *warmer)
+{
+	int own = open_own(), ends[2];
+
+	*warmer = RT_CGROUP_WARMER_NULL;
+	if (own < 0 || pipe2(ends, O_CLOEXEC) < 0) {
+		rt_closep(&own);
+		return;
+	}
+	warmer->pid = fork();
+	if (warmer->pid == 0) {
+		close(ends[1]);
+		keep_warm(own, ends[0]);
+		_exit(0);
+	}
+	close(ends[0]);
+	close(own);
+	warmer->fd = ends[1];
+	if (warmer->pid < 0)
+		rt_cgroup_warm_end(warmer);
+}
+
+void rt_cgroup_warm_end(struct rt_cgroup_warmer *warmer)
+{
+	rt_closep(&warmer->fd);
+	while (warmer->pid > 0 && waitpid(warmer->pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	*warmer = RT_CGROUP_WARMER_NULL;
+}
