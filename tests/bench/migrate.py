@@ -157,11 +157,13 @@ class Bench:
 
     def stream(self):
         import movers
-        own, plain = [], []
+        own, plain, stored = [], [], []
         for _ in range(self.options.rounds):
             if own and self.is_late():
                 break
-            plain.append(self.plain_copy(1 << 30))
+            plain.append(self.plain_copy(1 << 30, "discard 7002"))
+            stored.append(self.plain_copy(1 << 30, f"receive 7002 >{WORK}/copy"))
+            os.unlink(self.hosts.b.inside(f"{WORK}/copy"))
             mover = movers.Rt(self.hosts, "--mode", "pre-copy", "--parallel", str(self.options.parallel))
             try:
                 mover.start("redis", 1024)
@@ -170,18 +172,21 @@ class Bench:
                 mover.remove()
             first = next(e for e in row["events"] if e["event"] == "round")
             own.append(first["bytes"] / first["microseconds"])
-            print(f"<!-- stream: {own[-1]:.0f} of {plain[-1]:.0f} MB/s -->", file=sys.stderr, flush=True)
-        self.results.append({"part": "stream", "own": own, "plain": plain})
-        share = [100 * a / b for a, b in zip(own, plain)]
+            print(f"<!-- stream: {own[-1]:.0f} of {plain[-1]:.0f} MB/s, stored {stored[-1]:.0f} -->", file=sys.stderr, flush=True)
+        self.results.append({"part": "stream", "own": own, "plain": plain, "stored": stored})
+
+        def share(of):
+            return spread([100 * a / b for a, b in zip(own, of)], 0)
         print(f"\n### The page stream (first round of redis with 1 GiB, uncompressed, {self.options.parallel} connections), and a plain TCP copy on the same link\n\n"
               f"| | MB/s |\n|---|---|\n| first round, read, digested, sent and stored | {spread(own, 0)} |\n| one TCP connection, from memory to nowhere | {spread(plain, 0)} |\n"
-              f"| share, % | {spread(share, 0)} |\n", flush=True)
+              f"| the same into a file on a tmpfs, which is where pages go, too | {spread(stored, 0)} |\n"
+              f"| share of the first, of the second, % | {share(plain)}, {share(stored)} |\n", flush=True)
 
-    def plain_copy(self, size):
+    def plain_copy(self, size, receiver):
         """MB/s."""
         argv = ["/usr/bin/python3", "-I", "-S", f"{HERE}/tcp.py"]
         a, b = self.hosts.a, self.hosts.b
-        with subprocess.Popen([*b.enter, *argv, "discard", "7002"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as sink:
+        with subprocess.Popen([*b.enter, "sh", "-c", f"exec {' '.join(argv)} {receiver}"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as sink:
             assert sink.stderr.readline() == "ready\n"
             return size / MB / float(a.run([*argv, "zeros", b.address, "7002", size], timeout=300).out)
 

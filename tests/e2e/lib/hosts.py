@@ -355,9 +355,9 @@ class Hosts:
         """For whoever reads why a test failed."""
         for one in self.made:
             if os.path.exists(one.log):
-                print(f"--- rt receive on host {one.name}:\n{one.receive_log[-8000:]}")
+                print(f"--- rt receive on host {one.name}:\n{one.receive_log[-8000:]}", file=sys.stderr)
             try:
-                print(one.get("/v1/status"))
+                print(one.get("/v1/status"), file=sys.stderr)
             except OSError:
                 pass  # it does not run, or wants to know who asks
 
