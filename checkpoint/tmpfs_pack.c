@@ -1,10 +1,12 @@
 #include "checkpoint/tmpfs_tar.h"
 
+#include "runtime/base/io.h"
 #include "runtime/base/str.h"
 #include "runtime/bundle/unpack.h"
 
 #include <fcntl.h>
 #include <search.h>
+#include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -16,6 +18,8 @@
 
 struct pack {
 	struct archive *archive;
+	int out_fd;
+	struct rt_error *err; /* owned; why the image can't be written: libarchive knows only that it can't */
 	dev_t device;
 	void *links; /* tree of struct link */
 	char path[PATH_MAX]; /* of the entry at hand, from "." on */
@@ -34,6 +38,20 @@ struct link {
 
 static struct rt_error *walk(struct pack *pack, int fd);
 
+void rt_tmpfs_tell(const char *format, ...)
+{
+	char line[1024];
+	va_list list;
+
+	va_start(list, format);
+	vsnprintf(line, sizeof(line), format, list);
+	va_end(list);
+	for (char *at = line; *at; at++)
+		if ((unsigned char)*at < 0x20 || *at == 0x7f)
+			*at = '?';
+	fprintf(stderr, "%s\n", line);
+}
+
 static int compare_links(const void *a, const void *b)
 {
 	const struct link *one = a, *two = b;
@@ -48,12 +66,24 @@ static void tell_missing(const void *node, VISIT visit, int depth)
 	const struct link *link = *(struct link *const *)node;
 
 	if ((visit == postorder || visit == leaf) && link->left > 0)
-		fprintf(stderr, "tar: %lu of the links to '%s' are elsewhere\n", (unsigned long)link->left, link->path);
+		rt_tmpfs_tell("tar: %lu of the links to '%.200s' are elsewhere", (unsigned long)link->left, link->path);
 }
 
 static struct rt_error *fail(struct pack *pack)
 {
-	return rt_unpack_fail(pack->archive, "cannot write the image");
+	return pack->err ? rt_take_ptr(pack->err) : rt_unpack_fail(pack->archive, "cannot write the image");
+}
+
+static la_ssize_t write_out(struct archive *archive, void *userdata, const void *bytes, size_t size)
+{
+	struct pack *pack = userdata;
+
+	if (!pack->err)
+		pack->err = rt_write_all(pack->out_fd, bytes, size);
+	if (!pack->err)
+		return (la_ssize_t)size;
+	archive_set_error(archive, EIO, "the image is broken");
+	return -1;
 }
 
 /* ---- content ---- */
@@ -226,7 +256,7 @@ static struct rt_error *put_directory(struct pack *pack, struct archive_entry *e
 	if (err)
 		return err;
 	if (st->st_dev != pack->device) {
-		fprintf(stderr, "tar: '%s' is another file system, which is left out\n", pack->path);
+		rt_tmpfs_tell("tar: '%.200s' is another file system, which is left out", pack->path);
 		return NULL;
 	}
 	fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -244,7 +274,7 @@ static struct rt_error *put_entry(struct pack *pack, int dir_fd, const char *nam
 	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return rt_fail_errno("cannot look at it");
 	if (S_ISSOCK(st.st_mode)) {
-		fprintf(stderr, "tar: '%s' is a socket, which is left out\n", pack->path);
+		rt_tmpfs_tell("tar: '%.200s' is a socket, which is left out", pack->path);
 		return NULL;
 	}
 	err = new_entry(pack, &st, &entry);
@@ -315,7 +345,7 @@ static struct rt_error *walk(struct pack *pack, int fd)
 	return err;
 }
 
-static struct rt_error *begin(struct pack *pack, int out_fd)
+static struct rt_error *begin(struct pack *pack)
 {
 	pack->archive = archive_write_new();
 	pack->chunk = malloc(CHUNK);
@@ -324,7 +354,7 @@ static struct rt_error *begin(struct pack *pack, int out_fd)
 	/* Names are bytes, of no character set. The container is frozen meanwhile: level 1. */
 	if (archive_write_set_format_pax(pack->archive) != ARCHIVE_OK || archive_write_add_filter_gzip(pack->archive) != ARCHIVE_OK ||
 	    archive_write_set_options(pack->archive, "pax:hdrcharset=BINARY,gzip:compression-level=1,gzip:!timestamp") != ARCHIVE_OK ||
-	    archive_write_set_bytes_in_last_block(pack->archive, 1) != ARCHIVE_OK || archive_write_open_fd(pack->archive, out_fd) != ARCHIVE_OK)
+	    archive_write_set_bytes_in_last_block(pack->archive, 1) != ARCHIVE_OK || archive_write_open(pack->archive, pack, NULL, write_out, NULL) != ARCHIVE_OK)
 		return fail(pack);
 	return NULL;
 }
@@ -351,13 +381,13 @@ static struct rt_error *put_root(struct pack *pack, int dir_fd)
 
 struct rt_error *rt_tmpfs_pack(int dir_fd, int out_fd)
 {
-	struct pack pack = { .path = ".", .length = 1 };
-	struct rt_error *err = begin(&pack, out_fd);
+	struct pack pack = { .out_fd = out_fd, .path = ".", .length = 1 };
+	struct rt_error *err = begin(&pack);
 
 	if (!err) {
 		err = put_root(&pack, dir_fd);
 		if (err)
-			err = rt_while(err, "packing '%s'", pack.path);
+			err = rt_while(err, "packing '%.200s'", pack.path);
 	}
 	if (!err && archive_write_close(pack.archive) != ARCHIVE_OK)
 		err = fail(&pack);
@@ -370,6 +400,7 @@ struct rt_error *rt_tmpfs_pack(int dir_fd, int out_fd)
 		archive_write_free(pack.archive);
 	}
 	tdestroy(pack.links, free);
+	rt_error_free(pack.err);
 	free(pack.chunk);
 	return err;
 }

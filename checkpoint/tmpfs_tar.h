@@ -6,6 +6,9 @@
 
 #include "runtime/base/error.h"
 
+/* One line on standard error, which is CRIU's log: of names that the container chose only what can't begin another line there. */
+void rt_tmpfs_tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* Packs the directory and what is on its file system below it. What can't be in a tar (sockets) is told on standard error. */
 struct rt_error *rt_tmpfs_pack(int dir_fd, int out_fd) _must_check_;
 

@@ -94,14 +94,14 @@ static struct rt_error *unpack_one(struct rt_unpack *unpack, struct archive *arc
 	struct rt_error *err;
 
 	if (!name || !rt_unpack_clean_path(name, 0, path, sizeof(path)))
-		return rt_fail(RT_CONFIG, "the image has an entry '%.256s', which would lie outside", name ? name : "");
+		return rt_fail(RT_CONFIG, "the image has an entry '%.200s', which would lie outside", name ? name : "");
 	/* As tar does without --xattrs, --acls. */
 	archive_entry_xattr_clear(entry);
 	archive_entry_acl_clear(entry);
 	err = rt_unpack_entry(unpack, archive, entry, path);
 	if (!err && unpack->left_out > 0)
 		err = rt_fail_with(EPERM, "cannot make the device node");
-	return err ? rt_while(err, "unpacking '%.256s'", name) : NULL;
+	return err ? rt_while(err, "unpacking '%.200s'", name) : NULL;
 }
 
 /* Up to the end of the image, not only of the tar in it: its sum is there. */

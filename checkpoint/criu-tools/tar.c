@@ -68,7 +68,7 @@ static void run_next(char **argv)
 	for (at = from; *at; at = behind(at))
 		if (path_of(at, path))
 			execv(path, argv);
-	fprintf(stderr, "tar: these options are not for the tar of rt, and there is no other after it in PATH ('%s')\n", search);
+	rt_tmpfs_tell("Error (tar): these options are not for the tar of rt, and there is no other after it in PATH ('%s')", search);
 }
 
 static struct rt_error *extract(const char *directory)
@@ -96,7 +96,8 @@ int main(int argc, char **argv)
 	if (!err)
 		return EXIT_SUCCESS;
 	text = rt_error_text(err);
-	fprintf(stderr, "tar: %s\n", text ? text : "out of memory");
+	/* As CRIU's own lines are, so that criulog.c finds it among them. */
+	rt_tmpfs_tell("Error (tar): %s", text ? text : "out of memory");
 	free(text);
 	rt_error_free(err);
 	return FAILURE;
