@@ -1,5 +1,6 @@
 #include "checkpoint/launch.h"
 
+#include "runtime/base/helper.h"
 #include "runtime/base/str.h"
 
 #include <fcntl.h>
@@ -124,17 +125,32 @@ static struct rt_error *await_exec(int report, const char *path)
 	return NULL;
 }
 
-/* Our environment, with the directories of root's programs in PATH: CRIU runs iptables, ip, tar. The caller frees *ret and
+/* The directory of what stands in for the machine's programs, with a colon behind it; "" where it isn't installed. The caller frees *ret. */
+static struct rt_error *find_tools(char **ret)
+{
+	_cleanup_free_ char *tar = NULL;
+	struct rt_error *err = rt_helper_find("criu-tools/tar", "checkpoint", "checkpoints", &tar);
+
+	/* CRIU takes the machine's tar, which is only slower. */
+	if (err) {
+		rt_error_free(err);
+		return rt_format(ret, "%s", "");
+	}
+	return rt_format(ret, "%.*s:", (int)(strrchr(tar, '/') - tar), tar);
+}
+
+/* Our environment, with our own tools first in PATH, and the directories of root's programs last: CRIU runs iptables, ip, tar. The caller frees *ret and
  * *ret_path; the other strings are ours. */
 static struct rt_error *make_environment(char ***ret, char **ret_path)
 {
 	const char *path = getenv("PATH");
-	_cleanup_free_ char *entry = NULL;
-	struct rt_error *err;
+	_cleanup_free_ char *entry = NULL, *tools = NULL;
+	struct rt_error *err = find_tools(&tools);
 	size_t count = 0, kept = 0;
 	char **list;
 
-	err = rt_format(&entry, "PATH=%s%s" USUAL_PATH, path ? path : "", path && *path ? ":" : "");
+	if (!err)
+		err = rt_format(&entry, "PATH=%s%s%s" USUAL_PATH, tools, path ? path : "", path && *path ? ":" : "");
 	if (err)
 		return err;
 	while (environ[count])
