@@ -38,7 +38,7 @@ struct link {
 
 static struct rt_error *walk(struct pack *pack, int fd);
 
-void rt_tmpfs_tell(const char *format, ...)
+void rt_tmpfs_tar_tell(const char *format, ...)
 {
 	char line[1024];
 	va_list list;
@@ -66,7 +66,7 @@ static void tell_missing(const void *node, VISIT visit, int depth)
 	const struct link *link = *(struct link *const *)node;
 
 	if ((visit == postorder || visit == leaf) && link->left > 0)
-		rt_tmpfs_tell("tar: %lu of the links to '%.200s' are elsewhere", (unsigned long)link->left, link->path);
+		rt_tmpfs_tar_tell("tar: %lu of the links to '%.200s' are elsewhere", (unsigned long)link->left, link->path);
 }
 
 static struct rt_error *fail(struct pack *pack)
@@ -256,7 +256,7 @@ static struct rt_error *put_directory(struct pack *pack, struct archive_entry *e
 	if (err)
 		return err;
 	if (st->st_dev != pack->device) {
-		rt_tmpfs_tell("tar: '%.200s' is another file system, which is left out", pack->path);
+		rt_tmpfs_tar_tell("tar: '%.200s' is another file system, which is left out", pack->path);
 		return NULL;
 	}
 	fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -274,7 +274,7 @@ static struct rt_error *put_entry(struct pack *pack, int dir_fd, const char *nam
 	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return rt_fail_errno("cannot look at it");
 	if (S_ISSOCK(st.st_mode)) {
-		rt_tmpfs_tell("tar: '%.200s' is a socket, which is left out", pack->path);
+		rt_tmpfs_tar_tell("tar: '%.200s' is a socket, which is left out", pack->path);
 		return NULL;
 	}
 	err = new_entry(pack, &st, &entry);
@@ -379,7 +379,7 @@ static struct rt_error *put_root(struct pack *pack, int dir_fd)
 	return fd < 0 ? rt_fail_errno("cannot open the directory") : walk(pack, fd);
 }
 
-struct rt_error *rt_tmpfs_pack(int dir_fd, int out_fd)
+struct rt_error *rt_tmpfs_tar_pack(int dir_fd, int out_fd)
 {
 	struct pack pack = { .out_fd = out_fd, .path = ".", .length = 1 };
 	struct rt_error *err = begin(&pack);

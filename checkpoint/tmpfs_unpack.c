@@ -136,7 +136,7 @@ static struct rt_error *unpack_all(struct rt_unpack *unpack, struct archive *arc
 	return rt_unpack_finish(unpack);
 }
 
-struct rt_error *rt_tmpfs_unpack(int in_fd, int dir_fd)
+struct rt_error *rt_tmpfs_tar_unpack(int in_fd, int dir_fd)
 {
 	_cleanup_(rt_archive_read_freep) struct archive *archive = archive_read_new();
 	_cleanup_free_ struct image *image = calloc(1, sizeof(*image));

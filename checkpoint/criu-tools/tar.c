@@ -68,7 +68,7 @@ static void run_next(char **argv)
 	for (at = from; *at; at = behind(at))
 		if (path_of(at, path))
 			execv(path, argv);
-	rt_tmpfs_tell("Error (tar): these options are not for the tar of rt, and there is no other after it in PATH ('%s')", search);
+	rt_tmpfs_tar_tell("Error (tar): these options are not for the tar of rt, and there is no other after it in PATH ('%s')", search);
 }
 
 static struct rt_error *extract(const char *directory)
@@ -77,7 +77,7 @@ static struct rt_error *extract(const char *directory)
 
 	if (fd < 0)
 		return rt_fail_errno("cannot open the directory '%s'", directory);
-	return rt_tmpfs_unpack(STDIN_FILENO, fd);
+	return rt_tmpfs_tar_unpack(STDIN_FILENO, fd);
 }
 
 int main(int argc, char **argv)
@@ -86,7 +86,7 @@ int main(int argc, char **argv)
 	char *text;
 
 	if (argc > 1 && is_call(argv + 1, create_words, 0)) {
-		err = rt_tmpfs_pack(STDIN_FILENO, STDOUT_FILENO);
+		err = rt_tmpfs_tar_pack(STDIN_FILENO, STDOUT_FILENO);
 	} else if (argc > 1 && is_call(argv + 1, extract_words, 1)) {
 		err = extract(argv[argc - 1]);
 	} else {
@@ -97,7 +97,7 @@ int main(int argc, char **argv)
 		return EXIT_SUCCESS;
 	text = rt_error_text(err);
 	/* As CRIU's own lines are, so that criulog.c finds it among them. */
-	rt_tmpfs_tell("Error (tar): %s", text ? text : "out of memory");
+	rt_tmpfs_tar_tell("Error (tar): %s", text ? text : "out of memory");
 	free(text);
 	rt_error_free(err);
 	return FAILURE;

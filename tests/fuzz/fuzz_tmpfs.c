@@ -71,7 +71,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	dir_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir_fd < 0 || (is_root && (fchown(dir_fd, NOBODY, NOBODY) < 0 || setegid(NOBODY) < 0 || seteuid(NOBODY) < 0)))
 		abort();
-	rt_error_free(rt_tmpfs_unpack(image, dir_fd));
+	rt_error_free(rt_tmpfs_tar_unpack(image, dir_fd));
 	if (is_root && (seteuid(0) < 0 || setegid(0) < 0))
 		abort();
 	check_victim(victim);

@@ -62,7 +62,7 @@ static int packed(const struct trees *trees)
 	int image = memfd_create("image", 0);
 
 	assert_true(image >= 0);
-	assert_null(rt_tmpfs_pack(trees->source, image));
+	assert_null(rt_tmpfs_tar_pack(trees->source, image));
 	assert_int_equal(lseek(image, 0, SEEK_SET), 0);
 	return image;
 }
@@ -101,7 +101,7 @@ static void a_tree_comes_back(void **state)
 	close(fd);
 
 	image = packed(trees);
-	assert_null(rt_tmpfs_unpack(image, trees->target));
+	assert_null(rt_tmpfs_tar_unpack(image, trees->target));
 	close(image);
 	for (size_t i = 0; i < RT_ARRAY_SIZE(names); i++)
 		assert_same(trees, names[i]);
@@ -129,7 +129,7 @@ static void a_directory_is_packed_wherever_its_descriptor_stands(void **state)
 		;
 	closedir(dir);
 	image = packed(trees);
-	assert_null(rt_tmpfs_unpack(image, trees->target));
+	assert_null(rt_tmpfs_tar_unpack(image, trees->target));
 	assert_same(trees, "file");
 	close(image);
 }
@@ -151,7 +151,7 @@ static void every_cut_is_an_error(void **state)
 		assert_int_equal(ftruncate(image, 0), 0);
 		assert_int_equal(pwrite(image, bytes, (size_t)cut, 0), cut);
 		assert_int_equal(lseek(image, 0, SEEK_SET), 0);
-		err = rt_tmpfs_unpack(image, trees->target);
+		err = rt_tmpfs_tar_unpack(image, trees->target);
 		assert_non_null(err);
 		rt_error_free(err);
 	}
@@ -179,7 +179,7 @@ static void no_flipped_byte_goes_unnoticed(void **state)
 		assert_int_equal(pwrite(image, bytes, (size_t)size, 0), size);
 		bytes[at] ^= 0x10;
 		assert_int_equal(lseek(image, 0, SEEK_SET), 0);
-		err = rt_tmpfs_unpack(image, trees->target);
+		err = rt_tmpfs_tar_unpack(image, trees->target);
 		taken += !err;
 		if (!err)
 			assert_same(trees, "file");
@@ -211,7 +211,7 @@ static void an_image_may_come_byte_by_byte(void **state)
 		_exit(0);
 	}
 	close(pipe_fds[1]);
-	assert_null(rt_tmpfs_unpack(pipe_fds[0], trees->target));
+	assert_null(rt_tmpfs_tar_unpack(pipe_fds[0], trees->target));
 	assert_same(trees, "file");
 	close(pipe_fds[0]);
 	close(image);
