@@ -5,6 +5,7 @@
 #include "runtime/netns/allot.h"
 #include "runtime/netns/announce.h"
 #include "runtime/netns/filter.h"
+#include "runtime/netns/nftables.h"
 #include "runtime/netns/guard.h"
 #include "runtime/netns/inside.h"
 #include "runtime/sys/ns.h"
@@ -127,7 +128,7 @@ static struct rt_error *write_filter(const struct rt_store *store, const char *w
 			records[kept++] = records[i];
 	rt_filter_name(store->path, table);
 	err = rt_filter_text(table, records, kept, &commands);
-	return err ? err : rt_filter_run(commands);
+	return err ? err : rt_nftables_run(commands);
 }
 
 static struct rt_error *delete_veth(struct rt_link *link, const char *name)

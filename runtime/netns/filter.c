@@ -4,8 +4,6 @@
 #include "runtime/netns/defaults.h"
 #include "runtime/netns/pool.h"
 
-#include <nftables/libnftables.h>
-
 /* Chains of one table, all of policy accept, so that they decide nothing but what their rules say:
  *
  *   guard        a published port is reached from the host at 127.0.0.1 too, for which route_localnet is set on the bridge: that must not
@@ -120,34 +118,4 @@ struct rt_error *rt_filter_text(const char *table, const struct rt_record *recor
 	}
 	*ret = text;
 	return NULL;
-}
-
-struct rt_error *rt_filter_run(const char *commands)
-{
-	struct nft_ctx *context = nft_ctx_new(NFT_CTX_DEFAULT);
-	struct rt_error *err = NULL;
-
-	if (!context)
-		return rt_error_oom();
-	if (nft_ctx_buffer_output(context) != 0 || nft_ctx_buffer_error(context) != 0) {
-		err = rt_error_oom();
-	} else if (nft_run_cmd_from_buffer(context, commands) != 0) {
-		const char *text = nft_ctx_get_error_buffer(context);
-
-		/* The first line says it; the others quote the commands. */
-		err = rt_fail(RT_SYSTEM, "nftables refused: %.*s", (int)strcspn(text, "\n"), text);
-	}
-	nft_ctx_free(context);
-	return err;
-}
-
-bool rt_filter_has_chain(const char *chain)
-{
-	_cleanup_free_ char *command = NULL;
-	struct rt_error *err = rt_format(&command, "list chain %s", chain);
-
-	if (!err)
-		err = rt_filter_run(command);
-	rt_error_free(err);
-	return !err;
 }

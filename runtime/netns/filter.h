@@ -15,9 +15,3 @@ void rt_filter_name(const char *state_directory, char ret[RT_FILTER_NAME_ROOM]);
 /* The commands of nft that make the table say what the records want, or take it away where they want nothing. Pure; the caller frees
  * *ret. */
 struct rt_error *rt_filter_text(const char *table, const struct rt_record *records, size_t count, char **ret) _must_check_;
-
-/* Runs such commands, in our own network namespace: all of them or none. */
-struct rt_error *rt_filter_run(const char *commands) _must_check_;
-
-/* Whether a chain is there: "ip filter DOCKER-USER". */
-bool rt_filter_has_chain(const char *chain);

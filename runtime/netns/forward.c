@@ -2,19 +2,21 @@
 
 #include "runtime/base/io.h"
 #include "runtime/base/proc.h"
-#include "runtime/netns/filter.h"
+#include "runtime/netns/nftables.h"
 
 #include <fcntl.h>
+#include <linux/netfilter.h>
 
 #define TIMEOUT_MS 10000
+#define CHAIN "DOCKER-USER"
 
 static const struct {
 	const char *program;
-	const char *chain; /* as nftables has it, where iptables is made of that */
+	uint8_t family; /* of the table "filter" that iptables has in nftables, where it is made of that */
 	const char *old_tables; /* names of iptables' own tables, where it is not */
 } families[] = {
-	{ "iptables", "ip filter DOCKER-USER", "/proc/net/ip_tables_names" },
-	{ "ip6tables", "ip6 filter DOCKER-USER", "/proc/net/ip6_tables_names" },
+	{ "iptables", NFPROTO_IPV4, "/proc/net/ip_tables_names" },
+	{ "ip6tables", NFPROTO_IPV6, "/proc/net/ip6_tables_names" },
 };
 
 static const char *const directions[] = { "-i", "-o" };
@@ -22,7 +24,7 @@ static const char *const directions[] = { "-i", "-o" };
 /* direction NULL: the verb is for the chain itself. */
 static struct rt_error *run(const char *program, const char *verb, const char *direction, const char *bridge)
 {
-	const char *const argv[] = { program, "-w", "5", verb, "DOCKER-USER", direction, bridge, "-j", "ACCEPT", NULL };
+	const char *const argv[] = { program, "-w", "5", verb, CHAIN, direction, bridge, "-j", "ACCEPT", NULL };
 
 	return rt_run_program(&(struct rt_run_options){
 		.path = program, .argv = argv, .envp = (const char *const *)environ, .timeout_ms = TIMEOUT_MS });
@@ -38,7 +40,7 @@ static bool has_chain(size_t family)
 {
 	_cleanup_free_ char *names = NULL;
 
-	if (rt_filter_has_chain(families[family].chain))
+	if (rt_nftables_has_chain(families[family].family, "filter", CHAIN))
 		return true;
 	/* Asked for its tables, iptables would load them: only where somebody uses them. */
 	return succeeds(rt_read_file_at(AT_FDCWD, families[family].old_tables, 4096, &names, NULL)) && *names &&

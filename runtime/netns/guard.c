@@ -2,6 +2,7 @@
 
 #include "runtime/base/str.h"
 #include "runtime/netns/filter.h"
+#include "runtime/netns/nftables.h"
 #include "runtime/sys/ns.h"
 
 #include <limits.h>
@@ -46,7 +47,7 @@ static struct rt_error *run_in(int namespace_fd, const char *commands)
 		err = rt_sys_setns(namespace_fd, CLONE_NEWNET);
 	if (err)
 		return err;
-	err = rt_filter_run(commands);
+	err = rt_nftables_run(commands);
 	second = rt_sys_setns(own, CLONE_NEWNET);
 	if (err)
 		rt_error_free(second);
