@@ -337,11 +337,10 @@ static struct rt_error *freeze(struct rt_dump *dump)
 		err = rt_rescue_freeze(&dump->rescue);
 	else if (dump->hooks && dump->hooks->frozen)
 		err = rt_fail(RT_CRIU, "the container can't be frozen as a whole: it has no cgroup with a freezer, or one of its processes is stopped by a signal");
-	if (!err)
-		err = rt_rescue_lock(&dump->rescue);
+	/* Before the lock: handshakes that are in the middle are to end, or to begin anew elsewhere. A lock would swallow their last packets. */
 	if (!err && dump->hooks && dump->hooks->frozen)
 		err = dump->hooks->frozen(dump->hooks->userdata, dump->container.state.pid, dump->manifest->container, dump->image_fd);
-	return err;
+	return err ? err : rt_rescue_lock(&dump->rescue);
 }
 
 static bool criu_lives(const struct rt_dump *dump)
