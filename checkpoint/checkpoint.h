@@ -12,11 +12,15 @@
 struct rt_error *rt_container_checkpoint(const struct rt_context *context, const char *id,
 					 const struct rt_criu_settings *settings) _must_check_;
 
-/* For a dump whose outcome is decided elsewhere (migration). All are called while CRIU waits, the first two may be NULL; an error makes the dump fail with it, and the container
+/* For a dump whose outcome is decided elsewhere (migration). All are called while CRIU waits, and may be NULL but for the last; an error makes the dump fail with it, and the container
  * runs on. */
 struct rt_dump; /* a dump at hand */
 struct rt_dump_hooks {
 	struct rt_error *(*prepared)(void *userdata); /* all is ready, the container runs: it is frozen as soon as this returns */
+	/* Nobody can dump a connection that is made but not yet accepted. Both or none: nobody outside can open a new connection to the container any more when the
+	 * first is called, which waits for it to accept what has come; the second, when it is frozen, says whether it has. If not, it runs once more for a moment. */
+	void (*settle)(void *userdata);
+	bool (*is_settled)(void *userdata);
 	/* No task runs any more; CRIU has not looked at them yet. What travels by other ways (rt_mount_is_elsewhere()) can be read. */
 	struct rt_error *(*frozen)(void *userdata, pid_t init, const Rt__Container *described, int image_fd);
 	/* Images and manifest are complete, the tree is frozen, its network locked. After success CRIU takes its life. */

@@ -31,6 +31,8 @@
 #define CONFIG_LIMIT (16u << 20)
 /* Bytes: less room than this a failed dump leaves only where it was the reason. */
 #define DISK_FULL (64u << 10)
+/* Of a server that takes more connections all the time than it accepts no dump can be made. */
+#define FREEZE_TRIES 5
 
 struct rt_dump {
 	const struct rt_criu_settings *settings;
@@ -327,6 +329,28 @@ static struct rt_error *write_manifest(struct rt_dump *dump, uint64_t dumped)
 	return err ? err : rt_images_hand_over(dump->image_fd, dump->spec);
 }
 
+/* A handshake that began before the door was closed may end after the container was looked at. */
+static struct rt_error *freeze_settled(struct rt_dump *dump)
+{
+	const struct rt_dump_hooks *hooks = dump->hooks;
+	struct rt_error *err = rt_rescue_close_door(&dump->rescue);
+	int tries = dump->rescue.was_frozen ? 1 : FREEZE_TRIES;
+
+	while (!err) {
+		hooks->settle(hooks->userdata);
+		err = rt_rescue_freeze(&dump->rescue);
+		if (err || hooks->is_settled(hooks->userdata) || --tries == 0)
+			break;
+		err = rt_rescue_thaw(&dump->rescue);
+	}
+	return err;
+}
+
+static bool keeps_door(const struct rt_dump *dump)
+{
+	return dump->hooks && dump->hooks->settle;
+}
+
 static struct rt_error *freeze(struct rt_dump *dump)
 {
 	struct rt_error *err = NULL;
@@ -334,7 +358,7 @@ static struct rt_error *freeze(struct rt_dump *dump)
 	if (dump->settings->pre_dump)
 		return NULL;
 	if (dump->options.opts.freeze_cgroup)
-		err = rt_rescue_freeze(&dump->rescue);
+		err = keeps_door(dump) ? freeze_settled(dump) : rt_rescue_freeze(&dump->rescue);
 	else if (dump->hooks && dump->hooks->frozen)
 		err = rt_fail(RT_CRIU, "the container can't be frozen as a whole: it has no cgroup with a freezer, or one of its processes is stopped by a signal");
 	/* Before the lock: handshakes that are in the middle are to end, or to begin anew elsewhere. A lock would swallow their last packets. */
@@ -495,7 +519,7 @@ static struct rt_error *run(struct rt_dump *dump)
 	if (!err && unlinkat(dump->image_fd, RT_MANIFEST_NAME, 0) < 0 && errno != ENOENT)
 		err = rt_fail_errno("cannot remove the old manifest");
 	if (!err)
-		err = rt_rescue_arm(&dump->rescue, &dump->container, dump->work_fd, LOG_FILE, choose_lock(dump));
+		err = rt_rescue_arm(&dump->rescue, &dump->container, dump->work_fd, LOG_FILE, choose_lock(dump), keeps_door(dump));
 	if (!err)
 		err = open_nobody(dump);
 	if (!err)

@@ -16,9 +16,13 @@
 
 #define TABLE_PREFIX "CRIU-"
 #define OWN_TABLE "rt-lock"
+#define DOOR_TABLE "rt-door"
+#define DOOR_CHAIN "input"
 /* Less of a run id would not tell two CRIUs apart. */
 #define RUN_ID_LEAST 8
 #define RUN_ID_MAX 63
+#define TCP_SYN 0x02
+#define TCP_ACK 0x10
 #define LOG_HEAD (64u << 10)
 #define MOST_TABLES 32
 #define ANSWER_ROOM (32u << 10)
@@ -30,7 +34,7 @@ struct tables {
 
 /* Messages of nf_tables, one behind the other. */
 struct batch {
-	_Alignas(NLMSG_ALIGNTO) char bytes[1024];
+	_Alignas(NLMSG_ALIGNTO) char bytes[2048];
 	size_t used;
 };
 
@@ -137,7 +141,22 @@ static void put_number(struct batch *batch, int type, uint32_t number)
 	put(batch, type, &number, sizeof(number));
 }
 
-/* The length of what began at `start`, a message or a nest of attributes, is known. */
+static size_t nest(struct batch *batch, int type)
+{
+	size_t start = batch->used;
+
+	put(batch, type | NLA_F_NESTED, NULL, 0);
+	return start;
+}
+
+static void end_nest(struct batch *batch, size_t start)
+{
+	struct nlattr *attribute = (void *)(batch->bytes + start);
+
+	attribute->nla_len = (uint16_t)(batch->used - start);
+}
+
+/* The length of the message that began at `start` is known. */
 static void end(struct batch *batch, size_t start)
 {
 	struct nlmsghdr *header = (void *)(batch->bytes + start);
@@ -254,59 +273,195 @@ static struct rt_error *delete_table(int socket, const char *name)
 	return err ? rt_while(err, "removing table '%s'", name) : NULL;
 }
 
-static void add_table(struct batch *batch)
+static void add_table(struct batch *batch, const char *name)
 {
 	size_t start = batch->used;
 
 	begin_change(batch, NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL);
-	put_text(batch, NFTA_TABLE_NAME, OWN_TABLE);
+	put_text(batch, NFTA_TABLE_NAME, name);
 	end(batch, start);
 }
 
-/* A chain without rules, whose policy is to drop. */
-static void add_chain(struct batch *batch, const char *name, uint32_t hook, uint16_t flags)
+static void add_chain(struct batch *batch, const char *table, const char *name, uint32_t hook, uint32_t policy, uint16_t flags)
 {
-	size_t start = batch->used, nest;
+	size_t start = batch->used, about;
 
 	begin_change(batch, NFT_MSG_NEWCHAIN, NLM_F_CREATE | NLM_F_EXCL | flags);
-	put_text(batch, NFTA_CHAIN_TABLE, OWN_TABLE);
+	put_text(batch, NFTA_CHAIN_TABLE, table);
 	put_text(batch, NFTA_CHAIN_NAME, name);
-	nest = batch->used;
-	put(batch, NFTA_CHAIN_HOOK | NLA_F_NESTED, NULL, 0);
+	about = nest(batch, NFTA_CHAIN_HOOK);
 	put_number(batch, NFTA_HOOK_HOOKNUM, hook);
 	put_number(batch, NFTA_HOOK_PRIORITY, 0);
-	((struct nlattr *)(batch->bytes + nest))->nla_len = (uint16_t)(batch->used - nest);
-	put_number(batch, NFTA_CHAIN_POLICY, NF_DROP);
+	end_nest(batch, about);
+	put_number(batch, NFTA_CHAIN_POLICY, policy);
 	put_text(batch, NFTA_CHAIN_TYPE, "filter");
 	end(batch, start);
 }
 
-struct rt_error *rt_netlock_add_own(int namespace_fd)
+static struct rt_error *add(int namespace_fd, struct batch *batch)
 {
 	_cleanup_close_ int socket = -1;
 	struct rt_error *err = open_nfnetlink(namespace_fd, &socket);
-	struct batch batch;
 	int error = 0;
 
-	open_batch(&batch);
-	add_table(&batch);
-	add_chain(&batch, "input", NF_INET_LOCAL_IN, 0);
-	add_chain(&batch, "output", NF_INET_LOCAL_OUT, NLM_F_ACK);
 	if (!err)
-		err = commit(socket, &batch, &error);
+		err = commit(socket, batch, &error);
 	if (!err && error)
 		err = rt_fail_with(error, "the kernel refuses the rules (of nftables)");
+	return err;
+}
+
+static struct rt_error *take_away(int namespace_fd, const char *table)
+{
+	_cleanup_close_ int socket = -1;
+	struct rt_error *err = open_nfnetlink(namespace_fd, &socket);
+
+	return err ? err : delete_table(socket, table);
+}
+
+struct rt_error *rt_netlock_add_own(int namespace_fd)
+{
+	struct rt_error *err;
+	struct batch batch;
+
+	open_batch(&batch);
+	add_table(&batch, OWN_TABLE);
+	add_chain(&batch, OWN_TABLE, "input", NF_INET_LOCAL_IN, NF_DROP, 0);
+	add_chain(&batch, OWN_TABLE, "output", NF_INET_LOCAL_OUT, NF_DROP, NLM_F_ACK);
+	err = add(namespace_fd, &batch);
 	return err ? rt_while(err, "locking the network") : NULL;
 }
 
 struct rt_error *rt_netlock_remove_own(int namespace_fd)
 {
-	_cleanup_close_ int socket = -1;
-	struct rt_error *err = open_nfnetlink(namespace_fd, &socket);
+	struct rt_error *err = take_away(namespace_fd, OWN_TABLE);
 
-	if (!err)
-		err = delete_table(socket, OWN_TABLE);
 	return err ? rt_while(err, "unlocking the network") : NULL;
+}
+
+/* ---- the door ---- */
+
+/* One step of a rule: end_step() after its attributes. */
+struct step {
+	size_t element, data;
+};
+
+static struct step begin_step(struct batch *batch, const char *name)
+{
+	struct step step = { .element = nest(batch, NFTA_LIST_ELEM) };
+
+	put_text(batch, NFTA_EXPR_NAME, name);
+	step.data = nest(batch, NFTA_EXPR_DATA);
+	return step;
+}
+
+static void end_step(struct batch *batch, struct step step)
+{
+	end_nest(batch, step.data);
+	end_nest(batch, step.element);
+}
+
+static void put_value(struct batch *batch, int type, const void *value, size_t size)
+{
+	size_t start = nest(batch, type);
+
+	put(batch, NFTA_DATA_VALUE, value, size);
+	end_nest(batch, start);
+}
+
+static void load_meta(struct batch *batch, uint32_t key)
+{
+	struct step step = begin_step(batch, "meta");
+
+	put_number(batch, NFTA_META_DREG, NFT_REG_1);
+	put_number(batch, NFTA_META_KEY, key);
+	end_step(batch, step);
+}
+
+static void compare(struct batch *batch, uint32_t operation, const void *value, size_t size)
+{
+	struct step step = begin_step(batch, "cmp");
+
+	put_number(batch, NFTA_CMP_SREG, NFT_REG_1);
+	put_number(batch, NFTA_CMP_OP, operation);
+	put_value(batch, NFTA_CMP_DATA, value, size);
+	end_step(batch, step);
+}
+
+/* The byte with TCP's flags (RFC 9293, 3.1), of which two are looked at. */
+static void load_flags(struct batch *batch)
+{
+	static const uint8_t mask = TCP_SYN | TCP_ACK, zero = 0;
+	struct step step = begin_step(batch, "payload");
+
+	put_number(batch, NFTA_PAYLOAD_DREG, NFT_REG_1);
+	put_number(batch, NFTA_PAYLOAD_BASE, NFT_PAYLOAD_TRANSPORT_HEADER);
+	put_number(batch, NFTA_PAYLOAD_OFFSET, 13);
+	put_number(batch, NFTA_PAYLOAD_LEN, 1);
+	end_step(batch, step);
+	step = begin_step(batch, "bitwise");
+	put_number(batch, NFTA_BITWISE_SREG, NFT_REG_1);
+	put_number(batch, NFTA_BITWISE_DREG, NFT_REG_1);
+	put_number(batch, NFTA_BITWISE_LEN, 1);
+	put_value(batch, NFTA_BITWISE_MASK, &mask, 1);
+	put_value(batch, NFTA_BITWISE_XOR, &zero, 1);
+	end_step(batch, step);
+}
+
+static void drop(struct batch *batch)
+{
+	struct step step = begin_step(batch, "immediate");
+	size_t data, verdict;
+
+	put_number(batch, NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
+	data = nest(batch, NFTA_IMMEDIATE_DATA);
+	verdict = nest(batch, NFTA_DATA_VERDICT);
+	put_number(batch, NFTA_VERDICT_CODE, NF_DROP);
+	end_nest(batch, verdict);
+	end_nest(batch, data);
+	end_step(batch, step);
+}
+
+/* iif != lo, l4proto == tcp, flags & (syn | ack) == syn: drop */
+static void add_door_rule(struct batch *batch)
+{
+	static const uint8_t tcp = IPPROTO_TCP, syn = TCP_SYN;
+	static const uint32_t loopback = 1; /* its index in every namespace */
+	size_t start = batch->used, steps;
+
+	begin_change(batch, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND | NLM_F_ACK);
+	put_text(batch, NFTA_RULE_TABLE, DOOR_TABLE);
+	put_text(batch, NFTA_RULE_CHAIN, DOOR_CHAIN);
+	steps = nest(batch, NFTA_RULE_EXPRESSIONS);
+	load_meta(batch, NFT_META_IIF);
+	compare(batch, NFT_CMP_NEQ, &loopback, sizeof(loopback));
+	load_meta(batch, NFT_META_L4PROTO);
+	compare(batch, NFT_CMP_EQ, &tcp, 1);
+	load_flags(batch);
+	compare(batch, NFT_CMP_EQ, &syn, 1);
+	drop(batch);
+	end_nest(batch, steps);
+	end(batch, start);
+}
+
+struct rt_error *rt_netlock_close_door(int namespace_fd)
+{
+	struct rt_error *err;
+	struct batch batch;
+
+	open_batch(&batch);
+	add_table(&batch, DOOR_TABLE);
+	add_chain(&batch, DOOR_TABLE, DOOR_CHAIN, NF_INET_LOCAL_IN, NF_ACCEPT, 0);
+	add_door_rule(&batch);
+	err = add(namespace_fd, &batch);
+	return err ? rt_while(err, "keeping new connections out") : NULL;
+}
+
+struct rt_error *rt_netlock_open_door(int namespace_fd)
+{
+	struct rt_error *err = take_away(namespace_fd, DOOR_TABLE);
+
+	return err ? rt_while(err, "letting new connections in") : NULL;
 }
 
 struct rt_error *rt_netlock_is_there(int namespace_fd, const char *run_ids, bool *ret)

@@ -72,6 +72,17 @@ static struct rt_error *end_repairs(const struct rt_rescue *rescue)
 	return err;
 }
 
+static struct rt_error *undo_own(const struct rt_rescue *rescue)
+{
+	struct rt_error *err = NULL;
+
+	if (rescue->lock == RT_LOCK_OWN)
+		err = rt_netlock_remove_own(rescue->network_fd);
+	if (!err && rescue->door)
+		err = rt_netlock_open_door(rescue->network_fd);
+	return err;
+}
+
 static struct rt_error *unlock_network(const struct rt_rescue *rescue)
 {
 	_cleanup_free_ char *ids = NULL;
@@ -84,9 +95,7 @@ static struct rt_error *unlock_network(const struct rt_rescue *rescue)
 		err = rt_netlock_remove(rescue->network_fd, ids);
 	if (!err && rescue->lock == RT_LOCK_IPTABLES)
 		err = rt_netlock_remove_iptables(rescue->network_fd);
-	if (!err && rescue->lock == RT_LOCK_OWN)
-		err = rt_netlock_remove_own(rescue->network_fd);
-	return err;
+	return err ? err : undo_own(rescue);
 }
 
 struct rt_error *rt_rescue_lock(struct rt_rescue *rescue)
@@ -94,7 +103,7 @@ struct rt_error *rt_rescue_lock(struct rt_rescue *rescue)
 	return rescue->lock == RT_LOCK_OWN ? rt_netlock_add_own(rescue->network_fd) : NULL;
 }
 
-static struct rt_error *thaw(struct rt_rescue *rescue)
+struct rt_error *rt_rescue_thaw(struct rt_rescue *rescue)
 {
 	struct rt_cgroup *cgroup = rescue->container->cgroup;
 	struct rt_error *err;
@@ -110,11 +119,9 @@ static struct rt_error *thaw(struct rt_rescue *rescue)
 
 struct rt_error *rt_rescue_resume(struct rt_rescue *rescue)
 {
-	struct rt_error *err = NULL;
+	struct rt_error *err = undo_own(rescue);
 
-	if (rescue->lock == RT_LOCK_OWN)
-		err = rt_netlock_remove_own(rescue->network_fd);
-	return err ? err : thaw(rescue);
+	return err ? err : rt_rescue_thaw(rescue);
 }
 
 static bool has_ended(const struct rt_rescue *rescue, int patience_ms)
@@ -143,10 +150,15 @@ void rt_rescue_revive(struct rt_rescue *rescue)
 		return;
 	rt_warn_ignored(end_repairs(rescue));
 	rt_warn_ignored(unlock_network(rescue));
-	rt_warn_ignored(thaw(rescue));
+	rt_warn_ignored(rt_rescue_thaw(rescue));
 }
 
 /* ---- before ---- */
+
+struct rt_error *rt_rescue_close_door(struct rt_rescue *rescue)
+{
+	return rt_netlock_close_door(rescue->network_fd);
+}
 
 struct rt_error *rt_rescue_freeze(struct rt_rescue *rescue)
 {
@@ -226,7 +238,7 @@ static struct rt_error *start_guard(struct rt_rescue *rescue)
 }
 
 struct rt_error *rt_rescue_arm(struct rt_rescue *rescue, const struct rt_container *container, int work_fd, const char *log_name,
-			       enum rt_lock lock)
+			       enum rt_lock lock, bool door)
 {
 	struct rt_error *err;
 	char path[32];
@@ -235,6 +247,7 @@ struct rt_error *rt_rescue_arm(struct rt_rescue *rescue, const struct rt_contain
 	rescue->work_fd = work_fd;
 	rescue->log_name = log_name;
 	rescue->lock = lock;
+	rescue->door = door;
 	snprintf(path, sizeof(path), "/proc/%d/ns/net", container->state.pid);
 	err = rt_sys_open_namespace(path, RT_NS_NETWORK, &rescue->network_fd);
 	if (!err)
@@ -318,6 +331,7 @@ struct rt_error *rt_rescue_late(const struct rt_container *container, const char
 	rescue.work_fd = work_fd;
 	rescue.log_name = "dump.log";
 	rescue.lock = RT_LOCK_OWN;
+	rescue.door = true;
 	snprintf(path, sizeof(path), "/proc/%d/ns/net", container->state.pid);
 	err = rt_sys_open_namespace(path, RT_NS_NETWORK, &rescue.network_fd);
 	if (!err)

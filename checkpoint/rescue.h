@@ -26,21 +26,28 @@ struct rt_rescue {
 	int init_fd; /* pidfd of its init */
 	bool was_frozen;
 	enum rt_lock lock;
+	bool door; /* may be closed */
 	int guard_fd; /* to the guard; -1: none */
 	pid_t guard;
 };
 #define RT_RESCUE_NULL ((struct rt_rescue){ .work_fd = -1, .network_fd = -1, .init_fd = -1, .guard_fd = -1 })
 
 /* Notes how the container is, and starts the guard: a process that does rt_rescue_revive() in our place where we are killed. `work_fd` and
- * `log_name` must stay valid. To be called before CRIU is started, whose socket the guard must not hold. */
+ * `log_name` must stay valid. `door`: it will be closed. To be called before CRIU is started, whose socket the guard must not hold. */
 struct rt_error *rt_rescue_arm(struct rt_rescue *rescue, const struct rt_container *container, int work_fd, const char *log_name,
-			       enum rt_lock lock) _must_check_;
+			       enum rt_lock lock, bool door) _must_check_;
 
 /* Tells the guard whom to wait for. */
 struct rt_error *rt_rescue_watch(struct rt_rescue *rescue, pid_t criu) _must_check_;
 
+/* From here on nobody outside opens a new connection to the container. Only where `door` was armed. */
+struct rt_error *rt_rescue_close_door(struct rt_rescue *rescue) _must_check_;
+
 /* Freezes the container unless it is. CRIU can do it too, but looks only every 100 ms whether it has worked. */
 struct rt_error *rt_rescue_freeze(struct rt_rescue *rescue) _must_check_;
+
+/* Undoes that, for another try. */
+struct rt_error *rt_rescue_thaw(struct rt_rescue *rescue) _must_check_;
 
 /* Whether the container still has its init. */
 bool rt_rescue_is_alive(const struct rt_rescue *rescue);
@@ -54,7 +61,7 @@ void rt_rescue_revive(struct rt_rescue *rescue);
 /* Locks the network where that is for us to do: once the container is frozen. */
 struct rt_error *rt_rescue_lock(struct rt_rescue *rescue) _must_check_;
 
-/* Undoes our own lock and freezing, for where all went well and the container stays. */
+/* Undoes our own lock, door and freezing, for where all went well and the container stays. */
 struct rt_error *rt_rescue_resume(struct rt_rescue *rescue) _must_check_;
 
 /* Dismisses the guard early: our death leaves the container frozen from here on. rt_rescue_revive() and rt_rescue_resume() still work. */

@@ -1,5 +1,7 @@
 #include "migrate/catcher.h"
 
+#include "migrate/tap.h"
+
 #include "runtime/base/io.h"
 #include "runtime/base/log.h"
 #include "runtime/base/proc.h"
@@ -121,9 +123,22 @@ struct rt_error *rt_catcher_prepare(struct rt_catcher *catcher, const struct rt_
 	return err;
 }
 
-void rt_catcher_start(struct rt_catcher *catcher)
+static void hand_on(void *userdata, const void *frame, size_t size)
+{
+	char line[sizeof("frame \n") + 2 * RT_TAP_FRAME_MAX] = "frame ";
+	size_t used = strlen(line);
+
+	for (size_t i = 0; i < size; i++)
+		used += (size_t)snprintf(line + used, sizeof(line) - used, "%02x", ((const uint8_t *)frame)[i]);
+	line[used++] = '\n';
+	line[used] = '\0';
+	tell(userdata, line);
+}
+
+void rt_catcher_start(struct rt_catcher *catcher, const void *frames, size_t size)
 {
 	tell(catcher, "start\n");
+	rt_warn_ignored(rt_tap_each(frames, size, hand_on, catcher));
 	catcher->started = catcher->to >= 0;
 }
 

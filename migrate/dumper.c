@@ -16,12 +16,18 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #define KEEPER_SOCKET "migration.sock"
+#define HANDSHAKE_US 100000 /* a round trip to a client that is far away; nobody is kept waiting but new ones */
+#define ACCEPT_US 10000 /* a server that does not accept in so long is not going to */
+#define DRAIN_US 30000 /* some round trips; the container is frozen meanwhile */
 
 struct dumping {
 	const struct rt_dumper_options *options;
 	int fd;
+	int diag_fd; /* tells of the container's sockets; -1: its network does not move along */
+	uint64_t frozen_at; /* us; 0: not noted */
 	bool held, frozen, kept;
 };
 
@@ -94,13 +100,37 @@ static struct rt_error *wait_at(struct dumping *dumping, enum rt_link_word where
 
 	dumping->frozen |= where == RT_LINK_FROZEN;
 	rt_pause(where == RT_LINK_PREPARED ? "dumper-prepared" : "dumper-frozen");
-	err = rt_link_say(dumping->fd, where);
+	err = rt_link_send(dumping->fd, &(struct rt_link_message){ .word = where, .a = dumping->frozen_at });
 	return err ? err : rt_link_expect(dumping->fd, RT_LINK_PROCEED, "migration's tool");
 }
 
 static struct rt_error *prepared(void *userdata)
 {
 	return wait_at(userdata, RT_LINK_PREPARED);
+}
+
+static void settle(void *userdata)
+{
+	struct dumping *dumping = userdata;
+	struct timespec now;
+
+	rt_network_settle(dumping->diag_fd, ACCEPT_US, HANDSHAKE_US);
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	dumping->frozen_at = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+/* The network is still there: what the container has sent goes its way. */
+static bool is_settled(void *userdata)
+{
+	const struct dumping *dumping = userdata;
+	unsigned left;
+
+	if (rt_network_waits(dumping->diag_fd))
+		return false;
+	left = rt_network_drain(dumping->diag_fd, DRAIN_US);
+	if (left > 0)
+		rt_warn("%u connections that the container has closed already lose the rest of what it sent: their other sides take it too slowly", left);
+	return true;
 }
 
 static struct rt_error *frozen(void *userdata, pid_t init, const Rt__Container *described, int image_fd)
@@ -171,7 +201,11 @@ static void clean_up(struct dumping *dumping, bool failed)
 
 static void run(struct dumping *dumping)
 {
-	const struct rt_dump_hooks hooks = { .prepared = prepared, .frozen = frozen, .complete = complete, .userdata = dumping };
+	const bool moves = dumping->diag_fd >= 0;
+	const struct rt_dump_hooks hooks = {
+		.prepared = prepared, .settle = moves ? settle : NULL, .is_settled = moves ? is_settled : NULL, .frozen = frozen, .complete = complete,
+		.userdata = dumping,
+	};
 	const struct rt_dumper_options *options = dumping->options;
 	struct rt_link_message message;
 	struct rt_error *err;
@@ -199,7 +233,7 @@ static void run(struct dumping *dumping)
 
 struct rt_error *rt_dumper_start(const struct rt_dumper_options *options, struct rt_dumper *ret)
 {
-	struct dumping dumping = { .options = options };
+	struct dumping dumping = { .options = options, .diag_fd = options->diag_fd };
 	struct rt_error *err;
 	int ends[2];
 

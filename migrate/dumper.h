@@ -34,6 +34,7 @@ struct rt_dumper_options {
 	const struct rt_criu_settings *settings; /* image_path must be absolute */
 	unsigned flags; /* RT_DUMP_* */
 	const char *directory; /* of the migration: removed by the dumper where the tool can't any more */
+	int diag_fd; /* rt_network_open_diag(); -1: its network does not move along, or is nobody's */
 	const struct rt_network *network; /* attached again by the dumper where the tool can't any more */
 };
 

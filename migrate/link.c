@@ -79,20 +79,26 @@ struct rt_error *rt_link_receive(int fd, int timeout_ms, struct rt_link_message 
 	return NULL;
 }
 
-struct rt_error *rt_link_expect(int fd, enum rt_link_word word, const char *who)
+struct rt_error *rt_link_await(int fd, enum rt_link_word word, const char *who, struct rt_link_message *ret)
 {
-	struct rt_link_message message;
 	struct rt_error *err;
 	bool there;
 
-	err = rt_link_receive(fd, -1, &message, &there);
+	err = rt_link_receive(fd, -1, ret, &there);
 	if (err)
 		return err;
-	if (message.word == word)
+	if (ret->word == word)
 		return NULL;
-	if (message.word == RT_LINK_FAILED)
-		return rt_fail(message.code, "%s", message.text);
-	if (message.word == RT_LINK_END)
+	if (ret->word == RT_LINK_FAILED)
+		return rt_fail(ret->code, "%s", ret->text);
+	if (ret->word == RT_LINK_END)
 		return rt_fail(RT_SYSTEM, "the %s has ended", who);
-	return rt_fail(RT_SYSTEM, "the %s said word %d where %d was due", who, message.word, word);
+	return rt_fail(RT_SYSTEM, "the %s said word %d where %d was due", who, ret->word, word);
+}
+
+struct rt_error *rt_link_expect(int fd, enum rt_link_word word, const char *who)
+{
+	struct rt_link_message message;
+
+	return rt_link_await(fd, word, who, &message);
 }

@@ -17,7 +17,7 @@ enum rt_link_word {
 	RT_LINK_COMMIT, /* take the container's life here; to the worker: let it run */
 	RT_LINK_ABORT, /* revive it here; to the worker: undo */
 	/* from the dumper */
-	RT_LINK_FROZEN,
+	RT_LINK_FROZEN, /* `a`: since when, CLOCK_MONOTONIC in microseconds; 0: since PROCEED */
 	RT_LINK_COMPLETE,
 	RT_LINK_HELD,
 	RT_LINK_DONE,
@@ -34,7 +34,7 @@ enum rt_link_word {
 	RT_LINK_WANT, /* pages `b`, `c` of space `a` */
 
 	/* to the worker; last, as a daemon may meet a worker of an older one */
-	RT_LINK_CATCH, /* frozen on the source: catch what is sent to it. Before RESTORE */
+	RT_LINK_CATCH, /* frozen on the source: catch what is sent to it. Before RESTORE. A descriptor: frames that came along (tap.h) */
 };
 
 #define RT_LINK_TEXT 3000
@@ -58,3 +58,5 @@ struct rt_error *rt_link_receive(int fd, int timeout_ms, struct rt_link_message 
 
 /* Waits for this one word. FAILED becomes its error, END one that says that `who` has ended, anything else is a bug. */
 struct rt_error *rt_link_expect(int fd, enum rt_link_word word, const char *who) _must_check_;
+/* The same, and what came with the word. */
+struct rt_error *rt_link_await(int fd, enum rt_link_word word, const char *who, struct rt_link_message *ret) _must_check_;

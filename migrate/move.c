@@ -4,6 +4,7 @@
 #include "migrate/journal.h"
 #include "migrate/link.h"
 #include "migrate/message.h"
+#include "migrate/tap.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/log.h"
 #include "runtime/base/str.h"
@@ -11,6 +12,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -417,19 +419,45 @@ static struct rt_error *give_sets(struct rt_move *move)
 	return err;
 }
 
-struct rt_error *rt_move_catch(struct rt_move *move)
+/* In a file, as they may be too many for one message. */
+static struct rt_error *put_frames(const void *frames, size_t size, struct rt_link_message *message)
 {
+	_cleanup_close_ int fd = -1;
+	struct rt_error *err;
+
+	if (size == 0)
+		return NULL;
+	fd = memfd_create("rt-frames", MFD_CLOEXEC);
+	if (fd < 0)
+		return rt_fail_errno("cannot make a file in memory");
+	err = rt_write_all_at(fd, frames, size, 0);
+	if (err)
+		return err;
+	message->fds[message->fd_count++] = rt_take_fd(fd);
+	return NULL;
+}
+
+struct rt_error *rt_move_catch(struct rt_move *move, const void *frames, size_t size)
+{
+	struct rt_link_message message = { .word = RT_LINK_CATCH };
 	struct rt_error *err = NULL;
 
 	if (!*move->offer->network)
 		return rt_fail(RT_WRONG_STATE, "no network was offered");
+	err = rt_tap_each(frames, size, NULL, NULL);
+	if (!err)
+		err = put_frames(frames, size, &message);
+	if (err)
+		return err;
 	pthread_mutex_lock(&move->lock);
 	if (move->state != RT__MOVE_STATE__MOVE_RECEIVING || !move->prepared)
 		err = rt_fail(RT_WRONG_STATE, "the migration is %s, not receiving", rt_move_state_name(move->state));
 	else
-		err = rt_link_say(move->worker_fd, RT_LINK_CATCH);
+		err = rt_link_send(move->worker_fd, &message);
 	move->last_heard_us = rt_move_now();
 	pthread_mutex_unlock(&move->lock);
+	if (message.fd_count)
+		close(message.fds[0]);
 	return err;
 }
 

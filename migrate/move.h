@@ -66,7 +66,7 @@ struct rt_error *rt_move_use(struct rt_move *move, bool exclusive) _must_check_;
 void rt_move_unuse(struct rt_move *move, bool exclusive);
 
 /* Frozen on the source: what is sent to it is caught here from now on. RT_WRONG_STATE where it has no network of ours, or nothing waits for it any more. */
-struct rt_error *rt_move_catch(struct rt_move *move) _must_check_;
+struct rt_error *rt_move_catch(struct rt_move *move, const void *frames, size_t size) _must_check_;
 /* The images are complete: restores, and waits until it is ready. `gone` is asked now and then whether anybody still waits. */
 struct rt_error *rt_move_restore(struct rt_move *move, bool (*gone)(void *userdata), void *userdata) _must_check_;
 /* Decides. When it returns NULL the container runs. */

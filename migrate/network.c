@@ -19,8 +19,14 @@
 #define PROGRAM "rt-netns"
 #define SAVED_MAX (64u << 10)
 #define ANSWER_ROOM 16384
-#define TCP_STATE_LISTEN 0x0A
+/* include/net/tcp_states.h */
+#define TCP_STATE_SYN_RECV 3
+#define TCP_STATE_FIN_WAIT1 4
+#define TCP_STATE_LAST_ACK 9
+#define TCP_STATE_LISTEN 10
+#define TCP_STATE_CLOSING 11
 #define SETTLE_STEP_US 500
+#define DRAIN_STEP_US 1000
 
 void rt_network_deinit(struct rt_network *network)
 {
@@ -140,35 +146,112 @@ bool rt_network_answer_waits(const void *bytes, size_t size, bool *ret_end)
 	return found;
 }
 
-/* Listening sockets alone: /proc/PID/net/tcp walks the connections of the whole machine, which takes milliseconds. */
-static bool waits(int fd, uint8_t family)
+/* Asks for the TCP sockets in these states (a mask), and hands each answer to `take`. */
+static void ask(int fd, uint8_t family, uint32_t states, void (*take)(const void *bytes, size_t size, bool *ret_end, void *userdata), void *userdata)
 {
 	const struct {
 		struct nlmsghdr header;
 		struct inet_diag_req_v2 request;
-	} ask = {
-		.header = { .nlmsg_len = sizeof(ask), .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
-		.request = { .sdiag_family = family, .sdiag_protocol = IPPROTO_TCP, .idiag_states = 1u << TCP_STATE_LISTEN },
+	} question = {
+		.header = { .nlmsg_len = sizeof(question), .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
+		.request = { .sdiag_family = family, .sdiag_protocol = IPPROTO_TCP, .idiag_states = states },
 	};
 	_Alignas(struct nlmsghdr) char answer[ANSWER_ROOM];
-	bool found = false, end = false;
+	bool end = false;
 
-	if (send(fd, &ask, sizeof(ask), 0) < 0)
-		return false;
+	if (send(fd, &question, sizeof(question), 0) < 0)
+		return;
 	while (!end) { /* to its end, as the next question goes over the same socket */
 		ssize_t size = recv(fd, answer, sizeof(answer), 0);
 
 		if (size <= 0)
-			return found;
-		found = rt_network_answer_waits(answer, (size_t)size, &end) || found;
+			return;
+		take(answer, (size_t)size, &end, userdata);
 	}
+}
+
+static void take_waiting(const void *bytes, size_t size, bool *ret_end, void *found)
+{
+	bool waits = rt_network_answer_waits(bytes, size, ret_end);
+
+	*(bool *)found = *(bool *)found || waits;
+}
+
+/* Listening sockets alone: /proc/PID/net/tcp walks the connections of the whole machine, which takes milliseconds. */
+bool rt_network_waits(int diag_fd)
+{
+	bool found = false;
+
+	ask(diag_fd, AF_INET, 1u << TCP_STATE_LISTEN, take_waiting, &found);
+	if (!found)
+		ask(diag_fd, AF_INET6, 1u << TCP_STATE_LISTEN, take_waiting, &found);
 	return found;
 }
 
-void rt_network_settle(int diag_fd, unsigned us)
+/* ---- connections that no file of anybody's has ---- */
+
+unsigned rt_network_answer_unheld(const void *bytes, size_t size, bool *ret_end)
 {
-	for (unsigned waited = 0; waited < us && (waits(diag_fd, AF_INET) || waits(diag_fd, AF_INET6)); waited += SETTLE_STEP_US)
+	size_t left = size;
+	unsigned count = 0;
+
+	*ret_end = false;
+	for (const struct nlmsghdr *header = bytes; NLMSG_OK(header, left); header = NLMSG_NEXT(header, left)) {
+		const struct inet_diag_msg *socket = NLMSG_DATA(header);
+
+		if (header->nlmsg_type != SOCK_DIAG_BY_FAMILY || header->nlmsg_len < NLMSG_LENGTH(sizeof(*socket))) {
+			*ret_end = true;
+			break;
+		}
+		/* Of one that is being closed: not all that it sent has been confirmed. */
+		if (socket->idiag_inode == 0 && (socket->idiag_state == TCP_STATE_SYN_RECV || socket->idiag_wqueue > 0))
+			count++;
+	}
+	return count;
+}
+
+static void take_unheld(const void *bytes, size_t size, bool *ret_end, void *count)
+{
+	*(unsigned *)count += rt_network_answer_unheld(bytes, size, ret_end);
+}
+
+static unsigned count_unheld(int diag_fd, uint32_t states)
+{
+	unsigned count = 0;
+
+	ask(diag_fd, AF_INET, states, take_unheld, &count);
+	ask(diag_fd, AF_INET6, states, take_unheld, &count);
+	return count;
+}
+
+/* Handshakes first: what has come through one has to be accepted. */
+void rt_network_settle(int diag_fd, unsigned accept_us, unsigned handshake_us)
+{
+	for (unsigned waited = 0; waited < handshake_us && count_unheld(diag_fd, 1u << TCP_STATE_SYN_RECV) > 0; waited += DRAIN_STEP_US)
+		usleep(DRAIN_STEP_US);
+	for (unsigned waited = 0; waited < accept_us && rt_network_waits(diag_fd); waited += SETTLE_STEP_US)
 		usleep(SETTLE_STEP_US);
+}
+
+/* The whole machine's, at no cost: mostly there is none. Where that can't be read, there may be. */
+static bool may_have_orphans(void)
+{
+	_cleanup_free_ char *text = NULL;
+	const char *number = NULL;
+
+	rt_error_free(rt_read_file_at(AT_FDCWD, "/proc/net/sockstat", 4096, &text, NULL));
+	number = text ? strstr(text, " orphan ") : NULL;
+	return !number || atol(number + strlen(" orphan ")) != 0;
+}
+
+unsigned rt_network_drain(int diag_fd, unsigned us)
+{
+	const uint32_t closing = 1u << TCP_STATE_FIN_WAIT1 | 1u << TCP_STATE_CLOSING | 1u << TCP_STATE_LAST_ACK;
+	unsigned left = 0;
+
+	for (unsigned waited = 0; may_have_orphans() && (left = count_unheld(diag_fd, closing)) > 0 && waited < us; waited += DRAIN_STEP_US)
+		usleep(DRAIN_STEP_US);
+	return left;
 }
 
 struct rt_error *rt_network_open_diag(pid_t pid, int *ret)

@@ -20,12 +20,18 @@ struct rt_error *rt_network_find(const struct rt_spec *spec, struct rt_network *
 /* Source. */
 struct rt_error *rt_network_save(struct rt_network *network, const char *id) _must_check_;
 struct rt_error *rt_network_detach(const struct rt_network *network, const char *id) _must_check_;
-/* Detached: until what still lies in queues of listening sockets is accepted, at most so long. `diag_fd`: a netlink socket in the container's
- * network namespace, made beforehand. */
+/* `diag_fd`: a netlink socket in the container's network namespace, made beforehand. Whether a connection lies in a queue that nobody has accepted. */
 struct rt_error *rt_network_open_diag(pid_t pid, int *ret) _must_check_;
-void rt_network_settle(int diag_fd, unsigned us);
+bool rt_network_waits(int diag_fd);
+/* Where no new ones come: until the handshakes are over that are in the middle, and what they led to is accepted; at most so long. */
+void rt_network_settle(int diag_fd, unsigned accept_us, unsigned handshake_us);
+/* What a process wrote before it closed a connection, its kernel sends for it: from a socket that nobody holds, and nobody can dump. Waits until the other sides have
+ * all of it, at most so long; returns how many have not. */
+unsigned rt_network_drain(int diag_fd, unsigned us);
 /* Of an answer: whether a listener has a connection that nobody has accepted; *ret_end: no more follows. */
 bool rt_network_answer_waits(const void *bytes, size_t size, bool *ret_end);
+/* Of an answer: how many sockets that no process holds have still to get something out, or are in a handshake. */
+unsigned rt_network_answer_unheld(const void *bytes, size_t size, bool *ret_end);
 struct rt_error *rt_network_attach(const struct rt_network *network, const char *id) _must_check_;
 struct rt_error *rt_network_announce(const struct rt_network *network, const char *id) _must_check_; /* once more, after attach */
 

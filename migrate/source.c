@@ -3,6 +3,7 @@
 #include "checkpoint/arriving.h"
 #include "migrate/link.h"
 #include "migrate/pause.h"
+#include "migrate/tap.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/interrupt.h"
 #include "runtime/base/io.h"
@@ -20,7 +21,6 @@
 #define MAKE_TRIES 10
 #define ARRIVAL_US 30000000ull
 #define ARRIVAL_STEP_US 20000
-#define SETTLE_US 10000 /* a server that does not accept in so long is not going to */
 
 uint64_t rt_source_now(void)
 {
@@ -44,6 +44,7 @@ static void source_deinit(struct rt_source *source)
 	free(source->spaces);
 	rt_network_deinit(&source->network);
 	rt_closep(&source->diag_fd);
+	rt_closep(&source->tap_fd);
 	rt_container_deinit(&source->container);
 	free(source->config);
 	if (source->directory)
@@ -159,6 +160,8 @@ static struct rt_error *start_dumper(struct rt_source *source)
 	source->criu.lazy_pages = source->lazy;
 	source->criu.memory_elsewhere = source->lazy;
 	source->criu.tmpfs_elsewhere = true;
+	/* All is done that no connection is in between (dumper.c); one that is there nevertheless must not be the end of it. */
+	source->criu.tcp_skip_in_flight = source->network.saved != NULL;
 	source->criu.ext_unix_sk = source->values->ext_unix_sk;
 	source->criu.file_locks = source->values->file_locks;
 	source->criu.link_remap = source->values->link_remap;
@@ -167,6 +170,7 @@ static struct rt_error *start_dumper(struct rt_source *source)
 		.id = source->id,
 		.directory = source->directory,
 		.network = &source->network,
+		.diag_fd = source->diag_fd,
 		.settings = &source->criu,
 		.flags = source->values->keep ? RT_DUMP_KEEP : 0,
 	}, &source->dumper);
@@ -266,8 +270,7 @@ static struct rt_error *get_ready(struct rt_source *source)
 	return err ? err : rt_source_copy_rest(source);
 }
 
-/* Nobody can dump a connection that is made but not yet accepted. So the network goes first, while the container still runs and accepts what has come; what
- * comes from here on the target catches. */
+/* Only once it is frozen: what a process answers and closes has to get out. What comes from here on the target catches. */
 static struct rt_error *take_off_network(struct rt_source *source)
 {
 	struct rt_error *err;
@@ -276,12 +279,26 @@ static struct rt_error *take_off_network(struct rt_source *source)
 		return NULL;
 	source->detached = true;
 	err = rt_network_detach(&source->network, source->id);
-	if (err)
-		return err;
-	rt_source_tell_frozen(source);
-	if (source->diag_fd >= 0)
-		rt_network_settle(source->diag_fd, SETTLE_US);
-	return NULL;
+	if (!err)
+		rt_source_tell_frozen(source);
+	return err;
+}
+
+static struct rt_error *stop_tasks(struct rt_source *source)
+{
+	struct rt_link_message message;
+	struct rt_error *err = NULL;
+
+	/* Before its door is closed. */
+	if (source->network.saved)
+		err = rt_tap_open(source->container.state.pid, &source->tap_fd);
+	if (!err)
+		err = rt_link_say(source->dumper.fd, RT_LINK_PROCEED);
+	if (!err)
+		err = rt_link_await(source->dumper.fd, RT_LINK_FROZEN, "dumper", &message);
+	if (!err && message.a > source->frozen_at)
+		source->frozen_at = message.a;
+	return err;
 }
 
 static struct rt_error *freeze(struct rt_source *source)
@@ -293,11 +310,9 @@ static struct rt_error *freeze(struct rt_source *source)
 		return err;
 	source->frozen_at = rt_source_now();
 	source->frozen = true;
-	err = take_off_network(source);
+	err = stop_tasks(source);
 	if (!err)
-		err = rt_link_say(source->dumper.fd, RT_LINK_PROCEED);
-	if (!err)
-		err = rt_link_expect(source->dumper.fd, RT_LINK_FROZEN, "dumper");
+		err = take_off_network(source);
 	if (!err)
 		err = rt_source_last_look(source);
 	source->proceeded_at = rt_source_now();
@@ -388,7 +403,7 @@ struct rt_error *rt_migrate(const struct rt_context *context, const char *id, co
 {
 	struct rt_source source = {
 		.context = context, .id = id, .url = url, .values = values, .target_id = values->new_id ? values->new_id : id,
-		.container = RT_CONTAINER_NULL, .dumper = RT_DUMPER_NULL, .diag_fd = -1, .began = rt_source_now(),
+		.container = RT_CONTAINER_NULL, .dumper = RT_DUMPER_NULL, .diag_fd = -1, .tap_fd = -1, .began = rt_source_now(),
 		.report = { .id = id, .url = url },
 	};
 	struct rt_error *err;

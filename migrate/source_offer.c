@@ -4,6 +4,7 @@
 #include "checkpoint/rpc.h"
 #include "checkpoint/unpack.h"
 #include "migrate/duct.h"
+#include "migrate/tap.h"
 #include "runtime/base/str.h"
 
 #include <pthread.h>
@@ -43,11 +44,17 @@ struct rt_error *rt_source_ask(struct rt_source *source, const char *path, unsig
 
 void rt_source_tell_frozen(struct rt_source *source)
 {
+	_cleanup_free_ void *frames = NULL;
 	struct rt_error *err;
+	size_t size;
 
 	if (!source->network.saved)
 		return;
-	err = post(source, source->path_frozen, NULL, FROZEN_TIMEOUT_MS, 0, NULL);
+	err = rt_tap_take(source->tap_fd, &frames, &size);
+	if (!err)
+		err = rt_http_ask(source->control, &(struct rt_http_request){
+			.method = "POST", .path = source->path_frozen, .body = frames ? frames : "", .body_size = size, .timeout_ms = FROZEN_TIMEOUT_MS,
+		}, 0, NULL);
 	if (err)
 		rt_progress_note(source->progress, "what is sent to it while it is frozen is lost: %s", err->message);
 	rt_error_free(err);

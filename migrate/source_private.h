@@ -38,6 +38,7 @@ struct rt_source {
 	size_t config_size;
 	uint64_t memory; /* bytes, private */
 	struct rt_network network;
+	int tap_fd; /* of tap.h; -1: as diag_fd */
 	int diag_fd; /* tells of its listening sockets; -1: its network does not move along */
 
 	/* the dump */

@@ -4,6 +4,7 @@
 #include "checkpoint/unpack.h"
 #include "migrate/codec.h"
 #include "migrate/files.h"
+#include "migrate/tap.h"
 #include "runtime/base/log.h"
 #include "runtime/base/str.h"
 
@@ -16,6 +17,28 @@
 
 /* ---- one request about one migration ---- */
 
+/* A body that is small enough to be had whole. */
+struct held {
+	uint8_t *bytes;
+	size_t size, room;
+};
+
+static struct rt_error *hold(struct held *held, const void *bytes, size_t size)
+{
+	if (held->size + size > held->room) {
+		size_t room = (held->size + size) * 2;
+		uint8_t *larger = realloc(held->bytes, room);
+
+		if (!larger)
+			return rt_error_oom();
+		held->bytes = larger;
+		held->room = room;
+	}
+	memcpy(held->bytes + held->size, bytes, size);
+	held->size += size;
+	return NULL;
+}
+
 struct request {
 	struct rt_move *move; /* with a reference; NULL: the id is not known */
 	bool used, exclusive;
@@ -23,6 +46,7 @@ struct request {
 	struct rt_codec *codec;
 	struct rt_files_in *files;
 	struct rt_tree_receiver *tree;
+	struct held held;
 	int fd; /* of the directory that is written to */
 	struct rt_http_exchange *exchange;
 	uint64_t bytes;
@@ -37,6 +61,7 @@ static void request_finish(void *userdata, void *state, bool complete)
 	rt_codec_free(request->codec);
 	rt_files_in_free(request->files);
 	rt_tree_receiver_free(request->tree);
+	free(request->held.bytes);
 	rt_closep(&request->fd);
 	if (request->used)
 		rt_move_unuse(request->move, request->exclusive);
@@ -116,33 +141,15 @@ static struct rt_error *reply_outcome(struct rt_http_exchange *exchange, struct 
 
 /* ---- POST /v1/migrations ---- */
 
-struct offering {
-	uint8_t *bytes;
-	size_t size, room;
-};
-
 static struct rt_error *offer_begin(void *userdata, struct rt_http_exchange *exchange, void **ret_state)
 {
-	*ret_state = calloc(1, sizeof(struct offering));
+	*ret_state = calloc(1, sizeof(struct held));
 	return *ret_state ? NULL : rt_error_oom();
 }
 
 static struct rt_error *offer_data(void *userdata, struct rt_http_exchange *exchange, void *state, const void *bytes, size_t size)
 {
-	struct offering *offering = state;
-
-	if (offering->size + size > offering->room) {
-		size_t room = (offering->size + size) * 2;
-		uint8_t *larger = realloc(offering->bytes, room);
-
-		if (!larger)
-			return rt_error_oom();
-		offering->bytes = larger;
-		offering->room = room;
-	}
-	memcpy(offering->bytes + offering->size, bytes, size);
-	offering->size += size;
-	return NULL;
+	return hold(state, bytes, size);
 }
 
 static Rt__Answer *answer_new(const struct rt_target *target)
@@ -170,7 +177,7 @@ static void log_offer(const struct rt_http_exchange *exchange, const Rt__Answer 
 static struct rt_error *offer_end(void *userdata, struct rt_http_exchange *exchange, void *state)
 {
 	struct rt_target *target = userdata;
-	struct offering *offering = state;
+	struct held *offering = state;
 	_cleanup_free_ char *id = NULL;
 	Rt__Offer *offer;
 	Rt__Answer *answer;
@@ -203,7 +210,7 @@ static struct rt_error *offer_end(void *userdata, struct rt_http_exchange *excha
 
 static void offer_finish(void *userdata, void *state, bool complete)
 {
-	struct offering *offering = state;
+	struct held *offering = state;
 
 	free(offering->bytes);
 	free(offering);
@@ -471,10 +478,17 @@ static struct rt_error *known_begin(void *userdata, struct rt_http_exchange *exc
 	return request_known(userdata, exchange, (struct request **)ret_state);
 }
 
+static struct rt_error *frozen_data(void *userdata, struct rt_http_exchange *exchange, void *state, const void *bytes, size_t size)
+{
+	struct request *request = state;
+
+	return hold(&request->held, bytes, size);
+}
+
 static struct rt_error *frozen_end(void *userdata, struct rt_http_exchange *exchange, void *state)
 {
 	struct request *request = state;
-	struct rt_error *err = rt_move_catch(request->move);
+	struct rt_error *err = rt_move_catch(request->move, request->held.bytes, request->held.size);
 
 	return err ? err : rt_http_reply(exchange, 200, "text/plain", "", 0);
 }
@@ -623,7 +637,8 @@ const struct rt_http_route rt_target_routes[] = {
 	  .finish = request_finish },
 	{ .method = "POST", .path = "/v1/migrations/*/final", .body_limit = STREAM_MAX, .begin = final_begin, .data = final_data, .end = final_end,
 	  .finish = request_finish },
-	{ .method = "POST", .path = "/v1/migrations/*/frozen", .begin = known_begin, .end = frozen_end, .finish = request_finish },
+	{ .method = "POST", .path = "/v1/migrations/*/frozen", .body_limit = RT_TAP_LIMIT, .begin = known_begin, .data = frozen_data, .end = frozen_end,
+	  .finish = request_finish },
 	{ .method = "POST", .path = "/v1/migrations/*/commit", .begin = known_begin, .end = commit_end, .finish = request_finish },
 	{ .method = "POST", .path = "/v1/migrations/*/abort", .begin = plain_begin, .end = abort_end, .finish = request_finish },
 	{ .method = "POST", .path = "/v1/migrations/*/forget", .begin = known_begin, .end = forget_end, .finish = request_finish },

@@ -9,6 +9,7 @@
 #include "migrate/network.h"
 #include "migrate/tmpfs.h"
 #include "migrate/pause.h"
+#include "migrate/tap.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/io.h"
 #include "runtime/base/log.h"
@@ -168,6 +169,19 @@ static struct rt_error *take_sets(struct worker *worker, const struct rt_link_me
 	return rt_pagesets_adopt(rt_take_ptr(worker->set_fds), worker->set_total, &worker->sets);
 }
 
+static void start_catching(struct worker *worker, struct rt_link_message *message)
+{
+	_cleanup_close_ int fd = message->fd_count ? message->fds[0] : -1;
+	_cleanup_free_ char *frames = NULL;
+	struct rt_error *err = NULL;
+	size_t size = 0;
+
+	if (fd >= 0)
+		err = rt_read_all(fd, RT_TAP_LIMIT, &frames, &size);
+	rt_warn_ignored(err);
+	rt_catcher_start(&worker->catcher, frames, size);
+}
+
 /* Until the word is there; everything else but SETS and CATCH is the end. */
 static struct rt_error *wait_for(struct worker *worker, enum rt_link_word word)
 {
@@ -182,7 +196,7 @@ static struct rt_error *wait_for(struct worker *worker, enum rt_link_word word)
 		if (message.word == RT_LINK_SETS)
 			err = take_sets(worker, &message);
 		else if (message.word == RT_LINK_CATCH)
-			rt_catcher_start(&worker->catcher);
+			start_catching(worker, &message);
 		else if (message.word == RT_LINK_END)
 			err = rt_fail(RT_SYSTEM, "'rt receive' has ended");
 		else
@@ -277,7 +291,10 @@ static void hear(struct worker *worker)
 			rt_lazy_arrived(worker->lazy, message.a, message.b, message.c);
 	} else if (!err && (message.word == RT_LINK_COMMIT || message.word == RT_LINK_ABORT)) {
 		decide(worker, message.word, message.text);
-	} else if (err || message.word != RT_LINK_CATCH) { /* which is too late by now */
+	} else if (!err && message.word == RT_LINK_CATCH) { /* which is too late by now */
+		for (size_t i = 0; i < message.fd_count; i++)
+			close(message.fds[i]);
+	} else {
 		decide(worker, RT_LINK_ABORT, "'rt receive' has ended");
 		pthread_mutex_lock(&worker->lock);
 		rt_closep(&worker->fd);

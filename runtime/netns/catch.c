@@ -27,6 +27,7 @@
 /* Under a flood the container gets its own port at last, even if something is still on its way here. */
 #define MOST_AT_ONCE (4 * MOST_FRAMES)
 #define LONGEST_WAIT_MS 1000
+#define LINE_ROOM 4096
 
 struct catch {
 	const char *state_directory, *id;
@@ -40,6 +41,8 @@ struct catch {
 	char *room;
 	uint64_t kept;
 	bool started, gone;
+	char words[LINE_ROOM]; /* heard, but not to the end of a line */
+	size_t heard;
 };
 
 static void catch_deinit(struct catch *catch)
@@ -361,9 +364,35 @@ static struct rt_error *release(struct catch *catch)
 	return err ? err : say("released: %llu frames, %llu lost", (unsigned long long)catch->kept, (unsigned long long)catch->ring.dropped);
 }
 
+static int digit(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* As if it had come to the far end. */
+static struct rt_error *take_told(struct catch *catch, const char *hex)
+{
+	size_t size = 0;
+
+	for (; *hex; hex += 2, size++) {
+		int high = digit(hex[0]), low = high < 0 ? -1 : digit(hex[1]);
+
+		if (low < 0 || size == FRAME_ROOM)
+			return rt_fail(RT_USAGE, "standard input has a frame that is no hexadecimal text of even length");
+		catch->room[size] = (char)(high << 4 | low);
+	}
+	if (size <= sizeof(struct virtio_net_hdr) + ETH_HLEN)
+		return rt_fail(RT_USAGE, "standard input has a frame of %zu bytes only", size);
+	judge(catch, size);
+	return NULL;
+}
+
 static struct rt_error *obey(struct catch *catch, const char *word, bool *ret_end)
 {
 	struct rt_error *err;
+
+	if (rt_str_starts(word, "frame "))
+		return take_told(catch, word + strlen("frame "));
 
 	if (rt_str_equal(word, "start")) {
 		err = catch->started ? NULL : start(catch);
@@ -374,16 +403,16 @@ static struct rt_error *obey(struct catch *catch, const char *word, bool *ret_en
 		return err ? err : say("joined");
 	}
 	if (!rt_str_equal(word, "release"))
-		return *word ? rt_fail(RT_USAGE, "standard input says '%s', not start, join or release", word) : NULL;
+		return *word ? rt_fail(RT_USAGE, "standard input says '%s', not start, frame, join or release", word) : NULL;
 	*ret_end = true;
 	return release(catch);
 }
 
-/* Line by line; *ret_end too where there are no more. */
+/* Line by line, what is left over with the rest that comes later; *ret_end too where there are no more. */
 static struct rt_error *hear(struct catch *catch, bool *ret_end)
 {
-	char words[256];
-	ssize_t got = read(STDIN_FILENO, words, sizeof(words) - 1);
+	ssize_t got = read(STDIN_FILENO, catch->words + catch->heard, sizeof(catch->words) - 1 - catch->heard);
+	char *line = catch->words, *end;
 	struct rt_error *err = NULL;
 
 	if (got < 0 && errno == EINTR)
@@ -391,9 +420,17 @@ static struct rt_error *hear(struct catch *catch, bool *ret_end)
 	if (got < 0)
 		return rt_fail_errno("cannot read standard input");
 	*ret_end = got == 0;
-	words[got] = '\0';
-	for (char *rest = words, *word; !err && !*ret_end && (word = strsep(&rest, "\n"));)
-		err = obey(catch, word, ret_end);
+	catch->heard += (size_t)got;
+	catch->words[catch->heard] = '\0';
+	while (!err && !*ret_end && (end = strchr(line, '\n'))) {
+		*end = '\0';
+		err = obey(catch, line, ret_end);
+		line = end + 1;
+	}
+	catch->heard -= (size_t)(line - catch->words);
+	memmove(catch->words, line, catch->heard + 1);
+	if (!err && catch->heard == sizeof(catch->words) - 1)
+		err = rt_fail(RT_USAGE, "standard input has a line of over %zu bytes", catch->heard);
 	return err;
 }
 

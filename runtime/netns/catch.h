@@ -7,9 +7,10 @@
 
 #include "runtime/netns/network.h"
 
-/* Makes the pair, then does as the lines on standard input say, and answers each by a line on standard output:
+/* Makes the pair, then does as the lines on standard input say, and answers each but "frame" by a line on standard output:
  *
  *	start		the container is frozen: joins the bridge, announces the addresses, answers who asks for them, keeps what comes
+ *	frame HEX	one that came before, to be handed over as those are: a struct virtio_net_hdr and the Ethernet frame
  *	join		the container's own end joins the bridge as well: it may speak, but what is sent to it still comes here
  *	release		it runs: hands it all that was kept, then what is sent to it goes straight to it; ends
  *

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import time
 
@@ -232,6 +233,45 @@ def test_a_connection_is_made_by_the_syn_that_was_caught(host, place, catcher):
         inside.stdout.close()
 
 
+def datagram(number, port=99):
+    """As rt_tap.h has it: no notes of the kernel, Ethernet, IPv4, UDP without a checksum."""
+    content = str(number).encode()
+    udp = struct.pack("!HHHH", 4000, port, 8 + len(content), 0) + content
+    source, target = (socket.inet_aton(a) for a in ("172.19.0.200", ADDRESS))
+    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, source, target)
+    total = sum(struct.unpack("!10H", head))
+    total = (total & 0xffff) + (total >> 16)
+    head = head[:10] + struct.pack("!H", 0xffff - (total & 0xffff) - (total >> 16)) + head[12:]
+    return bytes(10) + bytes.fromhex(MAC.replace(":", "")) + b"\x02\0\0\0\0\x01\x08\0" + head + udp
+
+
+def test_frames_that_came_before_are_handed_over_first(host, place, catcher, receiver):
+    one = catcher(host)
+    one.process.stdin.write("start\n" + "".join(f"frame {datagram(n).hex()}\n" for n in range(300)))
+    one.process.stdin.flush()
+    one.heard("started")
+    web = place(host)
+    inside = receiver(web)
+    known(ADDRESS)
+    send(range(300, 400))
+    one.say("join", "joined")
+    frames, lost = one.release()
+    assert inside.next(400) == list(range(400))
+    assert frames >= 400 and lost == 0
+
+
+@pytest.mark.parametrize("line, sentence", (("frame 0", "even length"), ("frame zz", "even length"), ("frame 00", "1 bytes only"), ("frame " + "00" * 3000, "line of over"),
+                                            ("keep", "not start, frame, join or release")))
+def test_a_line_that_makes_no_sense_ends_it(host, catcher, line, sentence):
+    one = catcher(host)
+    one.process.stdin.write(line + "\n")
+    one.process.stdin.flush()
+    assert one.process.wait(10) != 0
+    said = one.process.stderr.read()
+    assert sentence in said and said.count("\n") == 1
+    nothing_is_left()
+
+
 def test_large_segments_wait_and_arrive_whole(host, place, catcher):
     """A connection in the middle of a transfer: the kernel hands the catcher bundles of segments without checksums."""
     web = place(host)
@@ -313,7 +353,7 @@ def test_a_second_one_takes_over_from_one_that_was_killed(host, catcher):
     ('{"addresses": 5}', (), "'addresses' must be an array"),
     ('{"addresses": []}', (), "'mac' is missing"),
     (SAVED, ("--bridge", "none0"), "there is no bridge 'none0'"),
-    (SAVED + "dance\n", (), "standard input says 'dance', not start, join or release"),
+    (SAVED + "dance\n", (), "standard input says 'dance', not start, frame, join or release"),
     (SAVED + "join\n", (), "is not there yet"),
 ])
 def test_wrong_words_are_one_sentence(host, saved, options, sentence):

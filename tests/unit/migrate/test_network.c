@@ -171,6 +171,35 @@ static void add(struct answer *answer, uint16_t type, uint32_t queue)
 	answer->size += NLMSG_SPACE(sizeof(listener));
 }
 
+static void add_socket(struct answer *answer, uint8_t tcp_state, uint32_t inode, uint32_t unsent)
+{
+	struct inet_diag_msg socket = { .idiag_state = tcp_state, .idiag_inode = inode, .idiag_wqueue = unsent };
+	struct nlmsghdr header = { .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_len = NLMSG_LENGTH(sizeof(socket)) };
+
+	memcpy(answer->bytes + answer->size, &header, sizeof(header));
+	memcpy(answer->bytes + answer->size + NLMSG_HDRLEN, &socket, sizeof(socket));
+	answer->size += NLMSG_SPACE(sizeof(socket));
+}
+
+static void sockets_that_nobody_holds_are_counted(void **state)
+{
+	struct answer answer = { .size = 0 };
+	bool end = true;
+
+	add_socket(&answer, 4, 0, 0); /* FIN_WAIT1, and all of it arrived */
+	add_socket(&answer, 4, 77, 500); /* somebody's */
+	assert_int_equal(rt_network_answer_unheld(answer.bytes, answer.size, &end), 0);
+	assert_false(end);
+	add_socket(&answer, 4, 0, 1);
+	add_socket(&answer, 9, 0, 70000); /* LAST_ACK */
+	add_socket(&answer, 3, 0, 0); /* SYN_RECV */
+	assert_int_equal(rt_network_answer_unheld(answer.bytes, answer.size, &end), 3);
+	assert_false(end);
+	add(&answer, NLMSG_DONE, 0);
+	assert_int_equal(rt_network_answer_unheld(answer.bytes, answer.size, &end), 3);
+	assert_true(end);
+}
+
 static void a_listener_with_a_queue_waits(void **state)
 {
 	struct answer answer = { .size = 0 };
@@ -220,6 +249,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_listener_with_a_queue_waits),
+		cmocka_unit_test(sockets_that_nobody_holds_are_counted),
 		cmocka_unit_test(the_end_is_told_behind_one_that_waits_too),
 		cmocka_unit_test(an_error_is_an_end),
 		cmocka_unit_test(what_is_cut_off_is_not_read),
