@@ -8,6 +8,7 @@ A run moves a `pulse` (pulse.c) and stops at a point of the migration (RT_MIGRAT
 afterwards (start `rt receive` again, mend the link, `rt migrate --recover`), and then looks: exactly one copy must go on from where it was, with its memory right,
 and nothing else may be left."""
 
+import contextlib
 import json
 import os
 import random
@@ -457,8 +458,11 @@ class Pair:
         if result.reached and kind == "kill":
             victims = [pid for name in what.split("+") for pid in self.victim(name)]
             result.reached = all(self.victim(name) for name in what.split("+"))
-            for pid in victims if result.reached else ():
-                os.kill(pid, signal.SIGKILL)
+            # Two at once: none may notice that the other has ended.
+            for how in [signal.SIGSTOP] * (len(victims) > 1) + [signal.SIGKILL]:
+                for pid in victims if result.reached else ():
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, how)
             for child, name in (self.tool, "tool"), (self.daemon, "daemon"):
                 if name in what.split("+") and result.reached:
                     child.wait(10)
