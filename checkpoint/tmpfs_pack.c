@@ -24,6 +24,7 @@
 struct pack {
 	struct archive *archive;
 	int out_fd;
+	bool failed; /* nothing more is written */
 	struct rt_error *err; /* owned; why the image can't be written: libarchive knows only that it can't */
 	dev_t device;
 	void *links; /* tree of struct link */
@@ -84,9 +85,9 @@ static la_ssize_t write_out(struct archive *archive, void *userdata, const void 
 {
 	struct pack *pack = userdata;
 
-	if (!pack->err)
+	if (!pack->err && !pack->failed)
 		pack->err = rt_write_all(pack->out_fd, bytes, size);
-	if (!pack->err)
+	if (!pack->err && !pack->failed)
 		return (la_ssize_t)size;
 	archive_set_error(archive, EIO, "the image is broken");
 	return -1;
@@ -406,12 +407,10 @@ struct rt_error *rt_tmpfs_pack(int dir_fd, int out_fd)
 		err = fail(&pack);
 	if (!err)
 		twalk(pack.links, tell_missing);
-	if (pack.archive) {
-		/* Else it would write its end after a failure. */
-		if (err)
-			archive_write_fail(pack.archive);
+	/* After a failure it would write an end as if all were well. */
+	pack.failed = err;
+	if (pack.archive)
 		archive_write_free(pack.archive);
-	}
 	tdestroy(pack.links, free);
 	rt_error_free(pack.err);
 	if (pack.zeroes)
