@@ -316,7 +316,7 @@ static void let_criu_end(const struct rt_container *container)
 		kill(criu, SIGKILL);
 }
 
-struct rt_error *rt_rescue_late(const struct rt_container *container, const char *work_path)
+struct rt_error *rt_rescue_late(const struct rt_container *container, const char *work_path, bool was_frozen)
 {
 	_cleanup_close_ int work_fd = open(work_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct rt_rescue rescue = RT_RESCUE_NULL;
@@ -332,6 +332,7 @@ struct rt_error *rt_rescue_late(const struct rt_container *container, const char
 	rescue.log_name = "dump.log";
 	rescue.lock = RT_LOCK_OWN;
 	rescue.door = true;
+	rescue.was_frozen = was_frozen;
 	snprintf(path, sizeof(path), "/proc/%d/ns/net", container->state.pid);
 	err = rt_sys_open_namespace(path, RT_NS_NETWORK, &rescue.network_fd);
 	if (!err)

@@ -8,9 +8,14 @@
 #include <search.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #define CHUNK ((size_t)256 << 10)
+/* Pages that are only ever read as zeroes take no memory. */
+#define ZEROES ((size_t)1 << 30)
+/* A file of nothing takes a container no time and no memory to make; libarchive takes its holes in pieces, and so large a one would keep it frozen for minutes. */
+#define SIZE_LIMIT ((off_t)1 << 50)
 /* More extents of a file than this are not told apart: the map is in memory on both sides. */
 #define EXTENTS_MAX 65536
 /* What unpacking takes (unpack_entry.c); what can't be restored must fail while the container still runs. */
@@ -19,6 +24,7 @@
 struct pack {
 	struct archive *archive;
 	int out_fd;
+	bool failed; /* nothing more is written */
 	struct rt_error *err; /* owned; why the image can't be written: libarchive knows only that it can't */
 	dev_t device;
 	void *links; /* tree of struct link */
@@ -26,6 +32,7 @@ struct pack {
 	size_t length; /* of path */
 	unsigned depth;
 	uint8_t *chunk;
+	const uint8_t *zeroes; /* NULL: not mapped yet */
 };
 
 /* A file with more than one name, by the first of them. */
@@ -78,9 +85,9 @@ static la_ssize_t write_out(struct archive *archive, void *userdata, const void 
 {
 	struct pack *pack = userdata;
 
-	if (!pack->err)
+	if (!pack->err && !pack->failed)
 		pack->err = rt_write_all(pack->out_fd, bytes, size);
-	if (!pack->err)
+	if (!pack->err && !pack->failed)
 		return (la_ssize_t)size;
 	archive_set_error(archive, EIO, "the image is broken");
 	return -1;
@@ -153,10 +160,15 @@ static struct rt_error *write_hole(struct pack *pack, off_t size)
 {
 	struct rt_error *err = NULL;
 
-	if (size > 0)
-		memset(pack->chunk, 0, CHUNK);
-	for (; !err && size > 0; size -= (off_t)CHUNK)
-		err = write_bytes(pack, pack->chunk, size < (off_t)CHUNK ? (size_t)size : CHUNK);
+	if (size > 0 && !pack->zeroes) {
+		void *zeroes = mmap(NULL, ZEROES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+		if (zeroes == MAP_FAILED)
+			return rt_fail_errno("cannot map zeroes");
+		pack->zeroes = zeroes;
+	}
+	for (; !err && size > 0; size -= (off_t)ZEROES)
+		err = write_bytes(pack, pack->zeroes, size < (off_t)ZEROES ? (size_t)size : ZEROES);
 	return err;
 }
 
@@ -172,6 +184,8 @@ static struct rt_error *put_file(struct pack *pack, struct archive_entry *entry,
 	struct rt_error *err;
 	off_t at = 0;
 
+	if (st->st_size > SIZE_LIMIT)
+		return rt_fail_with(EFBIG, "it says that it has %lld bytes", (long long)st->st_size);
 	archive_entry_set_size(entry, st->st_size);
 	add_extents(entry, fd, st);
 	if (archive_entry_sparse_count(entry) == 0) {
@@ -393,14 +407,14 @@ struct rt_error *rt_tmpfs_tar_pack(int dir_fd, int out_fd)
 		err = fail(&pack);
 	if (!err)
 		twalk(pack.links, tell_missing);
-	if (pack.archive) {
-		/* Else it would write its end after a failure. */
-		if (err)
-			archive_write_fail(pack.archive);
+	/* After a failure it would write an end as if all were well. */
+	pack.failed = err;
+	if (pack.archive)
 		archive_write_free(pack.archive);
-	}
 	tdestroy(pack.links, free);
 	rt_error_free(pack.err);
+	if (pack.zeroes)
+		munmap((void *)pack.zeroes, ZEROES);
 	free(pack.chunk);
 	return err;
 }

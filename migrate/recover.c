@@ -35,6 +35,7 @@ struct rt_error *rt_source_write_journal(const struct rt_source *source)
 
 	if (journal && (json_object_set_new(journal, "directory", json_string(source->directory)) < 0 ||
 			json_object_set_new(journal, "lazy", json_boolean(source->lazy)) < 0 ||
+			json_object_set_new(journal, "paused", json_boolean(source->paused)) < 0 ||
 			json_object_set_new(journal, "postCopy", json_boolean(source->mode == RT_MODE_POSTCOPY || source->mode == RT_MODE_HYBRID)) < 0))
 		return rt_error_oom();
 
@@ -44,6 +45,11 @@ struct rt_error *rt_source_write_journal(const struct rt_source *source)
 static const char *text_of(const json_t *journal, const char *key)
 {
 	return json_string_value(json_object_get(journal, key));
+}
+
+static unsigned flag_of(const json_t *journal, const char *key, unsigned flag)
+{
+	return json_is_true(json_object_get(journal, key)) ? flag : 0;
 }
 
 /* What is said now counts more than what was said then. */
@@ -147,8 +153,9 @@ static struct rt_error *cut_off(const struct rt_container *container)
 	return err ? err : rt_sys_net_links_down(namespace_fd);
 }
 
-struct rt_error *rt_source_act_alone(const struct rt_context *context, const char *id, const char *directory, bool keep, bool there)
+struct rt_error *rt_source_act_alone(const struct rt_context *context, const char *id, const char *directory, unsigned flags)
 {
+	bool keep = flags & RT_ALONE_KEEP, there = flags & RT_ALONE_THERE;
 	struct rt_container container = RT_CONTAINER_NULL;
 	_cleanup_free_ char *images = NULL;
 	enum rt_status status;
@@ -160,7 +167,7 @@ struct rt_error *rt_source_act_alone(const struct rt_context *context, const cha
 	} else if (alive) {
 		err = rt_format(&images, "%s/images", directory ? directory : "");
 		if (!err)
-			err = rt_rescue_late(&container, images);
+			err = rt_rescue_late(&container, images, flags & RT_ALONE_PAUSED);
 	}
 	rt_container_deinit(&container);
 	if (!err && there && !keep)
@@ -178,7 +185,8 @@ static struct rt_error *settle(const struct rt_context *context, const char *id,
 	struct rt_error *err = rt_dumper_decide(context, id, there, &kept);
 
 	if (!err && !kept)
-		err = rt_source_act_alone(context, id, text_of(journal, "directory"), json_is_true(json_object_get(journal, "keep")), there);
+		err = rt_source_act_alone(context, id, text_of(journal, "directory"), (there ? RT_ALONE_THERE : 0) | flag_of(journal, "keep", RT_ALONE_KEEP) |
+											      flag_of(journal, "paused", RT_ALONE_PAUSED));
 	if (err || (there && !json_is_true(json_object_get(journal, "keep"))))
 		return err;
 	if (!there && network.program)

@@ -86,6 +86,7 @@ static struct rt_error *open_container(struct rt_source *source)
 		return rt_fail(RT_WRONG_STATE, "container not running: it is %s", rt_status_name(status));
 	if (!source->container.cgroup)
 		return rt_fail(RT_WRONG_STATE, "it has no cgroup, so that it can't be frozen as a whole");
+	source->paused = status == RT_STATUS_PAUSED;
 	err = await_memory(source);
 	if (!err)
 		err = rt_container_spec(&source->container, &source->spec);

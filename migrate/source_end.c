@@ -188,7 +188,6 @@ struct rt_error *rt_source_commit(struct rt_source *source)
 	/* The last moment to find the target gone: after this only its answer counts. */
 	if (!err)
 		err = rt_heartbeat_stop(rt_take_ptr(source->heartbeat), RT_HEARTBEAT_ANSWERED);
-	source->held = !err; /* from here on no guard thaws it if the dumper dies */
 	if (!err)
 		err = rt_link_say(source->dumper.fd, RT_LINK_HOLD);
 	if (!err)
@@ -227,7 +226,7 @@ struct rt_error *rt_source_finish(struct rt_source *source)
 		err = rt_link_expect(source->dumper.fd, RT_LINK_DONE, "dumper");
 	if (err && err->code == RT_SYSTEM) {
 		rt_warn_ignored(err);
-		err = rt_source_act_alone(source->context, source->id, source->directory, source->values->keep, true);
+		err = rt_source_act_alone(source->context, source->id, source->directory, RT_ALONE_THERE | (source->values->keep ? RT_ALONE_KEEP : 0));
 	}
 	if (!err && source->values->keep)
 		err = rt_journal_remove(source->container.dir_fd, RT_JOURNAL_SOURCE);
@@ -239,7 +238,7 @@ struct rt_error *rt_source_finish(struct rt_source *source)
 
 /* ---- undoing ---- */
 
-/* False: it has died before it could say what it did. */
+/* False: it has died before it could say what it did. Its guard, which has the other end as well, has ended too by then: dismissed, done, or killed like it. */
 static bool tell_dumper(struct rt_source *source, const struct rt_error *err)
 {
 	struct rt_link_message message = { .word = RT_LINK_ABORT };
@@ -282,8 +281,8 @@ struct rt_error *rt_source_abort(struct rt_source *source, struct rt_error *err)
 		rt_tracker_release(source->tracker);
 	if (source->detached)
 		rt_warn_ignored(rt_network_attach(&source->network, source->id));
-	if (!tell_dumper(source, err) && source->held)
-		rt_warn_ignored(rt_source_act_alone(source->context, source->id, source->directory, false, false));
+	if (!tell_dumper(source, err) && source->frozen)
+		rt_warn_ignored(rt_source_act_alone(source->context, source->id, source->directory, source->paused ? RT_ALONE_PAUSED : 0));
 	rt_warn_ignored(rt_journal_remove(source->container.dir_fd, RT_JOURNAL_SOURCE));
 	if (!source->offered)
 		return err;

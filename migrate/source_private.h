@@ -65,7 +65,8 @@ struct rt_source {
 	struct rt_progress *progress;
 	struct rt_report report;
 	uint64_t began, frozen_at, proceeded_at, completed_at;
-	bool offered, frozen, detached, held, committed;
+	bool paused; /* by its user, before we came */
+	bool offered, frozen, detached, committed;
 };
 
 #define RT_SOURCE_DIRECTORY "/run/rt-migrate" /* one directory a migration */
@@ -120,8 +121,13 @@ struct rt_error *rt_source_resolve(struct rt_http_connection *control, const cha
 bool rt_source_is_there(Rt__MoveState state); /* decided: never to be revived here as long as the target says so */
 /* Committed, but not known to run there with all it needs: it stays frozen here for --recover. Returns `cause` with what to do. */
 struct rt_error *rt_source_leave_frozen(struct rt_source *source, struct rt_error *cause) _must_check_;
-/* What the dumper would have done, had it not been killed: the container thawed, or (`there`) taken away. */
-struct rt_error *rt_source_act_alone(const struct rt_context *context, const char *id, const char *directory, bool keep, bool there) _must_check_;
+/* What the dumper would have done, had it not been killed: the container runs again, or is taken away. What is in order is left alone. */
+enum {
+	RT_ALONE_THERE = 1 << 0, /* it lives on the target */
+	RT_ALONE_KEEP = 1 << 1, /* what is taken away is only its processes */
+	RT_ALONE_PAUSED = 1 << 2, /* it was paused before, and is to be so again */
+};
+struct rt_error *rt_source_act_alone(const struct rt_context *context, const char *id, const char *directory, unsigned flags) _must_check_;
 /* The target need not remember it any more. That it did not hear so costs it a few bytes. */
 void rt_source_release(struct rt_http_client *client, const char *migration);
 

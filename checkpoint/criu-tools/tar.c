@@ -48,7 +48,13 @@ static const char *behind(const char *at)
 /* Relative entries depend on where we stand; a program run as root is not looked for there. */
 static bool path_of(const char *directory, char path[PATH_MAX])
 {
-	return *directory == '/' && snprintf(path, PATH_MAX, "%.*s/tar", (int)strcspn(directory, ":"), directory) < PATH_MAX;
+	size_t length = strcspn(directory, ":");
+
+	if (*directory != '/' || length + sizeof("/tar") > PATH_MAX)
+		return false;
+	memcpy(path, directory, length);
+	memcpy(path + length, "/tar", sizeof("/tar"));
+	return true;
 }
 
 /* The `tar` of PATH that comes after us, if we are in it: two of us there must not call each other for ever. */

@@ -130,6 +130,40 @@ def test_where_the_target_catches_nothing_it_moves_all_the_same(hosts, clients, 
     assert moved.container.status == "running" and "rt-netns catch" in hosts.b.receive_log
 
 
+# As `rt-netns`, but its catcher is killed, as by the OOM killer, when it is told the word in its place.
+DYING = """#!/usr/bin/python3
+import os, subprocess, sys
+if sys.argv[1] != 'catch':
+    os.execv('{program}', ['rt-netns', *sys.argv[1:]])
+child = subprocess.Popen(['{program}', *sys.argv[1:]], stdin=subprocess.PIPE)
+for line in iter(sys.stdin.buffer.readline, b''):
+    if line == b'{word}\\n':
+        child.kill()
+        child.wait()
+        with open('{mark}', 'w'):
+            os.kill(os.getpid(), 9)
+    child.stdin.write(line)
+    child.stdin.flush()
+child.stdin.close()
+sys.exit(child.wait())
+"""
+
+
+@pytest.mark.parametrize("word", ["start", "join", "release"])
+def test_a_catcher_that_is_killed_costs_some_packets_and_not_the_migration(hosts, clients, work, word):
+    wrapper, mark = f"{work}/rt-netns", f"{work}/killed"
+    with open(wrapper, "w") as f:
+        f.write(DYING.format(program=netns.program(), word=word, mark=mark))
+    os.chmod(wrapper, 0o755)
+    c = served(hosts, wrapper)
+    asking = clients(1, 4)
+    moved = hosts.migrate(c, "--tcp-established")
+    assert os.path.exists(mark) and moved.container.status == "running" and not c.exists()
+    assert asking.results()[0]["longest"] < 5
+    proc.eventually(answers, what="nginx to answer on the target")
+    proc.eventually(lambda: not [d for d in hosts.b.snapshot()["links"] if d.startswith("rc")], what="the catcher's device to go")
+
+
 def test_after_a_failure_the_container_is_reached_where_it_was(hosts, clients):
     c = served(hosts)
     with open(f"{hosts.b.bundles}/{c.id}/config.json") as f:

@@ -1,6 +1,7 @@
 """Whatever of a migration is killed, cut or spoilt, at whichever step: afterwards one copy lives, and nothing else is left. Here a few cases of each kind; all of them
 are in migrate_matrix.py."""
 
+import json
 import os
 import shutil
 import signal
@@ -47,10 +48,29 @@ def pair(make_pair):
     ("stop", "worker-ready", "kill:daemon"), ("pre-copy", "worker-decided", "kill:daemon"), ("post-copy", "tool-push", "kill:daemon"),
     ("pre-copy", "worker-ready", "kill:worker"), ("pre-copy", "worker-running", "kill:worker"), ("post-copy", "tool-push", "kill:worker"),
     ("stop", "worker-committed", "kill:target-criu"), ("pre-copy", "worker-ready", "kill:guardian"),
+    ("stop", "dumper-complete", "kill:dumper+rescuer"), ("hybrid", "dumper-frozen", "kill:dumper+rescuer"), ("hybrid", "tool-memory", "kill:injector"),
+    ("pre-copy", "worker-receiving", "kill:target-criu"),
 ], ids=" ".join)
 def test_when_a_process_is_killed_one_copy_lives_on(pair, case):
     result = pair.run(faults.Case(*case))
     assert result.reached and not result.wrong, f"{result}\n{result.said}"
+
+
+@pytest.mark.parametrize("point, victims", [("dumper-complete", "dumper+rescuer"), ("dumper-frozen", "dumper"), ("tool-held", "tool+dumper")])
+def test_one_that_was_paused_is_paused_again(pair, point, victims):
+    start = pair.start_pulse
+
+    def start_paused():
+        start()
+        assert pair.rt(pair.source_root, "pause", "pulse").code == 0
+
+    def judge(_, result):
+        result.where = json.loads(pair.rt(pair.source_root, "state", "pulse").out)["status"]
+        pair.rt(pair.source_root, "resume", "pulse")
+
+    pair.start_pulse, pair.judge = start_paused, judge
+    result = pair.run(faults.Case("stop", point, f"kill:{victims}"))
+    assert result.reached and not result.wrong and result.where == "paused", f"{result}\n{result.said}"
 
 
 @pytest.mark.parametrize("case", [

@@ -201,6 +201,19 @@ def test_a_file_over_8_gib(ours, tmpfs, work, packer, unpacker):
         assert f.read() == b"\0last"
 
 
+def test_files_of_nothing_take_no_time(ours, tmpfs, work):
+    source, target = tmpfs("source"), tmpfs("target")
+    size = 1 << 50
+    for number in range(3):
+        sparse(f"{source}/{number}", size, (size // 2, b"middle"))
+    assert pack(ours, source, f"{work}/image").seconds < 5
+    assert unpack(ours, f"{work}/image", target).seconds < 5
+    assert [os.stat(f"{target}/{number}").st_size for number in range(3)] == [size] * 3
+    os.truncate(f"{source}/1", size + 1)
+    result = pack(ours, source, f"{work}/image", ok=None)
+    assert result.code == 2 and result.err == f"Error (tar): packing './1': it says that it has {size + 1} bytes: file too large\n"
+
+
 def test_sockets_and_links_from_elsewhere_are_told(ours, tmpfs, work):
     source, target = tmpfs("source"), tmpfs("target")
     with socket.socket(socket.AF_UNIX) as s:

@@ -8,6 +8,7 @@ A run moves a `pulse` (pulse.c) and stops at a point of the migration (RT_MIGRAT
 afterwards (start `rt receive` again, mend the link, `rt migrate --recover`), and then looks: exactly one copy must go on from where it was, with its memory right,
 and nothing else may be left."""
 
+import contextlib
 import json
 import os
 import random
@@ -26,9 +27,12 @@ from . import config as configs
 POINTS = ["tool-offer", "tool-rootfs", "worker-receiving", "tool-memory", "tool-prepare", "dumper-prepared", "tool-freeze", "dumper-frozen", "dumper-complete",
           "tool-final", "worker-restoring", "worker-ready", "tool-commit", "tool-held", "worker-decided", "worker-committed", "worker-running", "tool-push",
           "worker-complete", "tool-finish", "dumper-commit"]
-MODES = ["stop", "pre-copy", "post-copy"]
-VICTIMS = ["tool", "dumper", "source-criu", "daemon", "worker", "target-criu", "guardian"]
-PAIRS = ["tool+dumper", "tool+source-criu", "tool+daemon", "dumper+daemon", "daemon+worker", "daemon+target-criu", "worker+guardian"]
+MODES = ["stop", "pre-copy", "post-copy", "hybrid"]
+# The injector makes system calls in the container's processes for the tool (inject_guard.c), the rescuer lets the container go on for a dumper that is gone (rescue.c);
+# both call themselves rt-guard. The guardian ends a container on the target whose memory is lost (guardian.c).
+VICTIMS = ["tool", "injector", "dumper", "rescuer", "source-criu", "daemon", "worker", "target-criu", "guardian"]
+PAIRS = ["tool+dumper", "tool+source-criu", "tool+daemon", "tool+injector", "dumper+daemon", "dumper+rescuer", "source-criu+rescuer", "daemon+worker",
+         "daemon+target-criu", "worker+guardian", "target-criu+guardian"]
 LINK = ["hold", "cut", "reset"]
 # What is on its way: the end of a request's path, whether it is the answer, and bytes of it (after its head; bodies are chunked, so the first is a chunk's size).
 BYTES = {
@@ -63,15 +67,18 @@ class Result:
 
 
 # From which point on a process is there, and the first at which it is there no more; the steps of one side go on while the other's wait.
-LIFE = {"tool": (None, None), "dumper": (None, None), "source-criu": ("dumper-prepared", None), "daemon": (None, None), "worker": ("worker-receiving", "tool-finish"),
-        "target-criu": ("worker-restoring", "worker-running"), "guardian": ("worker-ready", "tool-finish")}
+LIFE = {"tool": (None, None), "injector": ("tool-rootfs", None), "dumper": (None, None), "rescuer": ("dumper-prepared", "tool-held"),
+        "source-criu": ("dumper-prepared", None), "daemon": (None, None), "worker": ("worker-receiving", "tool-finish"),
+        "target-criu": ("worker-receiving", "worker-running"), "guardian": ("worker-ready", "tool-finish")}
 
 
 def is_there(victim, mode, point):
-    """Of a worker is nothing left once it has done all: at tool-finish. A stop hands no memory out, so there is no guardian, and no push."""
+    """Of a worker is nothing left once it has done all: at tool-finish. A stop hands no memory out, so there is no guardian, and no push. Who makes rounds has an injector."""
     first, end = LIFE[victim]
     at = POINTS.index(point)
     if victim == "guardian" and mode == "stop" or victim == "worker" and mode == "stop" and point == "tool-push":
+        return False
+    if victim == "injector" and mode not in ("pre-copy", "hybrid"):
         return False
     return (first is None or at >= POINTS.index(first)) and (end is None or at < POINTS.index(end)) and not (end and point == "dumper-commit")
 
@@ -124,6 +131,10 @@ def named(name):
 def child_named(parent_name, name):
     seen = processes()
     return [pid for pid, (comm, parent) in seen.items() if comm == name and seen.get(parent, ("",))[0] == parent_name]
+
+
+def child_of(parent, name):
+    return [pid for pid, (comm, above) in processes().items() if comm == name and above == parent]
 
 
 def pulses():
@@ -438,6 +449,7 @@ class Pair:
 
     def victim(self, name):
         return {"tool": lambda: [self.tool.pid], "daemon": lambda: [self.daemon.pid], "dumper": lambda: named("rt-dumper"), "worker": lambda: named("rt-worker"),
+                "injector": lambda: child_of(self.tool.pid, "rt-guard"), "rescuer": lambda: child_named("rt-dumper", "rt-guard"),
                 "guardian": lambda: named("rt-guardian"), "source-criu": lambda: child_named("rt-dumper", "criu"),
                 "target-criu": lambda: child_named("rt-worker", "criu")}[name]()
 
@@ -446,8 +458,11 @@ class Pair:
         if result.reached and kind == "kill":
             victims = [pid for name in what.split("+") for pid in self.victim(name)]
             result.reached = all(self.victim(name) for name in what.split("+"))
-            for pid in victims if result.reached else ():
-                os.kill(pid, signal.SIGKILL)
+            # Two at once: none may notice that the other has ended.
+            for how in [signal.SIGSTOP] * (len(victims) > 1) + [signal.SIGKILL]:
+                for pid in victims if result.reached else ():
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, how)
             for child, name in (self.tool, "tool"), (self.daemon, "daemon"):
                 if name in what.split("+") and result.reached:
                     child.wait(10)
