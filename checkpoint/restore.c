@@ -259,9 +259,9 @@ static struct rt_error *prepare_network(const struct rt_spec *spec, pid_t pid)
 static struct rt_error *namespaces_stand(struct restore *restore, pid_t pid)
 {
 	const struct rt_spec *spec = restore->birth.container.spec;
-	struct rt_error *err = NULL;
+	struct rt_error *err = rt_restore_rescue_note_init(&restore->rescue, pid);
 
-	if (has_own_network(spec))
+	if (!err && has_own_network(spec))
 		err = prepare_network(spec, pid);
 	return err ? err : rt_birth_run_hooks(&restore->birth, pid);
 }
@@ -293,7 +293,9 @@ static struct rt_error *all_restored(struct restore *restore, pid_t pid)
 		return err;
 	restore->process.pid = pid;
 	rt_criu_watch(restore->criu, pid);
-	err = rt_timers_start_again(restore->image_fd, &restore->birth.container, pid);
+	err = rt_restore_rescue_note_init(&restore->rescue, pid);
+	if (!err)
+		err = rt_timers_start_again(restore->image_fd, &restore->birth.container, pid);
 	if (err)
 		return err;
 	restore->birth.container.state.restored = true;
@@ -301,7 +303,7 @@ static struct rt_error *all_restored(struct restore *restore, pid_t pid)
 	err = rt_birth_complete(&restore->birth, pid, restore->process.pidfd, create->pid_file, create->pidfd_socket);
 	if (!err && restore->options->hooks)
 		err = restore->options->hooks->restored(restore->options->hooks->userdata);
-	return err;
+	return err ? err : rt_restore_rescue_commit(&restore->rescue);
 }
 
 /* Whoever asks us to stop once the restored process is ours asks that one. */
@@ -374,7 +376,7 @@ static struct rt_error *bring_back(struct restore *restore, const struct rt_cont
 	if (!err)
 		err = set_options(restore);
 	if (!err)
-		err = rt_restore_rescue_arm(&restore->rescue, restore->birth.container.spec, restore->image_fd);
+		err = rt_restore_rescue_arm(&restore->rescue, &restore->birth.container, restore->image_fd, rt_criu_pid(restore->criu));
 	/* The id maps may be others than at the dump, and an import has made the files anew. */
 	if (!err)
 		err = rt_images_hand_over(restore->image_fd, restore->birth.container.spec);
@@ -386,8 +388,10 @@ static struct rt_error *bring_back(struct restore *restore, const struct rt_cont
 		err = hooks->begin(hooks->userdata, restore->image_fd, restore->work_fd);
 	if (!err)
 		err = ask_for_restore(restore);
-	if (!err)
+	if (!err) {
+		rt_restore_rescue_dismiss(&restore->rescue);
 		err = rt_birth_release(&restore->birth);
+	}
 	if (!err && hooks)
 		hooks->running(hooks->userdata);
 	return err ? err : rt_birth_run_poststart(&restore->birth.container);

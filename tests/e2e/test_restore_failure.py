@@ -41,12 +41,12 @@ def left(c):
             "rules": host.packet_filter(), "state": set(os.listdir(c.root))}
 
 
-def assert_nothing_left(c):
+def assert_nothing_left(c, timeout=3):
     def more():
         now = left(c)
         return {part: now[part] - c.before[part] for part in now if now[part] - c.before[part]}
     try:
-        proc.eventually(lambda: not more(), timeout=3)
+        proc.eventually(lambda: not more(), timeout=timeout)
     except AssertionError:
         raise AssertionError(f"left: {more()}") from None
 
@@ -246,6 +246,24 @@ def test_the_runtime_killed_at_any_moment(dumped):
         proc.eventually(lambda: not [p for p in host.processes() if p[1] == "(criu)"], what="criu to end")
         c.delete("--force")
         assert_nothing_left(c)
+    assert_restorable(c)
+
+
+@pytest.mark.parametrize("detach", [True, False], ids=["detached", "in the foreground"])
+def test_the_runtime_killed_at_any_moment_and_the_container_deleted_at_once(dumped, detach):
+    """What is deleted under CRIU's hands CRIU would wait for forever: it has an end all the same, and what it began goes with it."""
+    c = dumped()
+    length = frozen.restore(c, c.images).seconds
+    c.delete("--force")
+    assert_nothing_left(c)
+    draw = random.Random(11)
+    for i in range(30):
+        process = begin(c, *(["--detach"] if detach else []))
+        time.sleep((i + draw.random()) / 30 * length)
+        process.kill()
+        process.wait(30)
+        c.rt("delete", "--force", c.id)
+        assert_nothing_left(c, timeout=5)
     assert_restorable(c)
 
 
