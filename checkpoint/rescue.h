@@ -84,7 +84,7 @@ struct rt_error *rt_restore_rescue_note_init(struct rt_restore_rescue *rescue, p
 /* All is restored, the last word before CRIU is told to let it go. */
 struct rt_error *rt_restore_rescue_commit(struct rt_restore_rescue *rescue) _must_check_;
 
-/* CRIU has let it go: dismisses the guard. */
+/* CRIU has let it go: dismisses the guard, which is waited for only by rt_restore_rescue_deinit(). */
 void rt_restore_rescue_dismiss(struct rt_restore_rescue *rescue);
 
 /* After a failure, once CRIU has ended: its half-restored tasks, which are our children, and its rules. Our caller removes the cgroup and

@@ -200,7 +200,7 @@ struct rt_error *rt_restore_rescue_commit(struct rt_restore_rescue *rescue)
 
 void rt_restore_rescue_dismiss(struct rt_restore_rescue *rescue)
 {
-	rt_guard_dismiss(&rescue->guard);
+	rt_error_free(rt_guard_tell(&rescue->guard, RT_GUARD_DISMISSED, 0));
 }
 
 /* With rst_sibling the restored tasks are our children, not CRIU's: nobody else kills what a dead CRIU leaves waiting for it. Besides the guard we have

@@ -436,5 +436,6 @@ struct rt_error *rt_container_restore(const struct rt_context *context, const ch
 	*ret_status = 0;
 	if (options->create.detach)
 		return NULL;
+	rt_restore_rescue_deinit(&restore.rescue); /* the guard is our child, and we may be here for long */
 	return rt_birth_stay(&restore.birth, &restore.process, restore.master, options->create.keep, ret_status);
 }

@@ -249,22 +249,45 @@ def test_the_runtime_killed_at_any_moment(dumped):
     assert_restorable(c)
 
 
-@pytest.mark.parametrize("detach", [True, False], ids=["detached", "in the foreground"])
-def test_the_runtime_killed_at_any_moment_and_the_container_deleted_at_once(dumped, detach):
+@pytest.mark.parametrize("dump, flags, times", [
+    ([], ["--detach"], 30),
+    ([], [], 30),
+    (["--shell-job"], ["--detach", "--shell-job"], 15),  # CRIU in rt's own process group
+    ([], ["--detach", "--manage-cgroups-mode", "ignore"], 15),  # the tasks in rt's own cgroup
+], ids=["detached", "in the foreground", "shell job", "cgroups ignored"])
+def test_the_runtime_killed_at_any_moment_and_the_container_deleted_at_once(dumped, dump, flags, times):
     """What is deleted under CRIU's hands CRIU would wait for forever: it has an end all the same, and what it began goes with it."""
-    c = dumped()
-    length = frozen.restore(c, c.images).seconds
+    c = dumped(SLEEP, *dump)
+    length = frozen.restore(c, c.images, *[f for f in flags if f != "--detach"]).seconds
     c.delete("--force")
     assert_nothing_left(c)
     draw = random.Random(11)
-    for i in range(30):
-        process = begin(c, *(["--detach"] if detach else []))
-        time.sleep((i + draw.random()) / 30 * length)
+    for i in range(times):
+        process = begin(c, *flags)
+        time.sleep((i + draw.random()) / times * length)
         process.kill()
         process.wait(30)
         c.rt("delete", "--force", c.id)
         assert_nothing_left(c, timeout=5)
-    assert_restorable(c)
+    frozen.restore(c, c.images, *[f for f in flags if f != "--detach"])
+    assert c.status == "running"
+
+
+def test_the_runtime_and_the_restored_init_killed(dumped):
+    """Around the moment when CRIU lets go: it would wait for that init forever, with nobody to see it."""
+    c = dumped()
+    for i in range(8):
+        process = begin(c, "--detach", "--pid-file", c.pid_file)
+        while not os.path.exists(c.pid_file):  # without a pause: CRIU is done some milliseconds later
+            assert process.poll() is None
+        time.sleep(0.001 * i)
+        process.kill()
+        proc.kill_quietly(c.pid)
+        process.wait(30)
+        proc.eventually(lambda: not [p for p in host.processes() - c.before["processes"] if p[1] in ("(criu)", "(rt-guard)")], what="criu to end")
+        c.delete("--force")
+        os.unlink(c.pid_file)
+        assert_nothing_left(c)
 
 
 def stored_state(c):
