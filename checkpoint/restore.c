@@ -1,6 +1,7 @@
 #include "checkpoint/checkpoint.h"
 
 #include "checkpoint/connect.h"
+#include "checkpoint/cpu.h"
 #include "checkpoint/criulog.h"
 #include "checkpoint/descriptors.h"
 #include "checkpoint/exchange.h"
@@ -71,6 +72,11 @@ static struct rt_error *open_images(struct restore *restore)
 	return err ? err : rt_criu_open_directories(&restore->settings, false, &restore->image_fd, &restore->work_fd);
 }
 
+static bool compares_processors(const struct restore *restore)
+{
+	return !restore->settings.cpu_cap || !rt_str_equal(restore->settings.cpu_cap, "none");
+}
+
 static struct rt_error *load_images(struct restore *restore)
 {
 	Img__Inventory *inventory;
@@ -82,6 +88,9 @@ static struct rt_error *load_images(struct restore *restore)
 	err = rt_manifest_load(restore->image_fd, &restore->manifest);
 	if (!err && restore->manifest)
 		err = rt_manifest_verify(restore->image_fd, restore->manifest, 0);
+	/* Nothing of the container is there yet. */
+	if (!err && restore->manifest && compares_processors(restore))
+		err = rt_cpu_require(restore->manifest->maker, restore->manifest->cpu);
 	return err;
 }
 
@@ -139,6 +148,8 @@ static struct rt_error *set_options(struct restore *restore)
 					     described(restore), &restore->connection);
 	if (err)
 		return err;
+	/* To compare nothing CRIU would still want an image to compare with. */
+	opts->has_cpu_cap = opts->has_cpu_cap && compares_processors(restore);
 	opts->root = container->state.rootfs;
 	opts->has_rst_sibling = opts->rst_sibling = 1; /* our child, to wait for */
 	if (settings->lsm_profile && !(opts->lsm_profile = rt_arena_printf(arena, "%s", settings->lsm_profile)))
