@@ -62,6 +62,8 @@ void rt_rescue_deinit(struct rt_rescue *rescue);
  * guard holds the container's lock meanwhile, so that who deletes it comes after. Then it ends what can only be the restore's: the members of CRIU's process group,
  * which it belongs to itself, so that the number stays what it is; those of the container's cgroup; and the init. Each task is in one of these from its fork on.
  *
+ * Who kills all of our cgroup kills the guard, too, as with every guard; what is left then is the container's cgroup, and 'delete --force' ends that.
+ *
  * When all is restored the container is one, and our death is not its end any more; CRIU alone is seen off, which waits forever for an init that is killed before it
  * has let that go. */
 struct rt_restore_rescue {

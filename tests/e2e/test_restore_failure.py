@@ -310,7 +310,7 @@ def test_the_guard_goes_when_the_container_runs(dumped, detach):
 def test_the_runtime_and_the_restored_init_killed(dumped):
     """Around the moment when CRIU lets go: it would wait for that init forever, with nobody to see it."""
     c = dumped()
-    for i in range(8):
+    for i in range(5):
         process = begin(c, "--detach", "--pid-file", c.pid_file)
         while not os.path.exists(c.pid_file):  # without a pause: CRIU is done some milliseconds later
             assert process.poll() is None
