@@ -1,10 +1,12 @@
 #include "checkpoint/cpu.h"
 
 #include "checkpoint/manifest.h"
+#include "checkpoint/unpack.h"
 #include "runtime/base/str.h"
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/utsname.h>
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
 #endif
@@ -12,6 +14,7 @@
 /* One processor's paragraph is 2 KiB or so; all of a large machine would be megabytes. */
 #define CPUINFO_ROOM 16384
 #define FLAGS_MAX 1024
+#define NAME_MAX_BYTES 64
 
 /* x86: what programs and libraries choose their code by. The rest of the flags is the kernel's own business and differs from
  * one kernel to the next on the same machine. */
@@ -132,8 +135,18 @@ static bool has_flag(const Rt__Cpu *cpu, const char *flag)
 	return false;
 }
 
+/* Of no other is a sentence made: the list may be anybody's. */
+static bool is_name(const char *flag)
+{
+	size_t length = strspn(flag, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-");
+
+	return length > 0 && length <= NAME_MAX_BYTES && !flag[length];
+}
+
 static bool matters(const Rt__Cpu *cpu, const char *flag)
 {
+	if (!is_name(flag))
+		return false;
 	/* Elsewhere than on x86 the list names instructions only. */
 	if (!has_flag(cpu, "cx8"))
 		return true;
@@ -162,4 +175,40 @@ struct rt_error *rt_cpu_missing(const Rt__Cpu *needs, const Rt__Cpu *has, char *
 	}
 	*ret = rt_take_ptr(list);
 	return NULL;
+}
+
+struct rt_error *rt_cpu_features(const Rt__Cpu *cpu, char **ret)
+{
+	const Rt__Cpu none = RT__CPU__INIT;
+
+	return rt_cpu_missing(cpu, &none, ret);
+}
+
+static struct rt_error *require_features(const Rt__Cpu *needs)
+{
+	_cleanup_free_ char *missing = NULL;
+	Rt__Cpu *here = calloc(1, sizeof(*here));
+	struct rt_error *err;
+
+	if (!here)
+		return rt_error_oom();
+	rt__cpu__init(here);
+	err = rt_cpu_describe(here);
+	if (!err)
+		err = rt_cpu_missing(needs, here, &missing);
+	rt_unpack_free(&here->base);
+	if (!err && missing)
+		err = rt_fail(RT_CONFIG, "the processor here lacks what that of the checkpoint has, and its programs may use: %s", missing);
+	return err;
+}
+
+struct rt_error *rt_cpu_require(const Rt__Maker *maker, const Rt__Cpu *needs)
+{
+	struct utsname here;
+
+	if (uname(&here) < 0)
+		return rt_fail_errno("cannot ask for the kernel's name");
+	if (maker && *maker->architecture && !rt_str_equal(maker->architecture, here.machine))
+		return rt_fail(RT_CONFIG, "the checkpoint was made on %s, this host is %s", maker->architecture, here.machine);
+	return needs ? require_features(needs) : NULL;
 }

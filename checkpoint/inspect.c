@@ -1,5 +1,6 @@
 #include "checkpoint/inspect_private.h"
 
+#include "checkpoint/cpu.h"
 #include "checkpoint/manifest.h"
 #include "runtime/base/io.h"
 #include "runtime/base/str.h"
@@ -133,6 +134,14 @@ static struct rt_error *add_timings(json_t *document, const Rt__Timings *from)
 					number(from->finish)));
 }
 
+static struct rt_error *add_features(json_t *maker, const Rt__Cpu *cpu)
+{
+	_cleanup_free_ char *features = NULL;
+	struct rt_error *err = rt_cpu_features(cpu, &features);
+
+	return err ? err : rt_inspect_put(maker, "processorFeatures", rt_inspect_string(features ? features : ""));
+}
+
 static struct rt_error *add_manifest(json_t *document, const Rt__Manifest *manifest)
 {
 	const Rt__Maker *maker = manifest->maker;
@@ -151,6 +160,8 @@ static struct rt_error *add_manifest(json_t *document, const Rt__Manifest *manif
 					       rt_inspect_string(maker->architecture), "host",
 					       rt_inspect_string(maker->host), "processor",
 					       rt_inspect_string(manifest->cpu ? manifest->cpu->model : "")));
+	if (!err && maker && manifest->cpu)
+		err = add_features(json_object_get(document, "maker"), manifest->cpu);
 	if (!err)
 		err = add_container(document, manifest->container);
 	if (!err)

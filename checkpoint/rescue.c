@@ -5,18 +5,16 @@
 #include "runtime/base/log.h"
 #include "runtime/base/proc.h"
 #include "runtime/base/str.h"
+#include "runtime/sys/cred.h"
 #include "runtime/sys/ns.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 
 /* How long the guard waits for a CRIU that rolls back. */
 #define CRIU_PATIENCE_MS 60000
@@ -171,70 +169,32 @@ struct rt_error *rt_rescue_freeze(struct rt_rescue *rescue)
 
 /* ---- the guard ---- */
 
-static ssize_t hear(int fd, void *bytes, size_t size)
-{
-	ssize_t got;
-
-	do {
-		got = read(fd, bytes, size);
-	} while (got < 0 && errno == EINTR);
-	return got;
-}
+enum { WORD_CRIU = RT_GUARD_DISMISSED + 1 };
 
 /* A CRIU that rolls back must have done so: it would stop halfway in a container that is thawed under its hands. */
-static void wait_for(pid_t criu)
+static void wait_for(int criu_fd)
 {
-	_cleanup_close_ int fd = -1;
 	bool ended;
 
-	rt_error_free(rt_pidfd_open(criu, &fd));
-	if (fd >= 0)
-		rt_error_free(rt_pidfd_wait(fd, CRIU_PATIENCE_MS, &ended));
+	if (criu_fd >= 0)
+		rt_error_free(rt_pidfd_wait(criu_fd, CRIU_PATIENCE_MS, &ended));
 }
 
-/* Whoever waits for the end of our output must not wait for the guard; and what is sent to our process group is not for it. */
-static void stand_apart(void)
+/* First CRIU's pid, then the dismissal, where all went well. */
+static void watch(void *userdata, int pipe_fd)
 {
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	struct rt_rescue *rescue = userdata;
+	struct rt_guard_message message;
+	int criu_fd;
 
-	setsid();
-	prctl(PR_SET_NAME, "rt-guard");
-	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO && null >= 0; fd++)
-		dup2(null, fd);
-}
-
-/* The pipe tells: first CRIU's pid, then a byte where all went well. Its end alone means that nobody is left but us. */
-static void guard(struct rt_rescue *rescue, int pipe_fd)
-{
-	pid_t criu;
-	char word;
-
-	stand_apart();
-	if (hear(pipe_fd, &criu, sizeof(criu)) != sizeof(criu) || hear(pipe_fd, &word, sizeof(word)) == sizeof(word))
-		_exit(0);
-	wait_for(criu);
+	rt_error_free(rt_sys_set_name("rt-guard"));
+	if (!rt_guard_hear(pipe_fd, &message) || message.word != WORD_CRIU)
+		return;
+	criu_fd = rt_guard_open(&message);
+	if (rt_guard_hear(pipe_fd, &message))
+		return;
+	wait_for(criu_fd);
 	rt_rescue_revive(rescue);
-	_exit(0);
-}
-
-static struct rt_error *start_guard(struct rt_rescue *rescue)
-{
-	int ends[2];
-
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return rt_fail_errno("cannot make a pipe");
-	rescue->guard = fork();
-	if (rescue->guard == 0) {
-		close(ends[1]);
-		guard(rescue, ends[0]);
-	}
-	close(ends[0]);
-	rescue->guard_fd = ends[1];
-	if (rescue->guard < 0) {
-		rescue->guard = 0;
-		return rt_fail_errno("cannot fork");
-	}
-	return NULL;
 }
 
 struct rt_error *rt_rescue_arm(struct rt_rescue *rescue, const struct rt_container *container, int work_fd, const char *log_name,
@@ -254,36 +214,22 @@ struct rt_error *rt_rescue_arm(struct rt_rescue *rescue, const struct rt_contain
 		err = rt_container_pidfd(container, &rescue->init_fd);
 	if (!err && container->cgroup)
 		err = rt_cgroup_is_frozen(container->cgroup, &rescue->was_frozen);
-	return err ? err : start_guard(rescue);
+	return err ? err : rt_guard_start(&(struct rt_guard_plan){ .watch = watch, .userdata = rescue }, &rescue->guard);
 }
 
 struct rt_error *rt_rescue_watch(struct rt_rescue *rescue, pid_t criu)
 {
-	struct rt_error *err = rt_write_all(rescue->guard_fd, &criu, sizeof(criu));
-
-	return err ? rt_while(err, "telling the guard about criu") : NULL;
+	return rt_guard_tell(&rescue->guard, WORD_CRIU, criu);
 }
 
 struct rt_error *rt_rescue_hold(struct rt_rescue *rescue)
 {
-	struct rt_error *err = rt_write_all(rescue->guard_fd, "", 1);
-
-	return err ? rt_while(err, "dismissing the guard") : NULL;
+	return rt_guard_tell(&rescue->guard, RT_GUARD_DISMISSED, 0);
 }
 
 void rt_rescue_deinit(struct rt_rescue *rescue)
 {
-	struct sigaction ignore = { .sa_handler = SIG_IGN }, kept;
-
-	if (rescue->guard_fd >= 0) {
-		/* Somebody may have killed it. */
-		sigaction(SIGPIPE, &ignore, &kept);
-		rt_error_free(rt_write_all(rescue->guard_fd, "", 1));
-		sigaction(SIGPIPE, &kept, NULL);
-		rt_closep(&rescue->guard_fd);
-	}
-	while (rescue->guard > 0 && waitpid(rescue->guard, NULL, 0) < 0 && errno == EINTR)
-		;
+	rt_guard_dismiss(&rescue->guard);
 	rt_closep(&rescue->init_fd);
 	rt_closep(&rescue->network_fd);
 	*rescue = RT_RESCUE_NULL;
@@ -307,11 +253,13 @@ static pid_t tracer_of(pid_t pid)
 static void let_criu_end(const struct rt_container *container)
 {
 	pid_t criu = tracer_of(container->state.pid);
+	_cleanup_close_ int criu_fd = -1;
 
 	if (criu == 0)
 		return;
+	rt_error_free(rt_pidfd_open(criu, &criu_fd));
 	rt_warn_ignored(rt_cgroup_freeze(container->cgroup, false));
-	wait_for(criu);
+	wait_for(criu_fd);
 	if (tracer_of(container->state.pid) == criu)
 		kill(criu, SIGKILL);
 }

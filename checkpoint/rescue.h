@@ -10,6 +10,7 @@
  * What can't be repaired: a task that CRIU was making a system call in at the very moment dies of the trap behind it. */
 #pragma once
 
+#include "runtime/base/guard.h"
 #include "runtime/container/container.h"
 
 /* Who locks the network for the time of the dump, and how. */
@@ -27,10 +28,9 @@ struct rt_rescue {
 	bool was_frozen;
 	enum rt_lock lock;
 	bool door; /* may be closed */
-	int guard_fd; /* to the guard; -1: none */
-	pid_t guard;
+	struct rt_guard guard;
 };
-#define RT_RESCUE_NULL ((struct rt_rescue){ .work_fd = -1, .network_fd = -1, .init_fd = -1, .guard_fd = -1 })
+#define RT_RESCUE_NULL ((struct rt_rescue){ .work_fd = -1, .network_fd = -1, .init_fd = -1, .guard = RT_GUARD_NULL })
 
 /* Notes how the container is, and starts the guard: a process that does rt_rescue_revive() in our place where we are killed. `work_fd` and
  * `log_name` must stay valid. `door`: it will be closed. To be called before CRIU is started, whose socket the guard must not hold. */
@@ -74,16 +74,39 @@ struct rt_error *rt_rescue_late(const struct rt_container *container, const char
 /* Dismisses the guard. */
 void rt_rescue_deinit(struct rt_rescue *rescue);
 
-/* The same for a restore: nothing of it is to stay. */
+/* The same for a restore: nothing of it is to stay.
+ *
+ * Its guard differs in what it keeps an eye on. With rst_sibling the half-restored tasks are our children, not CRIU's; where we are killed they wait for CRIU, and CRIU
+ * for them: it has stopped listening for SIGCHLD by the time it has seized them, so one that is killed then (`rt delete --force`) it waits for without end. The
+ * guard holds the container's lock meanwhile, so that who deletes it comes after. Then it ends what can only be the restore's: the members of CRIU's process group,
+ * which it belongs to itself, so that the number stays what it is; those of the container's cgroup; and the init. Each task is in one of these from its fork on.
+ *
+ * Who kills all of our cgroup kills the guard, too, as with every guard; what is left then is the container's cgroup, and 'delete --force' ends that.
+ *
+ * When all is restored the container is one, and our death is not its end any more; CRIU alone is seen off, which waits forever for an init that is killed before it
+ * has let that go. */
 struct rt_restore_rescue {
+	const struct rt_container *container; /* borrowed */
 	int network_fd; /* the network namespace it joins; -1: one that goes with its processes */
 	char *run_id; /* of the CRIU that made the images; owned */
 	bool was_locked; /* since the dump, which is for a restore that succeeds to undo */
+	pid_t criu;
+	int criu_fd; /* its pidfd */
+	struct rt_guard guard;
 };
-#define RT_RESTORE_RESCUE_NULL ((struct rt_restore_rescue){ .network_fd = -1 })
+#define RT_RESTORE_RESCUE_NULL ((struct rt_restore_rescue){ .network_fd = -1, .criu_fd = -1, .guard = RT_GUARD_NULL })
 
-/* Before CRIU is asked to restore. */
-struct rt_error *rt_restore_rescue_arm(struct rt_restore_rescue *rescue, const struct rt_spec *spec, int image_fd) _must_check_;
+/* Before CRIU, which runs, is asked to restore: starts the guard. The container must be registered, its cgroup made. */
+struct rt_error *rt_restore_rescue_arm(struct rt_restore_rescue *rescue, const struct rt_container *container, int image_fd, pid_t criu) _must_check_;
+
+/* There is an init, whether it runs or not. */
+struct rt_error *rt_restore_rescue_note_init(struct rt_restore_rescue *rescue, pid_t pid) _must_check_;
+
+/* All is restored, the last word before CRIU is told to let it go. */
+struct rt_error *rt_restore_rescue_commit(struct rt_restore_rescue *rescue) _must_check_;
+
+/* CRIU has let it go: dismisses the guard, which is waited for only by rt_restore_rescue_deinit(). */
+void rt_restore_rescue_dismiss(struct rt_restore_rescue *rescue);
 
 /* After a failure, once CRIU has ended: its half-restored tasks, which are our children, and its rules. Our caller removes the cgroup and
  * what lives in it. */

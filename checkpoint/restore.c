@@ -1,6 +1,7 @@
 #include "checkpoint/checkpoint.h"
 
 #include "checkpoint/connect.h"
+#include "checkpoint/cpu.h"
 #include "checkpoint/criulog.h"
 #include "checkpoint/descriptors.h"
 #include "checkpoint/exchange.h"
@@ -74,6 +75,11 @@ static struct rt_error *open_images(struct restore *restore)
 	return err ? err : rt_criu_open_directories(&restore->settings, false, &restore->image_fd, &restore->work_fd);
 }
 
+static bool compares_processors(const struct restore *restore)
+{
+	return !restore->settings.cpu_cap || !rt_str_equal(restore->settings.cpu_cap, "none");
+}
+
 static struct rt_error *load_images(struct restore *restore)
 {
 	Img__Inventory *inventory;
@@ -85,6 +91,9 @@ static struct rt_error *load_images(struct restore *restore)
 	err = rt_manifest_load(restore->image_fd, &restore->manifest);
 	if (!err && restore->manifest)
 		err = rt_manifest_verify(restore->image_fd, restore->manifest, 0);
+	/* Nothing of the container is there yet. */
+	if (!err && restore->manifest && compares_processors(restore))
+		err = rt_cpu_require(restore->manifest->maker, restore->manifest->cpu);
 	return err;
 }
 
@@ -142,6 +151,8 @@ static struct rt_error *set_options(struct restore *restore)
 					     described(restore), &restore->connection);
 	if (err)
 		return err;
+	/* To compare nothing CRIU would still want an image to compare with. */
+	opts->has_cpu_cap = opts->has_cpu_cap && compares_processors(restore);
 	opts->root = container->state.rootfs;
 	opts->has_rst_sibling = opts->rst_sibling = 1; /* our child, to wait for */
 	if (settings->lsm_profile && !(opts->lsm_profile = rt_arena_printf(arena, "%s", settings->lsm_profile)))
@@ -262,9 +273,9 @@ static struct rt_error *prepare_network(const struct rt_spec *spec, pid_t pid)
 static struct rt_error *namespaces_stand(struct restore *restore, pid_t pid)
 {
 	const struct rt_spec *spec = restore->birth.container.spec;
-	struct rt_error *err = NULL;
+	struct rt_error *err = rt_restore_rescue_note_init(&restore->rescue, pid);
 
-	if (has_own_network(spec))
+	if (!err && has_own_network(spec))
 		err = prepare_network(spec, pid);
 	return err ? err : rt_birth_run_hooks(&restore->birth, pid);
 }
@@ -297,7 +308,9 @@ static struct rt_error *all_restored(struct restore *restore, pid_t pid)
 	rt_cgroup_warm_end(&restore->warmer);
 	restore->process.pid = pid;
 	rt_criu_watch(restore->criu, pid);
-	err = rt_timers_start_again(restore->image_fd, &restore->birth.container, pid);
+	err = rt_restore_rescue_note_init(&restore->rescue, pid);
+	if (!err)
+		err = rt_timers_start_again(restore->image_fd, &restore->birth.container, pid);
 	if (err)
 		return err;
 	restore->birth.container.state.restored = true;
@@ -305,7 +318,7 @@ static struct rt_error *all_restored(struct restore *restore, pid_t pid)
 	err = rt_birth_complete(&restore->birth, pid, restore->process.pidfd, create->pid_file, create->pidfd_socket);
 	if (!err && restore->options->hooks)
 		err = restore->options->hooks->restored(restore->options->hooks->userdata);
-	return err;
+	return err ? err : rt_restore_rescue_commit(&restore->rescue);
 }
 
 /* Whoever asks us to stop once the restored process is ours asks that one. */
@@ -382,7 +395,7 @@ static struct rt_error *bring_back(struct restore *restore, const struct rt_cont
 	if (!err)
 		err = set_options(restore);
 	if (!err)
-		err = rt_restore_rescue_arm(&restore->rescue, restore->birth.container.spec, restore->image_fd);
+		err = rt_restore_rescue_arm(&restore->rescue, &restore->birth.container, restore->image_fd, rt_criu_pid(restore->criu));
 	/* The id maps may be others than at the dump, and an import has made the files anew. */
 	if (!err)
 		err = rt_images_hand_over(restore->image_fd, restore->birth.container.spec);
@@ -394,8 +407,10 @@ static struct rt_error *bring_back(struct restore *restore, const struct rt_cont
 		err = hooks->begin(hooks->userdata, restore->image_fd, restore->work_fd);
 	if (!err)
 		err = ask_for_restore(restore);
-	if (!err)
+	if (!err) {
+		rt_restore_rescue_dismiss(&restore->rescue);
 		err = rt_birth_release(&restore->birth);
+	}
 	if (!err && hooks)
 		hooks->running(hooks->userdata);
 	return err ? err : rt_birth_run_poststart(&restore->birth.container);
@@ -441,5 +456,6 @@ struct rt_error *rt_container_restore(const struct rt_context *context, const ch
 	*ret_status = 0;
 	if (options->create.detach)
 		return NULL;
+	rt_restore_rescue_deinit(&restore.rescue); /* the guard is our child, and we may be here for long */
 	return rt_birth_stay(&restore.birth, &restore.process, restore.master, options->create.keep, ret_status);
 }

@@ -3,6 +3,7 @@
 #include "migrate/clone_start.h"
 #include "runtime/base/io.h"
 #include "runtime/base/log.h"
+#include "runtime/base/proc.h"
 #include "runtime/base/str.h"
 
 #include <fcntl.h>
@@ -54,24 +55,16 @@ static void be_worker(const struct rt_clone_start *model, const char *id, int fd
 
 static struct rt_error *start_worker(const struct rt_clone_start *model, const char *id, struct worker *ret)
 {
-	int ends[2];
+	_cleanup_close_ int fd = -1;
+	struct rt_error *err;
 	pid_t pid;
 
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return rt_fail_errno("cannot make a pipe");
-	pid = fork();
-	if (pid == 0) {
-		close(ends[0]);
-		be_worker(model, id, ends[1]);
-	}
-	close(ends[1]);
-	if (pid < 0) {
-		struct rt_error *err = rt_fail_errno("cannot fork");
-
-		close(ends[0]);
+	err = rt_fork_with_pipe(RT_PIPE_FROM_CHILD, &pid, &fd);
+	if (err)
 		return err;
-	}
-	*ret = (struct worker){ .id = id, .fd = ends[0] };
+	if (pid == 0)
+		be_worker(model, id, fd);
+	*ret = (struct worker){ .id = id, .fd = rt_take_fd(fd) };
 	return NULL;
 }
 

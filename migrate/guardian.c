@@ -1,57 +1,44 @@
 #include "migrate/guardian.h"
 
-#include "runtime/base/io.h"
+#include "runtime/base/guard.h"
 #include "runtime/sys/cred.h"
 
-#include <fcntl.h>
 #include <signal.h>
-#include <unistd.h>
 
-static void guard(const struct rt_context *context, const char *id, int fd)
+struct ward {
+	const struct rt_context *context;
+	const char *id;
+};
+
+static void watch(void *userdata, int pipe_fd)
 {
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	char word = 0;
+	const struct ward *ward = userdata;
+	struct rt_guard_message message;
 
-	setsid();
 	rt_error_free(rt_sys_set_name("rt-guardian"));
-	/* Whoever reads our caller's output waits for the caller, not for us. */
-	for (int stream = STDIN_FILENO; stream <= STDERR_FILENO && null >= 0; stream++)
-		dup2(null, stream);
-	close_range(3, (unsigned)fd - 1, 0);
-	close_range((unsigned)fd + 1, ~0u, 0);
-	while (read(fd, &word, 1) < 0 && errno == EINTR)
-		;
-	if (word != 'd')
-		rt_error_free(rt_container_kill(context, id, SIGKILL, RT_KILL_ALL));
-	_exit(0);
+	if (!rt_guard_hear(pipe_fd, &message))
+		rt_error_free(rt_container_kill(ward->context, ward->id, SIGKILL, RT_KILL_ALL));
 }
 
 struct rt_error *rt_guardian_start(const struct rt_context *context, const char *id, int *ret)
 {
-	int ends[2];
-	pid_t pid;
+	static const int nothing[] = { -1 };
+	struct ward ward = { .context = context, .id = id };
+	struct rt_guard guard;
+	struct rt_error *err = rt_guard_start(&(struct rt_guard_plan){
+		.watch = watch, .userdata = &ward, .keep = nothing, .keep_count = RT_ARRAY_SIZE(nothing),
+	}, &guard);
 
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return rt_fail_errno("cannot make a pipe");
-	pid = fork();
-	if (pid == 0) {
-		close(ends[1]);
-		guard(context, id, ends[0]);
-	}
-	close(ends[0]);
-	if (pid < 0) {
-		struct rt_error *err = rt_fail_errno("cannot fork");
-
-		close(ends[1]);
-		return err;
-	}
-	*ret = ends[1];
-	return NULL;
+	if (!err)
+		*ret = guard.fd;
+	return err;
 }
 
+/* Not waited for: who dismisses it is about to end. */
 void rt_guardian_dismiss(int *guardian)
 {
-	if (*guardian >= 0)
-		rt_error_free(rt_write_all(*guardian, "d", 1));
-	rt_closep(guardian);
+	struct rt_guard guard = { .fd = *guardian };
+
+	rt_guard_dismiss(&guard);
+	*guardian = -1;
 }

@@ -289,25 +289,21 @@ struct rt_error *rt_network_save(struct rt_network *network, const char *id)
 	const char *argv[WORDS];
 	_cleanup_close_ int out = -1;
 	struct rt_error *err;
-	int ends[2], status;
+	int status;
 	pid_t pid;
 
 	if (!network->program)
 		return NULL;
 	fill_words(network, "save", id, argv);
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return rt_fail_errno("cannot make a pipe");
-	pid = fork();
+	err = rt_fork_with_pipe(RT_PIPE_FROM_CHILD, &pid, &out);
+	if (err)
+		return err;
 	if (pid == 0) {
 		rt_signals_reset();
-		dup2(ends[1], STDOUT_FILENO);
+		dup2(out, STDOUT_FILENO);
 		execv(network->program, (char *const *)argv);
 		_exit(127);
 	}
-	close(ends[1]);
-	out = ends[0];
-	if (pid < 0)
-		return rt_fail_errno("cannot fork");
 	err = rt_read_all(out, SAVED_MAX, &network->saved, NULL);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;

@@ -216,6 +216,27 @@ struct rt_error *rt_run_program(const struct rt_run_options *options)
 	return run_verdict(options, &run, status);
 }
 
+struct rt_error *rt_fork_with_pipe(enum rt_pipe_direction direction, pid_t *ret_pid, int *ret_fd)
+{
+	int ends[2], parents = direction == RT_PIPE_TO_CHILD ? 1 : 0;
+	struct rt_error *err;
+	pid_t pid;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return rt_fail_errno("cannot make a pipe");
+	pid = fork();
+	if (pid < 0) {
+		err = rt_fail_errno("cannot fork");
+		close(ends[0]);
+		close(ends[1]);
+		return err;
+	}
+	close(ends[pid == 0 ? parents : !parents]);
+	*ret_fd = ends[pid == 0 ? !parents : parents];
+	*ret_pid = pid;
+	return NULL;
+}
+
 struct rt_error *rt_pidfd_open(pid_t pid, int *ret)
 {
 	int fd = (int)syscall(SYS_pidfd_open, pid, 0U);

@@ -24,6 +24,10 @@ struct rt_run_options {
  * it cannot be started, exits non-zero, dies of a signal, or takes too long; the message has the last line it said. */
 struct rt_error *rt_run_program(const struct rt_run_options *options) _must_check_;
 
+/* Forks, with a pipe between the two. *ret_pid is 0 in the child, which must end in _exit(); *ret_fd is the end of the pipe that each has, close-on-exec. */
+enum rt_pipe_direction { RT_PIPE_TO_CHILD, RT_PIPE_FROM_CHILD };
+struct rt_error *rt_fork_with_pipe(enum rt_pipe_direction direction, pid_t *ret_pid, int *ret_fd) _must_check_;
+
 /* pidfd of a process; *ret is -1 where there is no such process (an answer). */
 struct rt_error *rt_pidfd_open(pid_t pid, int *ret) _must_check_;
 

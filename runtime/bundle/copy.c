@@ -1,6 +1,7 @@
 /* A directory that is a root filesystem, through the same door as the entries of a tar. */
 #include "runtime/bundle/layer.h"
 
+#include "runtime/base/interrupt.h"
 #include "runtime/base/str.h"
 
 #include <fcntl.h>
@@ -43,8 +44,9 @@ static struct rt_error *copy_all(struct archive *disk, struct rt_unpack *unpack,
 			return NULL;
 		if (result != ARCHIVE_OK && result != ARCHIVE_WARN)
 			return rt_unpack_fail(disk, "cannot read it");
-		if (rt_layer_interrupted)
-			return rt_fail(RT_SYSTEM, "interrupted");
+		err = rt_interrupt_check();
+		if (err)
+			return err;
 		if (++totals->entries > totals->entries_max)
 			return rt_fail(RT_CONFIG, "there are more than %llu files in it", (unsigned long long)totals->entries_max);
 		err = copy_entry(disk, entry, links, unpack);

@@ -6,13 +6,13 @@
 
 #include "runtime/base/digest.h"
 #include "runtime/base/fs.h"
+#include "runtime/base/interrupt.h"
 #include "runtime/base/io.h"
 #include "runtime/base/str.h"
 
 #include <fcntl.h>
 #include <getopt.h>
 #include <locale.h>
-#include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -386,8 +386,8 @@ static struct rt_error *create(struct creation *creation)
 	if (mkdir(partial, 0700) < 0)
 		return rt_fail_errno("cannot make '%s'", partial);
 	err = fill(creation, partial);
-	if (!err && rt_layer_interrupted)
-		err = rt_fail(RT_SYSTEM, "interrupted");
+	if (!err)
+		err = rt_interrupt_check();
 	if (!err && rename(partial, creation->options.directory) < 0)
 		err = rt_fail_errno("cannot rename '%s' to '%s'", partial, creation->options.directory);
 	/* The failure counts, not how cleaning up went; what it left, if anything, the next one sweeps. */
@@ -468,15 +468,9 @@ static struct rt_error *parse(int argc, char **argv, struct creation *creation)
 	return NULL;
 }
 
-static void interrupt(int signal)
-{
-	rt_layer_interrupted = true;
-}
-
 int main(int argc, char **argv)
 {
 	struct creation creation = { .source = RT_SOURCE_NULL, .bundle_fd = -1, .root_fd = -1 };
-	const struct sigaction action = { .sa_handler = interrupt };
 	struct rt_error *err;
 	char *text;
 
@@ -484,9 +478,9 @@ int main(int argc, char **argv)
 	umask(022);
 	/* Names in tars are UTF-8, most of them; in any other locale libarchive would have none for those. */
 	setlocale(LC_CTYPE, "C.UTF-8");
-	sigaction(SIGTERM, &action, NULL);
-	sigaction(SIGINT, &action, NULL);
-	err = parse(argc, argv, &creation);
+	err = rt_interrupt_defer();
+	if (!err)
+		err = parse(argc, argv, &creation);
 	if (!err)
 		err = create(&creation);
 	creation_deinit(&creation);

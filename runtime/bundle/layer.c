@@ -2,6 +2,7 @@
 
 #include "runtime/base/digest.h"
 #include "runtime/base/fs.h"
+#include "runtime/base/interrupt.h"
 #include "runtime/base/str.h"
 
 #include <fcntl.h>
@@ -14,8 +15,6 @@
 /* A bomb is told by both: large, and out of next to nothing. gzip reaches 1,030 on zeroes. */
 #define RATIO_FREE ((uint64_t)1 << 30)
 #define RATIO_MAX 2000
-
-volatile bool rt_layer_interrupted;
 
 /* The blob's bytes -> `packed`, a filter without a format -> the tar's bytes -> `tar`. */
 struct pipeline {
@@ -66,7 +65,7 @@ static struct rt_error *count_unpacked(struct pipeline *pipeline, size_t size)
 	totals->unpacked += size;
 	if (!totals->any_ratio && totals->unpacked > RATIO_FREE && totals->unpacked / RATIO_MAX > totals->packed)
 		return rt_fail(RT_CONFIG, "it unpacks to more than %d times its size: a bomb (--max-size allows it)", RATIO_MAX);
-	return rt_layer_interrupted ? rt_fail(RT_SYSTEM, "interrupted") : NULL;
+	return rt_interrupt_check();
 }
 
 static la_ssize_t read_tar(struct archive *archive, void *userdata, const void **ret)

@@ -1,4 +1,5 @@
-/* One layer of an image onto a root: the blob is read, checked and unpacked in one pass. In the helper program. */
+/* One layer of an image onto a root: the blob is read, checked and unpacked in one pass. In the helper program. It fails where we are asked to
+ * stop (base/interrupt.h). */
 #pragma once
 
 #include "runtime/bundle/source.h"
@@ -24,6 +25,3 @@ struct rt_error *rt_layer_apply(struct rt_source *source, const struct rt_layer 
 
 /* A directory, file by file, as if it were a layer. */
 struct rt_error *rt_layer_copy(const char *path, struct rt_unpack *unpack, struct rt_layer_totals *totals) _must_check_;
-
-/* Set by a signal: give up. */
-extern volatile bool rt_layer_interrupted;

@@ -1,5 +1,7 @@
+#include "checkpoint/cpu.h"
 #include "checkpoint/exchange.h"
 #include "checkpoint/inspect.h"
+#include "checkpoint/manifest.h"
 #include "runtime/base/str.h"
 #include "runtime/cmd/options_criu.h"
 
@@ -11,6 +13,20 @@ struct values {
 	bool check;
 	const char *format;
 };
+
+/* What a checkpoint made now would ask of the host of a restore. */
+static struct rt_error *print_processor(void)
+{
+	_cleanup_manifest_ Rt__Manifest *manifest = NULL;
+	_cleanup_free_ char *features = NULL;
+	struct rt_error *err = rt_manifest_new(0, &manifest);
+
+	if (!err)
+		err = rt_cpu_features(manifest->cpu, &features);
+	if (!err && features)
+		printf("note: a restore wants a processor that has what this one (%s) has: %s\n", manifest->cpu->model, features);
+	return err;
+}
 
 /* One line an obstacle; the exit status tells whether there are any. */
 static struct rt_error *check(const struct rt_invocation *invocation, const struct values *values, int *ret_status)
@@ -28,7 +44,7 @@ static struct rt_error *check(const struct rt_invocation *invocation, const stru
 	if (report.count == 0)
 		printf("nothing stands in the way of a checkpoint of '%s'\n", invocation->operands[0]);
 	*ret_status = report.count > 0;
-	return NULL;
+	return report.count == 0 ? print_processor() : NULL;
 }
 
 /* What an archive says of itself is unpacked beside, without the memory. */

@@ -94,6 +94,14 @@ static void bash_subcommands(void)
 			printf("'%s'|", (*row)->name);
 }
 
+/* Those before the command that take the word after them. */
+static void print_global_options(const char *before, const char *after)
+{
+	for (const struct rt_option *option = rt_global_options; option->name; option++)
+		if (option->kind != RT_OPTION_FLAG)
+			printf("%s--%s%s", before, option->name, after);
+}
+
 static void print_bash(void)
 {
 	printf("# bash completion for rt\n"
@@ -106,9 +114,7 @@ static void print_bash(void)
 	       "\t\tcase ${COMP_WORDS[i]} in\n"
 	       "\t\t--root) root=(--root \"${COMP_WORDS[++i]}\") ;;\n"
 	       "\t\t");
-	for (const struct rt_option *option = rt_global_options; option->name; option++)
-		if (option->kind != RT_OPTION_FLAG)
-			printf("--%s|", option->name);
+	print_global_options("", "|");
 	printf("-) ((i++)) ;;\n"
 	       "\t\t-*|=) ;;\n"
 	       "\t\t*) command=${COMP_WORDS[i]}; break ;;\n"
@@ -284,9 +290,7 @@ static void fish_function(void)
 	       "\t\tset -e words[1]\n"
 	       "\t\tswitch $word\n"
 	       "\t\tcase");
-	for (const struct rt_option *option = rt_global_options; option->name; option++)
-		if (option->kind != RT_OPTION_FLAG)
-			printf(" --%s", option->name);
+	print_global_options(" ", "");
 	printf("\n"
 	       "\t\t\tset -e words[1]\n"
 	       "\t\tcase '-*'\n"

@@ -1,4 +1,5 @@
 #include "runtime/cmd/help.h"
+#include "runtime/cmd/option_text.h"
 
 #include "runtime/base/str.h"
 #include "runtime/cmd/output.h"
@@ -29,32 +30,14 @@ char *rt_help_synopsis(const struct rt_command *command)
 	return text;
 }
 
-static void print_option(FILE *stream, const struct rt_option *option)
-{
-	char letter[5] = "    ";
-	int width;
-
-	if (option->letter)
-		snprintf(letter, sizeof(letter), "-%c, ", option->letter);
-	width = fprintf(stream, "  %s--%s%s%s", letter, option->name, option->argument ? " " : "",
-			option->argument ? option->argument : "");
-	if (width >= WORDS_WIDTH) {
-		fputc('\n', stream);
-		width = 0;
-	}
-	fprintf(stream, "%*s%s%s\n", WORDS_WIDTH - width, "", option->help,
-		option->kind == RT_OPTION_LIST ? "; may be repeated" : "");
-}
-
 static void print_options(FILE *stream, const char *title, const struct rt_option *options)
 {
 	static const struct rt_option help = { "help", 'h', RT_OPTION_FLAG, .help = "print this help" };
 
 	fprintf(stream, "\n%s:\n", title);
 	for (; options && options->name; options++)
-		if (!(options->flags & RT_OPTION_HIDDEN))
-			print_option(stream, options);
-	print_option(stream, &help);
+		rt_option_print(stream, options, WORDS_WIDTH);
+	rt_option_print(stream, &help, WORDS_WIDTH);
 }
 
 /* Those of one command, or where that is NULL those that are no sub-commands. */
@@ -113,7 +96,8 @@ void rt_help_version(FILE *stream)
 	fprintf(stream, "+SELINUX +APPARMOR +CAP +SECCOMP +EBPF +CRIU\n");
 }
 
-struct rt_error *rt_help_find(const struct rt_invocation *invocation, const struct rt_command **ret)
+/* The command that the operands name; NULL where there are none. */
+static struct rt_error *find(const struct rt_invocation *invocation, const struct rt_command **ret)
 {
 	size_t count;
 	const struct rt_command *command = rt_command_find_words(invocation->operands, &count);
@@ -126,18 +110,24 @@ struct rt_error *rt_help_find(const struct rt_invocation *invocation, const stru
 	return NULL;
 }
 
-static struct rt_error *run_help(const struct rt_invocation *invocation, int *ret_status)
+struct rt_error *rt_help_run(const struct rt_invocation *invocation, void (*all)(FILE *stream),
+			     void (*one)(FILE *stream, const struct rt_command *command))
 {
-	const struct rt_command *command;
-	struct rt_error *err = rt_help_find(invocation, &command);
+	const struct rt_command *command = NULL;
+	struct rt_error *err = find(invocation, &command);
 
 	if (err)
 		return err;
 	if (command)
-		rt_help_command(stdout, command);
+		one(stdout, command);
 	else
-		rt_help_overview(stdout);
+		all(stdout);
 	return rt_output_finish();
+}
+
+static struct rt_error *run_help(const struct rt_invocation *invocation, int *ret_status)
+{
+	return rt_help_run(invocation, rt_help_overview, rt_help_command);
 }
 
 const struct rt_command rt_cmd_help = {

@@ -2,35 +2,11 @@
 #include "runtime/base/str.h"
 #include "runtime/cmd/command.h"
 #include "runtime/cmd/help.h"
-#include "runtime/cmd/output.h"
+#include "runtime/cmd/option_text.h"
 
 #include "rt-config.h"
 
 #include <ctype.h>
-
-/* Text with what troff would read as its own made harmless. */
-static void print_text(FILE *stream, const char *text, size_t length)
-{
-	for (size_t i = 0; i < length; i++) {
-		bool line_start = i == 0 || text[i - 1] == '\n';
-
-		if (line_start && (text[i] == '.' || text[i] == '\''))
-			fputs("\\&", stream);
-		if (text[i] == '\\')
-			fputs("\\e", stream);
-		else if (text[i] == '-')
-			fputs("\\-", stream);
-		else if (text[i] == '\'')
-			fputs("\\(aq", stream);
-		else
-			fputc(text[i], stream);
-	}
-}
-
-static void print_string(FILE *stream, const char *text)
-{
-	print_text(stream, text, strlen(text));
-}
 
 /* The page of "spec validate" is rt-spec-validate. */
 static void print_page_name(FILE *stream, const char *name)
@@ -65,7 +41,7 @@ static void print_description(FILE *stream, const char *text)
 			size_t size = strcspn(line, "\n");
 			size_t indent = example ? strspn(line, " ") : 0;
 
-			print_text(stream, line + indent, size - indent);
+			rt_manual_print_part(stream, line + indent, size - indent);
 			fputc('\n', stream);
 			line += size + (line[size] == '\n');
 		}
@@ -77,29 +53,13 @@ static void print_description(FILE *stream, const char *text)
 
 static void print_options(FILE *stream, const char *title, const struct rt_option *options)
 {
-	bool titled = false;
+	const struct rt_option *shown = options;
 
-	for (; options && options->name; options++) {
-		if (options->flags & RT_OPTION_HIDDEN)
-			continue;
-		if (!titled)
-			fprintf(stream, ".SH %s\n", title);
-		titled = true;
-		fputs(".TP\n", stream);
-		if (options->letter)
-			fprintf(stream, "\\fB\\-%c\\fR, ", options->letter);
-		fputs("\\fB\\-\\-", stream);
-		print_string(stream, options->name);
-		fputs("\\fR", stream);
-		if (options->argument) {
-			fputs(" \\fI", stream);
-			print_string(stream, options->argument);
-			fputs("\\fR", stream);
-		}
-		fputc('\n', stream);
-		print_string(stream, options->help);
-		fputs(options->kind == RT_OPTION_LIST ? "; may be repeated.\n" : ".\n", stream);
-	}
+	while (shown && shown->name && (shown->flags & RT_OPTION_HIDDEN))
+		shown++;
+	if (shown && shown->name)
+		fprintf(stream, ".SH %s\n", title);
+	rt_option_print_manual(stream, shown);
 }
 
 /* Those of one command, or where that is NULL those that are no sub-commands. */
@@ -112,9 +72,9 @@ static void print_commands(FILE *stream, const struct rt_command *parent)
 		if ((*row)->flags & RT_CMD_HIDDEN || !parent != !word)
 			continue;
 		fputs(".TP\n\\fB", stream);
-		print_string(stream, word ? word : (*row)->name);
+		rt_manual_print(stream, word ? word : (*row)->name);
 		fputs("\\fR\n", stream);
-		print_string(stream, (*row)->summary);
+		rt_manual_print(stream, (*row)->summary);
 		fputs("; see\n.BR ", stream);
 		print_page_name(stream, (*row)->name);
 		fputs(" (1)\n", stream);
@@ -143,9 +103,9 @@ static void print_command_page(FILE *stream, const struct rt_command *command)
 	fputs(".SH NAME\n", stream);
 	print_page_name(stream, command->name);
 	fputs(" \\- ", stream);
-	print_string(stream, command->summary);
+	rt_manual_print(stream, command->summary);
 	fputs("\n.SH SYNOPSIS\n\\fBrt\\fR [global options] ", stream);
-	print_string(stream, synopsis ? synopsis : command->name);
+	rt_manual_print(stream, synopsis ? synopsis : command->name);
 	fputs("\n", stream);
 	if (subcommands && command->run)
 		fprintf(stream, ".br\n\\fBrt\\fR [global options] %s \\fIcommand\\fR [options] [operands]\n", command->name);
@@ -186,16 +146,7 @@ static void print_main_page(FILE *stream)
 
 static struct rt_error *run_man(const struct rt_invocation *invocation, int *ret_status)
 {
-	const struct rt_command *command;
-	struct rt_error *err = rt_help_find(invocation, &command);
-
-	if (err)
-		return err;
-	if (command)
-		print_command_page(stdout, command);
-	else
-		print_main_page(stdout);
-	return rt_output_finish();
+	return rt_help_run(invocation, print_main_page, print_command_page);
 }
 
 const struct rt_command rt_cmd_man = {

@@ -12,6 +12,8 @@ static struct rt_error *run_restore(const struct rt_invocation *invocation, int 
 static const struct rt_option options[] = {
 	RT_CREATE_OPTIONS_AT(offsetof(struct rt_restore_options, create)),
 	RT_CRIU_OPTIONS(offsetof(struct rt_restore_options, criu)),
+	{ "cpu-cap", 0, RT_OPTION_STRING, .argument = "CAPS", .offset = CRIU_OPTION(cpu_cap),
+	  .help = "what to compare of the processors: 'none', or what the checkpoint noted" },
 	{ "detach", 'd', RT_OPTION_FLAG, .offset = CREATE_OPTION(detach),
 	  .help = "do not wait for the container's end" },
 	{ "import", 'i', RT_OPTION_STRING, .argument = "FILE", .offset = CRIU_OPTION(import_file),

@@ -2,34 +2,16 @@
 #include "runtime/netns/commands.h"
 
 #include "runtime/base/str.h"
-#include "runtime/cmd/command.h"
+#include "runtime/cmd/option_text.h"
 
 #include "rt-config.h"
 
-enum { WORDS_WIDTH = 40 }; /* columns for an option and its argument before its sentence starts on a line of its own */
+enum { WORDS_WIDTH = 40 };
 
 static const char description[] =
 	"Gives containers a network: a veth on a bridge, an address from a subnet or a fixed one, IPv4 and IPv6, and if asked NAT and "
 	"published ports by nftables. Everything is undone when the container is removed. As an OCI hook, the same words stand in "
 	"config.json below prestart or createRuntime, and below poststop.";
-
-static void print_option(FILE *stream, const struct rt_option *option)
-{
-	char letter[5] = "    ";
-	int width;
-
-	if (option->flags & RT_OPTION_HIDDEN)
-		return;
-	if (option->letter)
-		snprintf(letter, sizeof(letter), "-%c, ", option->letter);
-	width = fprintf(stream, "  %s--%s%s%s", letter, option->name, option->argument ? " " : "",
-			option->argument ? option->argument : "");
-	if (width >= WORDS_WIDTH) {
-		fputc('\n', stream);
-		width = 0;
-	}
-	fprintf(stream, "%*s%s%s\n", WORDS_WIDTH - width, "", option->help, option->kind == RT_OPTION_LIST ? "; may be repeated" : "");
-}
 
 static void print_overview(FILE *stream)
 {
@@ -39,7 +21,7 @@ static void print_overview(FILE *stream)
 			fprintf(stream, "  %-10s%s\n", command->name, command->summary);
 	fprintf(stream, "\nGlobal options:\n");
 	for (const struct rt_option *option = rt_netns_global_options; option->name; option++)
-		print_option(stream, option);
+		rt_option_print(stream, option, WORDS_WIDTH);
 	fprintf(stream, "\n'rt-netns <command> --help' says more about a command.\n");
 }
 
@@ -54,44 +36,7 @@ void rt_netns_help(FILE *stream, const struct rt_netns_command *command)
 	if (command->options)
 		fprintf(stream, "\nOptions:\n");
 	for (const struct rt_option *option = command->options; option && option->name; option++)
-		print_option(stream, option);
-}
-
-/* With what troff would read as its own made harmless. */
-static void print_text(FILE *stream, const char *text)
-{
-	for (; *text; text++) {
-		if (*text == '\\')
-			fputs("\\e", stream);
-		else if (*text == '-')
-			fputs("\\-", stream);
-		else if (*text == '\'')
-			fputs("\\(aq", stream);
-		else
-			fputc(*text, stream);
-	}
-}
-
-static void print_options(FILE *stream, const struct rt_option *options)
-{
-	for (; options && options->name; options++) {
-		if (options->flags & RT_OPTION_HIDDEN)
-			continue;
-		fputs(".TP\n", stream);
-		if (options->letter)
-			fprintf(stream, "\\fB\\-%c\\fR, ", options->letter);
-		fputs("\\fB\\-\\-", stream);
-		print_text(stream, options->name);
-		fputs("\\fR", stream);
-		if (options->argument) {
-			fputs(" \\fI", stream);
-			print_text(stream, options->argument);
-			fputs("\\fR", stream);
-		}
-		fputc('\n', stream);
-		print_text(stream, options->help);
-		fputs(options->kind == RT_OPTION_LIST ? "; may be repeated.\n" : ".\n", stream);
-	}
+		rt_option_print(stream, option, WORDS_WIDTH);
 }
 
 static void print_commands(FILE *stream)
@@ -100,7 +45,7 @@ static void print_commands(FILE *stream)
 		if (command->hidden)
 			continue;
 		fprintf(stream, ".TP\n\\fB%s\\fR%s%s\n", command->name, *command->operands ? " " : "", command->operands);
-		print_text(stream, command->summary);
+		rt_manual_print(stream, command->summary);
 		fputs(".\n", stream);
 	}
 }
@@ -110,17 +55,17 @@ void rt_netns_manual(FILE *stream)
 {
 	fprintf(stream, ".TH RT\\-NETNS 1 \"\" \"rt %s\" \"rt manual\"\n.SH NAME\nrt\\-netns \\- networks for containers\n", RT_VERSION);
 	fputs(".SH SYNOPSIS\n\\fBrt\\-netns\\fR [global options] \\fIcommand\\fR [options] [\\fIID\\fR]\n.SH DESCRIPTION\n", stream);
-	print_text(stream, description);
+	rt_manual_print(stream, description);
 	fputs("\n.SH COMMANDS\n", stream);
 	print_commands(stream);
 	fputs(".SH GLOBAL OPTIONS\n", stream);
-	print_options(stream, rt_netns_global_options);
+	rt_option_print_manual(stream, rt_netns_global_options);
 	for (const struct rt_netns_command *command = rt_netns_commands; command->name; command++) {
 		if (!command->options || rt_str_equal(command->name, "hook") || rt_str_equal(command->name, "load") ||
 		    rt_str_equal(command->name, "catch"))
 			continue;
 		fprintf(stream, ".SH OPTIONS OF %s\n", rt_str_equal(command->name, "create") ? "CREATE, LOAD, CATCH AND HOOK" : command->name);
-		print_options(stream, command->options);
+		rt_option_print_manual(stream, command->options);
 	}
 	fputs(".SH FILES\n.TP\n\\fI/run/rt\\-netns\\fR\nOne file a container, and one for each bridge that was made.\n"
 	      ".SH EXIT STATUS\n0, or 1 after a failure, of which one line on standard error says why.\n"

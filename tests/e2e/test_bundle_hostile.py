@@ -337,6 +337,17 @@ def test_interrupted(work, number):
     proc.eventually(lambda: sorted(os.listdir(work)) == ["image"], what="it to be gone")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT], ids=["INT", "TERM", "HUP", "QUIT"])
+def test_the_helper_asked_to_stop(work, number):
+    path = image.layout(f"{work}/image", layer(*[file(f"d{i % 100}/f{i}", os.urandom(2000)) for i in range(20000)]), pack=bytes, suffix="")
+    child = proc.start(made.argv("create", path, f"{work}/b"), stderr=subprocess.PIPE)
+    proc.eventually(lambda: os.path.isdir(f"{work}/b.partial/rootfs/d50"), what="it to begin")
+    with open(f"/proc/{child.pid}/task/{child.pid}/children") as f:
+        os.kill(int(f.read().split()[0]), number)
+    assert f"interrupted by {number.name}" in child.communicate()[1].decode()
+    assert child.returncode == 1 and sorted(os.listdir(work)) == ["image"]
+
+
 def test_the_helper_killed(work):
     path = image.layout(f"{work}/image", layer(*[file(f"d{i % 100}/f{i}", os.urandom(2000)) for i in range(20000)]), pack=bytes, suffix="")
     child = proc.start(made.argv("create", path, f"{work}/b"))

@@ -41,12 +41,12 @@ def left(c):
             "rules": host.packet_filter(), "state": set(os.listdir(c.root))}
 
 
-def assert_nothing_left(c):
+def assert_nothing_left(c, timeout=3):
     def more():
         now = left(c)
         return {part: now[part] - c.before[part] for part in now if now[part] - c.before[part]}
     try:
-        proc.eventually(lambda: not more(), timeout=3)
+        proc.eventually(lambda: not more(), timeout=timeout)
     except AssertionError:
         raise AssertionError(f"left: {more()}") from None
 
@@ -247,6 +247,81 @@ def test_the_runtime_killed_at_any_moment(dumped):
         c.delete("--force")
         assert_nothing_left(c)
     assert_restorable(c)
+
+
+@pytest.mark.parametrize("dump, flags, times", [
+    ([], ["--detach"], 30),
+    ([], [], 30),
+    (["--shell-job"], ["--detach", "--shell-job"], 15),  # CRIU in rt's own process group
+    ([], ["--detach", "--manage-cgroups-mode", "ignore"], 15),  # the tasks in rt's own cgroup
+], ids=["detached", "in the foreground", "shell job", "cgroups ignored"])
+def test_the_runtime_killed_at_any_moment_and_the_container_deleted_at_once(dumped, dump, flags, times):
+    """What is deleted under CRIU's hands CRIU would wait for forever: it has an end all the same, and what it began goes with it."""
+    c = dumped(SLEEP, *dump)
+    length = frozen.restore(c, c.images, *[f for f in flags if f != "--detach"]).seconds
+    c.delete("--force")
+    assert_nothing_left(c)
+    draw = random.Random(11)
+    for i in range(times):
+        process = begin(c, *flags)
+        time.sleep((i + draw.random()) / times * length)
+        process.kill()
+        process.wait(30)
+        c.rt("delete", "--force", c.id)
+        assert_nothing_left(c, timeout=5)
+    frozen.restore(c, c.images, *[f for f in flags if f != "--detach"])
+    assert c.status == "running"
+
+
+@pytest.mark.parametrize("flags", [[], ["--shell-job"]], ids=["a group of its own", "shell job"])
+def test_what_only_stands_beside_a_killed_restore_lives_on(dumped, running, flags):
+    """Another container, and a process of rt's own group, which with --shell-job is CRIU's, too."""
+    c = dumped(SLEEP, *flags)
+    other = running()
+    length = frozen.restore(c, c.images, *flags).seconds
+    c.delete("--force")
+    for i in range(6):
+        begin = ["sh", "-c", f"sleep 1000 >/dev/null & echo $! >{c.dir}/beside; exec \"$@\"", "sh"]
+        process = proc.start([*begin, *c.argv("restore", "--detach", *flags, "--bundle", c.dir, "--image-path", c.images, c.id)])
+        time.sleep((i + 1) / 6 * length)
+        process.kill()
+        process.wait(30)
+        beside = int(proc.eventually(lambda: os.path.exists(f"{c.dir}/beside") and escapes.read(f"{c.dir}/beside"), what="its pid"))
+        c.rt("delete", "--force", c.id)
+        proc.eventually(lambda: not [p for p in host.processes() if p[1] in ("(criu)", "(rt-guard)")], what="criu to end")
+        assert proc.alive(beside) and other.status == "running"
+        proc.kill_quietly(beside)
+        os.unlink(f"{c.dir}/beside")
+
+
+@pytest.mark.parametrize("detach", [True, False], ids=["detached", "in the foreground"])
+def test_the_guard_goes_when_the_container_runs(dumped, detach):
+    c = dumped()
+    process = begin(c, *(["--detach"] if detach else []))
+    if detach:
+        assert process.wait(30) == 0
+        assert not [p for p in host.processes() if p[1] == "(rt-guard)"]
+    proc.eventually(lambda: c.rt("state", c.id, ok=None).code == 0 and c.status == "running", what="it to run")
+    proc.eventually(lambda: not [p for p in host.processes() if p[1] == "(rt-guard)"], timeout=2, what="the guard to go")
+    c.kill()
+    assert process.wait(30) == (0 if detach else 137)
+
+
+def test_the_runtime_and_the_restored_init_killed(dumped):
+    """Around the moment when CRIU lets go: it would wait for that init forever, with nobody to see it."""
+    c = dumped()
+    for i in range(5):
+        process = begin(c, "--detach", "--pid-file", c.pid_file)
+        while not os.path.exists(c.pid_file):  # without a pause: CRIU is done some milliseconds later
+            assert process.poll() is None
+        time.sleep(0.001 * i)
+        process.kill()
+        proc.kill_quietly(c.pid)
+        process.wait(30)
+        proc.eventually(lambda: not [p for p in host.processes() - c.before["processes"] if p[1] in ("(criu)", "(rt-guard)")], what="criu to end")
+        c.delete("--force")
+        os.unlink(c.pid_file)
+        assert_nothing_left(c)
 
 
 def stored_state(c):

@@ -1,6 +1,5 @@
 #include "checkpoint/manifest.h"
 
-#include "checkpoint/cpu.h"
 #include "checkpoint/images.h"
 
 #include <setjmp.h>
@@ -149,22 +148,6 @@ static void another_format_and_broken_bytes_are_refused(void **state)
 	assert_fails(rt_manifest_parse("", 0, &parsed), "format 0");
 }
 
-static void missing_instructions_are_listed_and_kernel_flags_are_not(void **state)
-{
-	Rt__Cpu needs = RT__CPU__INIT, has = RT__CPU__INIT;
-	const char *wanted[] = { "cx8", "sse2", "avx512f", "avx512bw", "constant_tsc" }, *there[] = { "cx8", "sse2" };
-	_cleanup_free_ char *missing = NULL, *none = NULL;
-
-	needs.flags = (char **)wanted;
-	needs.n_flags = RT_ARRAY_SIZE(wanted);
-	has.flags = (char **)there;
-	has.n_flags = RT_ARRAY_SIZE(there);
-	assert_null(rt_cpu_missing(&needs, &has, &missing));
-	assert_string_equal(missing, "avx512f, avx512bw");
-	assert_null(rt_cpu_missing(&has, &needs, &none));
-	assert_null(none);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -175,7 +158,6 @@ int main(void)
 		cmocka_unit_test(a_directory_without_a_manifest_is_an_answer),
 		cmocka_unit_test(names_that_lead_elsewhere_are_refused),
 		cmocka_unit_test(another_format_and_broken_bytes_are_refused),
-		cmocka_unit_test(missing_instructions_are_listed_and_kernel_flags_are_not),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
