@@ -12,6 +12,7 @@
  * snapshots are made or started (migrate/clone.h). docs/snapshots.md has the format. */
 #pragma once
 
+#include "runtime/base/digest.h"
 #include "runtime/base/error.h"
 #include "proto/snapshot.pb-c.h"
 
@@ -82,6 +83,9 @@ struct rt_error *rt_store_addition_file(struct rt_store_addition *addition, int 
 struct rt_error *rt_store_addition_index(struct rt_store_addition *addition, const void *bytes, size_t size) _must_check_;
 struct rt_error *rt_store_addition_chunk(struct rt_store_addition *addition, const char *digest, const void *bytes, size_t size) _must_check_;
 
+/* Whether the store, or what was added, has it: of this size, its bytes are not looked at. */
+bool rt_store_addition_has(const struct rt_store_addition *addition, const uint8_t digest[SHA256_DIGEST_SIZE], uint32_t size);
+
 /* The snapshot is there afterwards, whole. */
 struct rt_error *rt_store_addition_publish(struct rt_store_addition *addition) _must_check_;
 
@@ -106,8 +110,23 @@ struct rt_error *rt_store_read(struct rt_store_reader *reader, uint64_t offset, 
 /* All of a file into an empty one; zeros become holes. */
 struct rt_error *rt_store_extract(const struct rt_store *store, const Rt__Snapshot *snapshot, const Rt__StoredFile *file, int fd) _must_check_;
 
-/* For a snapshot that is to go elsewhere: the bytes of its index, and each chunk it names once, in the order of its files. The caller frees *ret. */
+/* A chunk's file, held against the digest; `buffer` has room for `size`. RT_CONFIG where it is missing or damaged. */
+struct rt_error *rt_chunk_load(const struct rt_store *store, const uint8_t digest[SHA256_DIGEST_SIZE], void *buffer, uint32_t size) _must_check_;
+
+/* For a snapshot that is to go elsewhere: the bytes of its index, which the caller frees, and each chunk it names once, in the order of its files. */
 struct rt_error *rt_snapshot_pack(const Rt__Snapshot *snapshot, void **ret, size_t *ret_size) _must_check_;
+
+struct rt_listed_chunk {
+	uint8_t digest[SHA256_DIGEST_SIZE];
+	uint32_t size;
+};
+struct rt_chunk_list {
+	struct rt_listed_chunk *chunks; /* owned */
+	size_t count;
+};
+struct rt_error *rt_snapshot_chunks(const Rt__Snapshot *snapshot, struct rt_chunk_list *ret) _must_check_;
+void rt_chunk_list_deinit(struct rt_chunk_list *list);
+
 typedef struct rt_error *(*rt_chunk_fn)(void *userdata, const char *digest, const void *bytes, size_t size);
 struct rt_error *rt_store_each_chunk(const struct rt_store *store, const Rt__Snapshot *snapshot, rt_chunk_fn each, void *userdata) _must_check_;
 

@@ -152,15 +152,23 @@ static bool is_there(int dir_fd, const char *path, size_t size)
 	return fstatat(dir_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) && (size_t)st.st_size == size;
 }
 
+bool rt_store_addition_has(const struct rt_store_addition *addition, const uint8_t digest[RT_DIGEST], uint32_t size)
+{
+	char path[RT_CHUNK_PATH_ROOM];
+
+	rt_chunk_path(digest, path);
+	return is_there(addition->store->chunks_fd, path, size) || is_there(addition->chunks_fd, path + 3, size);
+}
+
 static struct rt_error *put_chunk(struct rt_store_addition *addition, const void *bytes, size_t size, const uint8_t digest[RT_DIGEST])
 {
 	char path[RT_CHUNK_PATH_ROOM];
 	_cleanup_close_ int fd = -1;
 	struct rt_error *err;
 
-	rt_chunk_path(digest, path);
-	if (is_there(addition->store->chunks_fd, path, size) || is_there(addition->chunks_fd, path + 3, size))
+	if (rt_store_addition_has(addition, digest, (uint32_t)size))
 		return NULL;
+	rt_chunk_path(digest, path);
 	fd = openat(addition->chunks_fd, path + 3, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return rt_fail_errno("cannot create a chunk");
@@ -211,14 +219,13 @@ static struct rt_error *check_chunks(void *userdata, const Rt__StoredFile *file)
 	const struct rt_store_addition *addition = userdata;
 
 	for (uint64_t i = 0; i < rt_chunk_count(file); i++) {
-		uint32_t size = rt_chunk_bytes(file, addition->snapshot->chunk_size, i);
-		char path[RT_CHUNK_PATH_ROOM];
+		const uint8_t *digest = rt_chunk_digest(file, i);
+		char text[RT_DIGEST_TEXT_ROOM];
 
-		if (rt_chunk_is_zero(rt_chunk_digest(file, i)))
+		if (rt_chunk_is_zero(digest) || rt_store_addition_has(addition, digest, rt_chunk_bytes(file, addition->snapshot->chunk_size, i)))
 			continue;
-		rt_chunk_path(rt_chunk_digest(file, i), path);
-		if (!is_there(addition->store->chunks_fd, path, size) && !is_there(addition->chunks_fd, path + 3, size))
-			return rt_fail(RT_CONFIG, "'%s': chunk '%s' is missing", file->name, path + 3);
+		rt_digest_text(digest, text);
+		return rt_fail(RT_CONFIG, "'%s': chunk '%s' is missing", file->name, text);
 	}
 	return NULL;
 }
@@ -431,75 +438,5 @@ struct rt_error *rt_store_extract(const struct rt_store *store, const Rt__Snapsh
 		if (!err)
 			err = rt_write_all(fd, reader.chunk, rt_chunk_bytes(file, snapshot->chunk_size, i));
 	}
-	return err;
-}
-
-/* ---- to elsewhere ---- */
-
-struct sending {
-	const struct rt_store *store;
-	const Rt__Snapshot *snapshot;
-	rt_chunk_fn each;
-	void *userdata;
-	uint8_t *buffer;
-	uint8_t (*sent)[RT_DIGEST]; /* a hash table; zeros: free */
-	size_t room; /* a power of two */
-};
-
-/* False where it was there already. */
-static bool note_sent(struct sending *sending, const uint8_t digest[RT_DIGEST])
-{
-	size_t at;
-
-	memcpy(&at, digest, sizeof(at)); /* as good as random */
-	for (at &= sending->room - 1; !rt_chunk_is_zero(sending->sent[at]); at = (at + 1) & (sending->room - 1))
-		if (memcmp(sending->sent[at], digest, RT_DIGEST) == 0)
-			return false;
-	memcpy(sending->sent[at], digest, RT_DIGEST);
-	return true;
-}
-
-static struct rt_error *send_file(void *userdata, const Rt__StoredFile *file)
-{
-	struct sending *sending = userdata;
-	struct rt_error *err = NULL;
-
-	for (uint64_t i = 0; i < rt_chunk_count(file) && !err; i++) {
-		const uint8_t *digest = rt_chunk_digest(file, i);
-		uint32_t size = rt_chunk_bytes(file, sending->snapshot->chunk_size, i);
-		char text[RT_DIGEST_TEXT_ROOM];
-
-		if (rt_chunk_is_zero(digest) || !note_sent(sending, digest))
-			continue;
-		rt_digest_text(digest, text);
-		err = rt_chunk_load(sending->store, digest, sending->buffer, size);
-		if (!err)
-			err = sending->each(sending->userdata, text, sending->buffer, size);
-	}
-	return err;
-}
-
-static struct rt_error *count_file(void *userdata, const Rt__StoredFile *file)
-{
-	*(size_t *)userdata += rt_chunk_count(file);
-	return NULL;
-}
-
-struct rt_error *rt_store_each_chunk(const struct rt_store *store, const Rt__Snapshot *snapshot, rt_chunk_fn each, void *userdata)
-{
-	struct sending sending = { .store = store, .snapshot = snapshot, .each = each, .userdata = userdata, .room = 16 };
-	size_t count = 0;
-	struct rt_error *err = rt_snapshot_each_file(snapshot, count_file, &count);
-
-	while (sending.room < 2 * count)
-		sending.room *= 2;
-	sending.sent = calloc(sending.room, RT_DIGEST);
-	sending.buffer = malloc(snapshot->chunk_size);
-	if (!err && (!sending.sent || !sending.buffer))
-		err = rt_error_oom();
-	if (!err)
-		err = rt_snapshot_each_file(snapshot, send_file, &sending);
-	free(sending.sent);
-	free(sending.buffer);
 	return err;
 }

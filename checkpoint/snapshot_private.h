@@ -2,7 +2,6 @@
 #pragma once
 
 #include "checkpoint/snapshot.h"
-#include "runtime/base/digest.h"
 
 #include <string.h>
 
@@ -34,9 +33,6 @@ uint32_t rt_chunk_bytes(const Rt__StoredFile *file, uint32_t chunk_size, uint64_
 
 /* False: the text is no digest in hexadecimal. */
 bool rt_chunk_parse(const char *text, uint8_t ret[RT_DIGEST]);
-
-/* A chunk's file, held against the digest; `buffer` has room for `size`. RT_CONFIG where it is missing or damaged. */
-struct rt_error *rt_chunk_load(const struct rt_store *store, const uint8_t digest[RT_DIGEST], void *buffer, uint32_t size) _must_check_;
 
 /* Calls for each file of a snapshot. */
 typedef struct rt_error *(*rt_stored_file_fn)(void *userdata, const Rt__StoredFile *file);
