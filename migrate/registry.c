@@ -254,51 +254,69 @@ static bool is_loopback(const char *host)
 	return rt_http_host_is_loopback(bare);
 }
 
-static struct rt_error *try_scheme(struct rt_registry *registry, bool https)
+/* *ret_status: of its answer to who has not said who they are. */
+static struct rt_error *knock(struct rt_registry *registry, bool https, unsigned *ret_status)
 {
-	struct rt_http_client_options options = { .ca_file = registry->options.ca_file, .insecure = registry->options.plain_http, .url = registry->origin };
+	const struct rt_http_client_options options = {
+		.ca_file = registry->options.ca_file, .insecure = registry->options.plain_http, .url = registry->origin,
+	};
+	const struct rt_http_request request = { .method = "GET", .path = "/v2/", .answer_max = 64u << 10, .timeout_ms = TIMEOUT_MS };
 	_cleanup_(rt_registry_line_closep) struct rt_registry_line *line = NULL;
-	struct rt_http_request request = { .method = "GET", .path = "/v2/", .answer_max = 64u << 10, .timeout_ms = TIMEOUT_MS };
 	struct rt_http_answer answer = { 0 };
-	struct rt_registry_url url;
 	_cleanup_free_ char *given = NULL;
-	struct rt_error *err;
+	struct rt_registry_url url;
+	struct rt_error *err = rt_format(&given, "%s://%s", https ? "https" : "http", host_of(registry->reference));
 
-	registry->https = https;
-	err = rt_format(&given, "%s://%s", https ? "https" : "http", host_of(registry->reference));
 	if (err)
 		return err;
 	if (!rt_registry_resolve(given, "/", "/", &url))
 		return rt_fail(RT_USAGE, "'%s' is no host", registry->reference->host);
 	strcpy(registry->origin, url.origin);
-	rt_http_client_free(registry->client);
-	registry->client = NULL;
+	registry->https = https;
+	rt_http_client_free(rt_take_ptr(registry->client));
 	err = rt_http_client_new(&options, &registry->client);
 	if (!err)
 		err = rt_registry_line_open(registry, &line);
+	if (!err)
+		err = rt_http_ask(line->connection, &request, RT_HTTP_ANY_STATUS, &answer);
+	*ret_status = answer.status;
+	free(answer.body);
+	return err;
+}
+
+/* What goes to this host itself is not read on the way, and registries there rarely have a certificate. Where neither works the first error is the one that tells:
+ * the second is mostly of plain http to a port that wants TLS. */
+static struct rt_error *find(struct rt_registry *registry)
+{
+	unsigned status = 0;
+	struct rt_error *err, *plain;
+
+	if (registry->options.plain_http)
+		return knock(registry, false, &status);
+	err = knock(registry, true, &status);
+	if (!err || !is_loopback(registry->reference->host) || registry->options.ca_file)
+		return err;
+	plain = knock(registry, false, &status);
+	if (!plain && (status == 200 || status == 401))
+		return rt_error_free(err);
+	rt_error_free(plain);
+	return err;
+}
+
+/* Before anything is read or sent, so that a wrong password is told at once. */
+static struct rt_error *sign_in(struct rt_registry *registry)
+{
+	struct rt_http_request request = { .method = "GET", .path = "/v2/", .answer_max = 64u << 10, .timeout_ms = TIMEOUT_MS };
+	_cleanup_(rt_registry_line_closep) struct rt_registry_line *line = NULL;
+	struct rt_http_answer answer = { 0 };
+	struct rt_error *err = rt_registry_line_open(registry, &line);
+
 	if (!err)
 		err = rt_registry_ask(line, &request, &answer);
 	if (!err && answer.status != 200)
 		err = rt_registry_refused(registry, &request, &answer);
 	free(answer.body);
 	return err;
-}
-
-/* What is on this host is not read on the way: such registries rarely have a certificate. The first error is the one that tells: the second is mostly of
- * plain http to a port that wants TLS. */
-static struct rt_error *find(struct rt_registry *registry)
-{
-	bool loopback = is_loopback(registry->reference->host);
-	struct rt_error *err, *plain;
-
-	if (registry->options.plain_http)
-		return try_scheme(registry, false);
-	err = try_scheme(registry, true);
-	if (!err || !loopback || registry->options.ca_file || registry->authorization)
-		return err;
-	plain = try_scheme(registry, false);
-	rt_error_free(plain ? plain : err);
-	return plain ? err : NULL;
 }
 
 struct rt_error *rt_registry_open(const struct rt_registry_reference *reference, const struct rt_registry_options *options, struct rt_registry **ret)
@@ -313,6 +331,8 @@ struct rt_error *rt_registry_open(const struct rt_registry_reference *reference,
 	err = rt_registry_find_credentials(options->authfile, reference->host, reference->repository, &registry->credentials);
 	if (!err)
 		err = find(registry);
+	if (!err)
+		err = sign_in(registry);
 	if (err) {
 		rt_registry_close(registry);
 		return err;

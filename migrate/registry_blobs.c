@@ -8,7 +8,7 @@
 /* A blob may take as long as this rate makes of it. */
 #define SLOWEST_BYTES_PER_MS 16u
 #define TIMEOUT_MS 60000u
-#define LINES 4
+#define LINES 8
 
 static unsigned timeout_for(uint64_t size)
 {

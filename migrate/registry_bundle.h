@@ -7,8 +7,8 @@
 #include "checkpoint/snapshot.h"
 
 #define RT_BUNDLE_BITS_MAX 16
-/* More than that are put together: a manifest of so many is 1.4 MiB, of the 4 that registries take. */
-#define RT_BUNDLE_COUNT 8192
+/* More chunks than that are put together: a manifest of so many is 0.7 MiB, of the 4 that registries take, and each costs three requests. */
+#define RT_BUNDLE_COUNT 4096
 #define RT_BUNDLE_BYTES (32u << 20) /* unless a single chunk is larger, which none is */
 
 struct rt_bundle {

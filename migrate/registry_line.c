@@ -62,12 +62,21 @@ static bool error_of_json(const struct rt_http_answer *answer, char *ret, size_t
 
 struct rt_error *rt_registry_refused(const struct rt_registry *registry, const struct rt_http_request *request, const struct rt_http_answer *answer)
 {
+	_cleanup_free_ char *known = NULL;
 	char sentence[1024] = "";
+	struct rt_error *err;
 
 	if (answer->body && !error_of_json(answer, sentence, sizeof(sentence)))
 		rt_http_sentence(answer->body, answer->size < 200 ? answer->size : 200, sentence, sizeof(sentence));
-	return rt_fail(RT_PEER, "registry '%s': %s%s(status %u of %s %.256s)", registry->reference->host, sentence, *sentence ? " " : "", answer->status,
-		       request->method, request->path);
+	if (answer->status == 401 || answer->status == 403) {
+		const char *where = registry->credentials.where;
+
+		err = where ? rt_format(&known, ", with the credentials in '%s'", where) : rt_format(&known, ", without credentials");
+		if (err)
+			return err;
+	}
+	return rt_fail(RT_PEER, "registry '%s': %s%s(status %u of %s %.256s%s)", registry->reference->host, sentence, *sentence ? " " : "", answer->status,
+		       request->method, request->path, known ? known : "");
 }
 
 /* ---- asking ---- */
