@@ -386,6 +386,64 @@ def test_a_kill_at_any_point_of_a_pull_leaves_a_sound_store(taken, store, other,
         assert other.files() == [] and os.listdir(other.path + "/tmp") == []
 
 
+def varint(value):
+    more = []
+    while value > 127:
+        more.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*more, value])
+
+
+def field(number, value):
+    """Of a protobuf message."""
+    return varint(number << 3) + varint(value) if isinstance(value, int) else varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def put_snapshot(store, name, chunks):
+    """One of a single file with chunks of 4096 bytes, so that it has many and is small all the same."""
+    digests = b""
+    for chunk in chunks:
+        digest = registry.digest_of(chunk)[7:]
+        os.makedirs(f"{store.path}/chunks/{digest[:2]}", exist_ok=True)
+        with open(f"{store.path}/chunks/{digest[:2]}/{digest}", "wb") as f:
+            f.write(chunk)
+        digests += bytes.fromhex(digest)
+    file = field(1, b"pages-1.img") + field(2, 4096 * len(chunks)) + field(3, digests)
+    message = field(1, 1) + field(2, name.encode()) + field(3, 32 * b"a") + field(5, 4096) + field(7, file)
+    os.makedirs(store.path + "/index", exist_ok=True)
+    with open(f"{store.path}/index/{name}", "wb") as f:
+        f.write(bytes.fromhex(registry.digest_of(message)[7:]) + message)
+
+
+def test_a_large_snapshot_travels_in_bundles(container, store, other):
+    c = container()
+    chunks = [b"%4096d" % i for i in range(9000)]
+    put_snapshot(store, "one", chunks)
+    put_snapshot(store, "two", [b"%4096d" % -1, *chunks[:4000], *chunks[4001:]])
+    with registry.Fake() as there:
+        place = there.host + "/web:"
+        store.rt(c, "push", "one", place + "one")
+        manifest = json.loads(there.manifests["one"][1])
+        assert manifest["annotations"]["org.rt.snapshot.bundle-bits"] == "2"
+        layers = manifest["layers"]
+        assert 9000 / 4 * 0.8 < len(layers) < 9000 / 4 * 1.2 and sum(layer["size"] for layer in layers) == 9000 * 4096
+        # By hand: the digest of a bundle's last chunk, and of no other, ends with two bits of 0, unless there are 16 of them.
+        at = 0
+        for layer in layers:
+            count = layer["size"] // 4096
+            ends = [int(registry.digest_of(chunk)[-1], 16) & 3 == 0 for chunk in chunks[at:at + count]]
+            assert not any(ends[:-1]) and (ends[-1] or count == 16 or at + count == 9000)
+            assert there.blobs[layer["digest"]] == b"".join(chunks[at:at + count])
+            at += count
+        # What two snapshots have in common is sent once, wherever it lies.
+        out = store.rt(c, "push", "two", place + "two").out
+        assert int(out.split()[6]) <= 5, out
+        other.rt(c, "pull", place + "one")
+        assert int(other.rt(c, "pull", place + "two").out.split()[6]) <= 5
+        other.is_sound(c)
+        assert [os.path.basename(path) for path in other.chunks()] == [os.path.basename(path) for path in store.chunks()]
+
+
 def test_gc_waits_for_a_pull(taken, store, other):
     with registry.Fake() as there:
         place = there.host + "/web:tag"
