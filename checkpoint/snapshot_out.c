@@ -35,7 +35,7 @@ static struct rt_error *list_file(void *userdata, const Rt__StoredFile *file)
 		if (rt_chunk_is_zero(digest) || !note_seen(listing, digest))
 			continue;
 		memcpy(chunk->digest, digest, RT_DIGEST);
-		chunk->size = rt_chunk_bytes(file, listing->snapshot->chunk_size, i);
+		chunk->size = rt_chunk_stored(listing->snapshot, file, i);
 		listing->list->count++;
 	}
 	return NULL;
@@ -79,7 +79,7 @@ struct rt_error *rt_snapshot_chunks(const Rt__Snapshot *snapshot, struct rt_chun
 struct rt_error *rt_store_each_chunk(const struct rt_store *store, const Rt__Snapshot *snapshot, rt_chunk_fn each, void *userdata)
 {
 	_cleanup_(rt_chunk_list_deinit) struct rt_chunk_list list = { 0 };
-	_cleanup_free_ uint8_t *buffer = malloc(snapshot->chunk_size);
+	_cleanup_free_ uint8_t *buffer = malloc(snapshot->chunk_size + RT_CIPHER_TAG);
 	struct rt_error *err = buffer ? rt_snapshot_chunks(snapshot, &list) : rt_error_oom();
 
 	for (size_t i = 0; i < list.count && !err; i++) {

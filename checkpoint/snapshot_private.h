@@ -31,6 +31,16 @@ static inline const uint8_t *rt_chunk_digest(const Rt__StoredFile *file, uint64_
 /* Bytes of the chunk: less than `chunk_size` at the end of the file. */
 uint32_t rt_chunk_bytes(const Rt__StoredFile *file, uint32_t chunk_size, uint64_t index);
 
+/* The same of what the store has of it. */
+uint32_t rt_chunk_stored(const Rt__Snapshot *snapshot, const Rt__StoredFile *file, uint64_t index);
+
+/* Opens a chunk of an encrypted snapshot; the store has a key. */
+struct rt_error *rt_chunk_open(const struct rt_store *store, const uint8_t digest[RT_DIGEST], const uint8_t *sealed, size_t size, uint8_t *ret) _must_check_;
+
+/* snapshot_sealed.c: into the form it is stored in, and back for reading. */
+struct rt_error *rt_snapshot_seal(Rt__Snapshot *snapshot, const struct rt_cipher *cipher) _must_check_;
+struct rt_error *rt_snapshot_unseal(Rt__Snapshot *snapshot, const struct rt_cipher *cipher) _must_check_;
+
 /* False: the text is no digest in hexadecimal. */
 bool rt_chunk_parse(const char *text, uint8_t ret[RT_DIGEST]);
 
