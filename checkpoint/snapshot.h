@@ -140,6 +140,12 @@ struct rt_chunk_list {
 struct rt_error *rt_snapshot_chunks(const Rt__Snapshot *snapshot, struct rt_chunk_list *ret) _must_check_;
 void rt_chunk_list_deinit(struct rt_chunk_list *list);
 
+/* Of one that is not encrypted: makes the message what it is when it is encrypted with the store's key, and *ret the list of its chunks then, in the same order. Where
+ * these bytes are needed they are made of what the store has, `size` of them into `size` + RT_CIPHER_TAG. */
+struct rt_error *rt_snapshot_encrypt(const struct rt_store *store, Rt__Snapshot *snapshot, const struct rt_chunk_list *chunks,
+				     struct rt_chunk_list *ret) _must_check_;
+struct rt_error *rt_chunk_load_sealed(const struct rt_store *store, const uint8_t digest[SHA256_DIGEST_SIZE], uint32_t size, uint8_t *ret) _must_check_;
+
 typedef struct rt_error *(*rt_chunk_fn)(void *userdata, const char *digest, const void *bytes, size_t size);
 struct rt_error *rt_store_each_chunk(const struct rt_store *store, const Rt__Snapshot *snapshot, rt_chunk_fn each, void *userdata) _must_check_;
 

@@ -111,7 +111,7 @@ static struct rt_error *note_all(const struct rt_store *store, const char *excep
 
 		if (except && rt_str_equal(except, *name))
 			continue;
-		err = rt_snapshot_load(store, *name, &snapshot);
+		err = rt_snapshot_load_stored(store, *name, &snapshot);
 		if (err && err->code == RT_NOT_FOUND) /* removed just now */
 			err = rt_error_free(err);
 		else if (!err)
@@ -339,8 +339,11 @@ static struct rt_error *check_snapshot(struct check *check, const char *name, rt
 	check->verdict->snapshots++;
 	if (err)
 		return tell(check, err);
-	if (check->store->cipher && !rt_snapshot_is_sealed(snapshot))
-		return rt_snapshot_check_key(check->store, snapshot);
+	if (check->store->cipher) {
+		err = rt_snapshot_check_key(check->store, snapshot);
+		if (err)
+			return rt_while(err, "snapshot '%s'", name);
+	}
 	check->snapshot = snapshot;
 	return rt_snapshot_each_file(snapshot, each, check);
 }

@@ -37,6 +37,9 @@ uint32_t rt_chunk_stored(const Rt__Snapshot *snapshot, const Rt__StoredFile *fil
 /* Opens a chunk of an encrypted snapshot; the store has a key. */
 struct rt_error *rt_chunk_open(const struct rt_store *store, const uint8_t digest[RT_DIGEST], const uint8_t *sealed, size_t size, uint8_t *ret) _must_check_;
 
+/* As rt_snapshot_load(), but what is sealed stays it, whatever key the store has. */
+struct rt_error *rt_snapshot_load_stored(const struct rt_store *store, const char *name, Rt__Snapshot **ret) _must_check_;
+
 /* snapshot_sealed.c: into the form it is stored in, and back for reading. */
 struct rt_error *rt_snapshot_seal(Rt__Snapshot *snapshot, const struct rt_cipher *cipher) _must_check_;
 struct rt_error *rt_snapshot_unseal(Rt__Snapshot *snapshot, const struct rt_cipher *cipher) _must_check_;

@@ -183,9 +183,8 @@ struct rt_error *rt_snapshot_parse(const void *bytes, size_t size, const char *n
 	return NULL;
 }
 
-struct rt_error *rt_snapshot_load(const struct rt_store *store, const char *name, Rt__Snapshot **ret)
+struct rt_error *rt_snapshot_load_stored(const struct rt_store *store, const char *name, Rt__Snapshot **ret)
 {
-	_cleanup_snapshot_ Rt__Snapshot *snapshot = NULL;
 	_cleanup_free_ char *bytes = NULL;
 	struct rt_error *err = rt_snapshot_check_name(name);
 	size_t size;
@@ -198,12 +197,22 @@ struct rt_error *rt_snapshot_load(const struct rt_store *store, const char *name
 		return rt_fail(RT_NOT_FOUND, "there is no snapshot '%s' in '%s'", name, store->path);
 	}
 	if (!err)
-		err = rt_snapshot_parse(bytes, size, name, &snapshot);
-	if (!err && store->cipher && rt_snapshot_is_sealed(snapshot))
+		err = rt_snapshot_parse(bytes, size, name, ret);
+	return err ? rt_while(err, "the index of snapshot '%s' is damaged", name) : NULL;
+}
+
+struct rt_error *rt_snapshot_load(const struct rt_store *store, const char *name, Rt__Snapshot **ret)
+{
+	_cleanup_snapshot_ Rt__Snapshot *snapshot = NULL;
+	struct rt_error *err = rt_snapshot_load_stored(store, name, &snapshot);
+
+	if (!err && store->cipher && rt_snapshot_is_sealed(snapshot)) {
 		err = rt_snapshot_unseal(snapshot, store->cipher);
+		err = err ? rt_while(err, "the index of snapshot '%s'", name) : NULL;
+	}
 	if (!err)
 		*ret = rt_take_ptr(snapshot);
-	return err ? rt_while(err, "the index of snapshot '%s' is damaged", name) : NULL;
+	return err;
 }
 
 struct rt_error *rt_snapshot_pack(const Rt__Snapshot *snapshot, void **ret, size_t *ret_size)

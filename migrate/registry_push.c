@@ -9,7 +9,8 @@
 
 struct push {
 	const struct rt_store *store;
-	const struct rt_chunk_list *chunks;
+	const struct rt_chunk_list *chunks; /* as they are to be there */
+	const struct rt_chunk_list *stored; /* as they are here: the same, or they are encrypted on the way */
 	const struct rt_bundle *bundles;
 	struct rt_registry_blob *blobs; /* of the manifest: filled in as they go */
 	atomic_ullong sent; /* bytes */
@@ -23,9 +24,12 @@ static struct rt_error *load_bundle(const struct push *push, const struct rt_bun
 	uint32_t used = 0;
 
 	for (size_t i = 0; i < bundle->count && !err; i++) {
-		const struct rt_listed_chunk *chunk = &push->chunks->chunks[bundle->first + i];
+		const struct rt_listed_chunk *chunk = &push->chunks->chunks[bundle->first + i], *stored = &push->stored->chunks[bundle->first + i];
 
-		err = rt_chunk_load(push->store, chunk->digest, bytes + used, chunk->size);
+		if (push->stored == push->chunks)
+			err = rt_chunk_load(push->store, chunk->digest, bytes + used, chunk->size);
+		else
+			err = rt_chunk_load_sealed(push->store, stored->digest, stored->size, bytes + used);
 		used += chunk->size;
 	}
 	if (!err)
@@ -103,17 +107,12 @@ static struct rt_error *push_manifest(struct push *push, struct rt_registry *reg
 	return rt_registry_put_manifest(line, RT_REGISTRY_MANIFEST, text, strlen(text));
 }
 
-static struct rt_error *push_all(const struct rt_store *store, const Rt__Snapshot *snapshot, struct rt_registry *registry, struct push *push, char digest[80])
+static struct rt_error *push_chunks(const Rt__Snapshot *snapshot, struct rt_registry *registry, struct push *push, char digest[80])
 {
-	_cleanup_(rt_registry_manifest_deinit) struct rt_registry_manifest manifest = { 0 };
-	_cleanup_(rt_chunk_list_deinit) struct rt_chunk_list chunks = { 0 };
+	_cleanup_(rt_registry_manifest_deinit) struct rt_registry_manifest manifest = { .bits = rt_bundle_bits(push->chunks->count) };
 	_cleanup_(rt_bundles_deinit) struct rt_bundles bundles = { 0 };
-	struct rt_error *err = rt_snapshot_chunks(snapshot, &chunks);
+	struct rt_error *err = rt_bundles_make(push->chunks, manifest.bits, &bundles);
 
-	if (err)
-		return err;
-	manifest.bits = rt_bundle_bits(chunks.count);
-	err = rt_bundles_make(&chunks, manifest.bits, &bundles);
 	if (err)
 		return err;
 	manifest.count = bundles.count;
@@ -122,8 +121,6 @@ static struct rt_error *push_all(const struct rt_store *store, const Rt__Snapsho
 	manifest.created = strdup(snapshot->created);
 	if (!manifest.bundles || !manifest.name || !manifest.created)
 		return rt_error_oom();
-	push->store = store;
-	push->chunks = &chunks;
 	push->bundles = bundles.list;
 	push->blobs = manifest.bundles;
 	err = rt_registry_each(registry, bundles.count, push_bundle, push);
@@ -135,6 +132,19 @@ static struct rt_error *push_all(const struct rt_store *store, const Rt__Snapsho
 	return err;
 }
 
+static struct rt_error *push_all(const struct rt_store *store, Rt__Snapshot *snapshot, struct rt_registry *registry, char digest[80])
+{
+	_cleanup_(rt_chunk_list_deinit) struct rt_chunk_list stored = { 0 }, sealed = { 0 };
+	struct push push = { .store = store, .chunks = &stored, .stored = &stored };
+	struct rt_error *err = rt_snapshot_chunks(snapshot, &stored);
+
+	if (!err && store->cipher) {
+		err = rt_snapshot_encrypt(store, snapshot, &stored, &sealed);
+		push.chunks = &sealed;
+	}
+	return err ? err : push_chunks(snapshot, registry, &push, digest);
+}
+
 static struct rt_error *push_to(const char *name, const struct rt_registry_reference *reference, const struct rt_snapshot_values *values)
 {
 	const struct rt_registry_options options = {
@@ -144,7 +154,6 @@ static struct rt_error *push_to(const char *name, const struct rt_registry_refer
 	_cleanup_(rt_registry_closep) struct rt_registry *registry = NULL;
 	_cleanup_snapshot_ Rt__Snapshot *snapshot = NULL;
 	_cleanup_close_ int lock_fd = -1;
-	struct push push = { .sent = 0 };
 	char digest[80];
 	struct rt_error *err = rt_store_open(values->store, &store);
 
@@ -152,10 +161,14 @@ static struct rt_error *push_to(const char *name, const struct rt_registry_refer
 		err = rt_store_lock(&store, &lock_fd);
 	if (!err)
 		err = rt_snapshot_load(&store, name, &snapshot);
+	if (!err && values->encrypt && rt_snapshot_is_sealed(snapshot))
+		err = rt_fail(RT_CONFIG, "it is encrypted already: leave '--encrypt' out");
+	if (!err && values->encrypt)
+		err = rt_store_use_key(&store, values->encrypt);
 	if (!err)
 		err = rt_registry_open(reference, &options, &registry);
 	if (!err)
-		err = push_all(&store, snapshot, registry, &push, digest);
+		err = push_all(&store, snapshot, registry, digest);
 	return err ? err : rt_output_finish();
 }
 
