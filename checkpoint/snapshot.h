@@ -46,8 +46,8 @@ struct rt_error *rt_store_lock(const struct rt_store *store, int *ret) _must_che
 /* Letters, digits, "_+-.", no dot in front. */
 struct rt_error *rt_snapshot_check_name(const char *name) _must_check_;
 
-/* RT_NOT_FOUND where there is none of this name; freed by rt_unpack_free(). Checked: digest, format, sizes; not the chunks. Of an encrypted one manifest, rootfs and
- * rootfs_deleted are there only with the store's key, and then it is not to be packed again. */
+/* RT_NOT_FOUND where there is none of this name; freed by rt_snapshot_free(). Checked: digest, format, sizes; not the chunks. Of an encrypted one
+ * manifest, rootfs and rootfs_deleted are there only with the store's key, and then it is not to be packed again. */
 struct rt_error *rt_snapshot_load(const struct rt_store *store, const char *name, Rt__Snapshot **ret) _must_check_;
 /* The same from memory. `name` NULL: whatever name it has. */
 struct rt_error *rt_snapshot_parse(const void *bytes, size_t size, const char *name, Rt__Snapshot **ret) _must_check_;
@@ -140,8 +140,8 @@ struct rt_chunk_list {
 struct rt_error *rt_snapshot_chunks(const Rt__Snapshot *snapshot, struct rt_chunk_list *ret) _must_check_;
 void rt_chunk_list_deinit(struct rt_chunk_list *list);
 
-/* Of one that is not encrypted: makes the message what it is when it is encrypted with the store's key, and *ret the list of its chunks then, in the same order. Where
- * these bytes are needed they are made of what the store has, `size` of them into `size` + RT_CIPHER_TAG. */
+/* Of one that is not encrypted: makes the message what it is when it is encrypted with the store's key, and *ret the list of its chunks then, in
+ * the same order. Where these bytes are needed they are made of what the store has, `size` of them into `size` + RT_CIPHER_TAG. */
 struct rt_error *rt_snapshot_encrypt(const struct rt_store *store, Rt__Snapshot *snapshot, const struct rt_chunk_list *chunks,
 				     struct rt_chunk_list *ret) _must_check_;
 struct rt_error *rt_chunk_load_sealed(const struct rt_store *store, const uint8_t digest[SHA256_DIGEST_SIZE], uint32_t size, uint8_t *ret) _must_check_;
@@ -151,8 +151,8 @@ struct rt_error *rt_store_each_chunk(const struct rt_store *store, const Rt__Sna
 
 /* ---- the whole store ---- */
 
-/* Everything that is wrong, a sentence each, with every byte read. Chunks no snapshot names are looked at as well. `name` NULL: all. What is encrypted is held against
- * the digest of what is stored; where the store has a key, one snapshot is opened as well, which must be encrypted. */
+/* Everything that is wrong, a sentence each, with every byte read. Chunks no snapshot names are looked at as well. `name` NULL: all. What is encrypted
+ * is held against the digest of what is stored; where the store has a key, one snapshot is opened as well, which must be encrypted. */
 struct rt_store_verdict {
 	size_t snapshots, chunks, faults;
 };

@@ -27,15 +27,15 @@ struct rt_error *rt_key_read(const char *path, uint8_t ret[RT_KEY_SIZE])
 void rt_cipher_init(struct rt_cipher *cipher, const uint8_t key[RT_KEY_SIZE])
 {
 	static const uint8_t salt[] = "rt snapshot store", info[] = "AES-256-SIV";
+	nettle_hash_update_func *update = (nettle_hash_update_func *)hmac_sha256_update;
+	nettle_hash_digest_func *digest = (nettle_hash_digest_func *)hmac_sha256_digest;
 	uint8_t extracted[SHA256_DIGEST_SIZE], derived[SIV_CMAC_AES256_KEY_SIZE];
 	struct hmac_sha256_ctx hmac;
 
 	hmac_sha256_set_key(&hmac, sizeof(salt) - 1, salt);
-	hkdf_extract(&hmac, (nettle_hash_update_func *)hmac_sha256_update, (nettle_hash_digest_func *)hmac_sha256_digest, SHA256_DIGEST_SIZE, RT_KEY_SIZE, key,
-		     extracted);
+	hkdf_extract(&hmac, update, digest, SHA256_DIGEST_SIZE, RT_KEY_SIZE, key, extracted);
 	hmac_sha256_set_key(&hmac, sizeof(extracted), extracted);
-	hkdf_expand(&hmac, (nettle_hash_update_func *)hmac_sha256_update, (nettle_hash_digest_func *)hmac_sha256_digest, SHA256_DIGEST_SIZE, sizeof(info) - 1,
-		    info, sizeof(derived), derived);
+	hkdf_expand(&hmac, update, digest, SHA256_DIGEST_SIZE, sizeof(info) - 1, info, sizeof(derived), derived);
 	siv_cmac_aes256_set_key(&cipher->context, derived);
 	explicit_bzero(extracted, sizeof(extracted));
 	explicit_bzero(derived, sizeof(derived));
@@ -53,7 +53,8 @@ static uint8_t label(enum rt_cipher_use use)
 	return use == RT_CIPHER_CHUNK ? 'c' : 'i';
 }
 
-void rt_cipher_seal(const struct rt_cipher *cipher, enum rt_cipher_use use, const void *beside, size_t beside_size, const void *bytes, size_t size, uint8_t *ret)
+void rt_cipher_seal(const struct rt_cipher *cipher, enum rt_cipher_use use, const void *beside, size_t beside_size, const void *bytes, size_t size,
+		    uint8_t *ret)
 {
 	uint8_t nonce = label(use);
 

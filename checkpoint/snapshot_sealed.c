@@ -1,5 +1,6 @@
-/* The index of a snapshot whose chunks are encrypted: what tells of the container (manifest, configuration, paths) is sealed in it; names, sizes and digests, which are
- * of sealed bytes, are not, so that gc, verify, push and export need no key. They stand beside what is sealed: none can be changed without being found out. */
+/* The index of a snapshot whose chunks are encrypted: what tells of the container (manifest, configuration, paths) is sealed in it; names, sizes and
+ * digests, which are of sealed bytes, are not, so that gc, verify, push and export need no key. They stand beside what is sealed: none can be changed
+ * without being found out. */
 #include "checkpoint/snapshot_private.h"
 
 #include "checkpoint/unpack.h"

@@ -73,8 +73,8 @@ static struct rt_error *refuse_us(const struct rt_registry *registry, const char
 	const struct rt_registry_credentials *known = &registry->credentials;
 
 	if (known->helper)
-		return rt_fail(RT_PEER, "registry '%s': %s: '%s' leaves the password to 'docker-credential-%.64s', which is not asked: log in with a file",
-			       registry->reference->host, why, known->where, known->helper);
+		return rt_fail(RT_PEER, "registry '%s': %s: '%s' leaves the password to 'docker-credential-%.64s', which is not asked: "
+					"log in with a file", registry->reference->host, why, known->where, known->helper);
 	if (!known->basic && !known->identity)
 		return rt_fail(RT_PEER, "registry '%s': %s, and no credentials for it were found ('--authfile')", registry->reference->host, why);
 	return rt_fail(RT_PEER, "registry '%s': %s with the credentials in '%s'", registry->reference->host, why, known->where);

@@ -1,7 +1,8 @@
-/* One repository of an OCI registry, over HTTP (migrate/http_client.h): blobs and manifests in and out, and who we are to the registry. Knows nothing of snapshots.
+/* One repository of an OCI registry, over HTTP (migrate/http_client.h): blobs and manifests in and out, and who we are to the registry. Knows
+ * nothing of snapshots.
  *
- * A registry is somebody else: whatever it sends is bounded before it is read, and held against its digest before it is handed on; a redirect to another host is
- * followed without our credentials, never from https to http, and never with a body of ours.
+ * A registry is somebody else: whatever it sends is bounded before it is read, and held against its digest before it is handed on; a redirect to
+ * another host is followed without our credentials, never from https to http, and never with a body of ours.
  *
  * One `struct rt_registry`, one `struct rt_registry_line` a thread. Errors are RT_PEER, and name the host. */
 #pragma once
@@ -41,7 +42,7 @@ struct rt_error *rt_registry_put_blob(struct rt_registry_line *line, const char 
 /* Exactly of this size and digest. The caller frees *ret. */
 struct rt_error *rt_registry_get_blob(struct rt_registry_line *line, const char *digest, size_t size, uint8_t **ret) _must_check_;
 
-/* Under the reference's tag; *ret_digest has room for 80. */
+/* Under the reference's tag. */
 struct rt_error *rt_registry_put_manifest(struct rt_registry_line *line, const char *type, const void *bytes, size_t size) _must_check_;
 /* Of this media type and at most `limit` bytes; where the reference has a digest, of that. */
 struct rt_error *rt_registry_get_manifest(struct rt_registry_line *line, const char *type, size_t limit, char **ret, size_t *ret_size) _must_check_;

@@ -162,7 +162,9 @@ struct rt_error *rt_registry_get_blob(struct rt_registry_line *line, const char 
 
 struct rt_error *rt_registry_put_manifest(struct rt_registry_line *line, const char *type, const void *bytes, size_t size)
 {
-	struct rt_http_request request = { .method = "PUT", .body = bytes, .body_size = size, .content_type = type, .repeatable = true, .timeout_ms = timeout_for(size) };
+	struct rt_http_request request = {
+		.method = "PUT", .body = bytes, .body_size = size, .content_type = type, .repeatable = true, .timeout_ms = timeout_for(size),
+	};
 	struct rt_http_answer answer = { 0 };
 	_cleanup_free_ char *path = NULL;
 	struct rt_error *err = path_of(line, "manifests", line->registry->reference->tag, &path);

@@ -1,7 +1,7 @@
 /* Which chunks of a snapshot travel in one blob (docs/decisions/0016-one-blob-a-chunk.md).
  *
- * As long as the manifest has room for all of them, each chunk is a blob. Beyond, a bundle ends behind a chunk whose digest ends with `bits` bits of 0, so that two
- * snapshots that have a run of chunks in common have the bundles in it in common, too. Pure. */
+ * As long as the manifest has room for all of them, each chunk is a blob. Beyond, a bundle ends behind a chunk whose digest ends with `bits` bits
+ * of 0, so that two snapshots that have a run of chunks in common have the bundles in it in common, too. Pure. */
 #pragma once
 
 #include "checkpoint/snapshot.h"

@@ -11,9 +11,9 @@ struct rt_registry_credentials {
 	char *helper; /* a program of Docker's that would know, and which is not asked; or NULL */
 };
 
-/* `authfile` NULL: $REGISTRY_AUTH_FILE, or the first of these that has something for the registry: $XDG_RUNTIME_DIR/containers/auth.json (or
- * /run/containers/UID/auth.json), $XDG_CONFIG_HOME/containers/auth.json, $DOCKER_CONFIG/config.json (or ~/.docker/config.json). A file that was named must be there. The most
- * specific entry counts: HOST/team/web, then HOST/team, then HOST. */
+/* `authfile` NULL: $REGISTRY_AUTH_FILE, or the first of these that has something for the registry: $XDG_RUNTIME_DIR/containers/auth.json,
+ * /run/containers/UID/auth.json, $XDG_CONFIG_HOME/containers/auth.json, ~/.config/containers/auth.json, $DOCKER_CONFIG/config.json,
+ * ~/.docker/config.json. A file that was named must be there. The most specific entry counts: HOST/team/web, then HOST/team, then HOST. */
 struct rt_error *rt_registry_find_credentials(const char *authfile, const char *host, const char *repository,
 					      struct rt_registry_credentials *ret) _must_check_;
 /* Wipes. */

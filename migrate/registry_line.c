@@ -180,7 +180,8 @@ static struct rt_error *where_to(const struct rt_registry_line *line, const char
 }
 
 /* To another origin goes nothing of who we are. */
-static struct rt_error *follow(struct rt_registry_line *line, const struct rt_http_request *request, const struct rt_registry_url *url, struct rt_http_answer *ret)
+static struct rt_error *follow(struct rt_registry_line *line, const struct rt_http_request *request, const struct rt_registry_url *url,
+			       struct rt_http_answer *ret)
 {
 	struct rt_http_request there = *request;
 	struct rt_error *err;

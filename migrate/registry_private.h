@@ -51,4 +51,5 @@ struct rt_error *rt_registry_ask(struct rt_registry_line *line, struct rt_http_r
 struct rt_error *rt_registry_fetch(struct rt_registry_line *line, struct rt_http_request *request, struct rt_http_answer *ret) _must_check_;
 
 /* The registry's "no", as a sentence: its code and message where it sent them as JSON, else the beginning of what it sent. */
-struct rt_error *rt_registry_refused(const struct rt_registry *registry, const struct rt_http_request *request, const struct rt_http_answer *answer) _must_check_;
+struct rt_error *rt_registry_refused(const struct rt_registry *registry, const struct rt_http_request *request,
+				     const struct rt_http_answer *answer) _must_check_;

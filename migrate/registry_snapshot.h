@@ -1,5 +1,5 @@
-/* `rt snapshot push` and `pull`: snapshots between the store and a registry. They run in the helper program `rt-registry`, apart from `rt-snapshot` so that a start
- * from a snapshot doesn't load libcurl. */
+/* `rt snapshot push` and `pull`: snapshots between the store and a registry. They run in the helper program `rt-registry`, apart from `rt-snapshot`
+ * so that a start from a snapshot doesn't load libcurl. */
 #pragma once
 
 #include "checkpoint/snapshot.h"
