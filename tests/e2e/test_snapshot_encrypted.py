@@ -252,12 +252,13 @@ def test_a_key_that_is_none_is_said_and_not_shown(running, store, key, work):
 @pytest.mark.parametrize("call", ["mkdir", "openat", "write", "renameat", "flock"])
 def test_a_kill_leaves_nothing_that_gc_does_not_take(running, store, key, call):
     needs.program("strace")
-    c = running(SLEEP)
+    c = running(["sh", "-c", "x=swordfish; while :; do sleep 0.05; done"])
     for number in (1, 3, 8, 21, 55):
         result = proc.run(["strace", "-o", "/dev/null", "-e", f"inject={call}:signal=KILL:when={number}",
                            *c.argv("snapshot", "create", "--store", store.path, "--leave-running", "--encrypt", key, c.id, f"n{number}")], ok=None)
         proc.eventually(lambda: c.rt("state", c.id).out and c.status == "running", what="the container to go on")
         store.is_sound(c)
+        assert not any(b"swordfish" in data for data in everything(store.path))
         if result.code == 0:
             break
     for name in store.names(c):

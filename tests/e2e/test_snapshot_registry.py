@@ -143,6 +143,16 @@ def test_a_registry_that_gives_tokens(taken, store, other, work):
         assert given and all(word.startswith("Bearer ") for word in given)
 
 
+def test_an_identity_token_is_enough(taken, store, work):
+    with registry.Fake(auth="bearer") as there:
+        for token, fine in (("identity+of/me=", True), ("swordfish", False)):
+            with open(work + "/auth.json", "w") as f:
+                json.dump({"auths": {there.host: {"auth": "", "identitytoken": token}}}, f)
+            err = store.rt(taken, "push", "--authfile", work + "/auth.json", "s", there.host + "/web:tag", ok=fine).err
+            assert fine or f"its token service refused us with the credentials in '{work}/auth.json'" in err and token not in err
+        assert there.scope == "repository:web:pull,push" and there.manifests
+
+
 def test_plain_http_is_spoken_to_this_host_alone(taken, store, other, work):
     proc.run(["ip", "address", "add", "192.0.2.1/32", "dev", "lo"])
     try:

@@ -175,6 +175,14 @@ class Fake:
         return f'Bearer realm="{self.url}/token?x=1",service="the service",scope="repository:nothing:pull"'
 
     def give_token(self, request, query):
+        if request.command == "POST":
+            form = urllib.parse.parse_qs(request.body.decode())
+            if form["grant_type"] != ["refresh_token"] or form["refresh_token"] != ["identity+of/me="]:
+                return request.send(401, b"who?")
+            with self.lock:
+                self.tokens += 1
+                self.scope = form["scope"][0]
+            return request.send(200, json.dumps({"access_token": f"token-{self.tokens}"}).encode())
         if request.headers.get("Authorization") != "Basic " + base64.b64encode(b"me:secret").decode():
             return request.send(401, b'{"details": "who?"}')
         assert query == {"x": ["1"], "service": ["the service"], "scope": query["scope"]}
