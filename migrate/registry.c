@@ -285,7 +285,7 @@ static struct rt_error *knock(struct rt_registry *registry, bool https, unsigned
 }
 
 /* What goes to this host itself is not read on the way, and registries there rarely have a certificate. Where neither works the first error is the one that tells:
- * the second is mostly of plain http to a port that wants TLS. */
+ * the second is mostly of plain http to a port that wants TLS, which answers 400 to it, if at all. */
 static struct rt_error *find(struct rt_registry *registry)
 {
 	unsigned status = 0;
@@ -297,7 +297,7 @@ static struct rt_error *find(struct rt_registry *registry)
 	if (!err || !is_loopback(registry->reference->host) || registry->options.ca_file)
 		return err;
 	plain = knock(registry, false, &status);
-	if (!plain && (status == 200 || status == 401))
+	if (!plain && status != 400)
 		return rt_error_free(err);
 	rt_error_free(plain);
 	return err;

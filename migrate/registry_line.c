@@ -6,7 +6,10 @@
 #include "runtime/base/json.h"
 #include "runtime/base/str.h"
 
+#include <time.h>
+
 #define REDIRECTS_MAX 5
+#define PAUSES_MAX 3
 
 struct rt_error *rt_registry_line_open(struct rt_registry *registry, struct rt_registry_line **ret)
 {
@@ -114,11 +117,28 @@ static struct rt_error *borrow_authorization(struct rt_registry *registry, char 
 	return err;
 }
 
+/* Large registries say so now and then, to who asks much. */
+static bool is_busy(unsigned status)
+{
+	return status == 429 || status == 502 || status == 503 || status == 504;
+}
+
+static void wait_a_while(unsigned number)
+{
+	long ms = 200;
+
+	while (number-- > 0)
+		ms *= 3;
+	nanosleep(&(struct timespec){ .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 }, NULL);
+}
+
 struct rt_error *rt_registry_ask(struct rt_registry_line *line, struct rt_http_request *request, struct rt_http_answer *ret)
 {
 	struct rt_registry *registry = line->registry;
+	unsigned pauses = 0;
+	bool again = false;
 
-	for (bool again = false;; again = true) {
+	for (;;) {
 		_cleanup_(rt_secret_freep) char *authorization = NULL;
 		struct rt_http_answer answer = { 0 };
 		unsigned generation;
@@ -128,14 +148,20 @@ struct rt_error *rt_registry_ask(struct rt_registry_line *line, struct rt_http_r
 			err = ask_as(line, request, authorization, &answer);
 		if (err)
 			return err;
-		if (answer.status != 401) {
+		if (answer.status != 401 && !(is_busy(answer.status) && pauses < PAUSES_MAX)) {
 			*ret = answer;
 			return NULL;
+		}
+		if (answer.status != 401) {
+			free(answer.body);
+			wait_a_while(pauses++);
+			continue;
 		}
 		if (again)
 			err = rt_registry_refused(registry, request, &answer);
 		else
 			err = rt_registry_authorize(registry, line->connection, generation);
+		again = true;
 		free(answer.body);
 		if (err)
 			return err;

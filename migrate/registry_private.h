@@ -45,7 +45,7 @@ bool rt_registry_resolve(const char *origin, const char *target, const char *ref
 /* Says who we are as the challenges in the answer on this connection want it, unless another thread has since `generation`. */
 struct rt_error *rt_registry_authorize(struct rt_registry *registry, const struct rt_http_connection *connection, unsigned generation) _must_check_;
 
-/* With our authorization, and once more where that has to be renewed. Any status but 401 is an answer. */
+/* With our authorization, once more where that has to be renewed, and a few times more where the registry is busy. Any status but 401 is an answer. */
 struct rt_error *rt_registry_ask(struct rt_registry_line *line, struct rt_http_request *request, struct rt_http_answer *ret) _must_check_;
 /* GET or HEAD: redirects are followed. */
 struct rt_error *rt_registry_fetch(struct rt_registry_line *line, struct rt_http_request *request, struct rt_http_answer *ret) _must_check_;

@@ -153,6 +153,25 @@ def test_an_identity_token_is_enough(taken, store, work):
         assert there.scope == "repository:web:pull,push" and there.manifests
 
 
+def test_a_busy_registry_is_asked_again(taken, store, other):
+    with registry.Fake() as there:
+        place = there.host + "/web:tag"
+        seen = set()
+
+        def answer(request):
+            with there.lock:
+                first = (request.command, request.path) not in seen
+                seen.add((request.command, request.path))
+            return first and request.command != "HEAD" and request.send(503, b"later")
+        there.answer = answer
+        store.rt(taken, "push", "s", place, timeout=60)
+        seen.clear()
+        other.rt(taken, "pull", place, timeout=60)
+        other.is_sound(taken)
+        there.answer = lambda request: "/blobs/" in request.path and request.send(429, b"never")
+        assert "never (status 429 of GET" in other.rt(taken, "pull", place, "again", ok=False).err
+
+
 def test_plain_http_is_spoken_to_this_host_alone(taken, store, other, work):
     proc.run(["ip", "address", "add", "192.0.2.1/32", "dev", "lo"])
     try:
