@@ -39,6 +39,7 @@ void rt_store_deinit(struct rt_store *store);
 
 /* What is added from here on is encrypted with the key in this file, what is encrypted can be read. */
 struct rt_error *rt_store_use_key(struct rt_store *store, const char *path) _must_check_;
+void rt_store_forget_key(struct rt_store *store);
 
 /* Shared; *ret is closed to end it. */
 struct rt_error *rt_store_lock(const struct rt_store *store, int *ret) _must_check_;

@@ -120,6 +120,13 @@ struct rt_error *rt_store_use_key(struct rt_store *store, const char *path)
 	return store->cipher ? NULL : rt_error_oom();
 }
 
+void rt_store_forget_key(struct rt_store *store)
+{
+	if (store->cipher)
+		rt_cipher_deinit(store->cipher);
+	free(rt_take_ptr(store->cipher));
+}
+
 struct rt_error *rt_snapshot_check_key(const struct rt_store *store, const Rt__Snapshot *snapshot)
 {
 	if (rt_snapshot_is_sealed(snapshot) && !store->cipher)

@@ -19,9 +19,7 @@ void rt_store_deinit(struct rt_store *store)
 	rt_closep(&store->index_fd);
 	rt_closep(&store->chunks_fd);
 	rt_closep(&store->tmp_fd);
-	if (store->cipher)
-		rt_cipher_deinit(store->cipher);
-	free(store->cipher);
+	rt_store_forget_key(store);
 	free(store->path);
 	*store = RT_STORE_NULL;
 }

@@ -314,12 +314,6 @@ static void give_key(struct fixture *fixture, const char *key)
 	assert_null(rt_store_use_key(&fixture->store, path));
 }
 
-static void take_key(struct fixture *fixture)
-{
-	rt_cipher_deinit(fixture->store.cipher);
-	free(rt_take_ptr(fixture->store.cipher));
-}
-
 #define KEY "0123456789abcdef0123456789abcdef"
 
 static void add_sealed(const struct fixture *fixture, const char *name, const char *kinds)
@@ -357,7 +351,7 @@ static void what_is_encrypted_is_read_with_its_key_alone(void **state)
 	assert_int_equal(faults(&fixture, "one"), 0);
 	rt_snapshot_free(snapshot);
 
-	take_key(&fixture);
+	rt_store_forget_key(&fixture.store);
 	assert_null(rt_snapshot_load(&fixture.store, "one", &snapshot));
 	assert_true(rt_snapshot_is_sealed(snapshot) && snapshot->manifest.len == 0 && snapshot->n_rootfs == 0);
 	refused(rt_store_reader_init(&reader, &fixture.store, snapshot, snapshot->images[0]), RT_CONFIG);
@@ -384,7 +378,7 @@ static void keys_share_nothing(void **state)
 	add_whole(&fixture, "plain", "abc", 7);
 	give_key(&fixture, "x123456789abcdef0123456789abcdef");
 	add_sealed(&fixture, "other", "abc");
-	take_key(&fixture);
+	rt_store_forget_key(&fixture.store);
 	give_key(&fixture, KEY);
 	add_sealed(&fixture, "one", "abc");
 	assert_null(rt_snapshot_load(&fixture.store, "one", &snapshot));
