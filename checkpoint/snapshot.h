@@ -12,6 +12,8 @@
  * snapshots are made or started (migrate/clone.h). docs/snapshots.md has the format. */
 #pragma once
 
+#include "checkpoint/snapshot_cipher.h"
+#include "runtime/base/digest.h"
 #include "runtime/base/error.h"
 #include "proto/snapshot.pb-c.h"
 
@@ -19,6 +21,7 @@
 
 #define RT_STORE_DEFAULT "/var/lib/rt/snapshots"
 #define RT_SNAPSHOT_FORMAT 1
+#define RT_SNAPSHOT_SEALED 2 /* format of one that is encrypted */
 #define RT_SNAPSHOT_CHUNK (128u << 10)
 #define RT_SNAPSHOT_CHUNK_MAX (16u << 20) /* of other makers */
 #define RT_SNAPSHOT_INDEX_MAX (256u << 20) /* bytes: the digests of 1 TiB */
@@ -26,6 +29,7 @@
 struct rt_store {
 	char *path;
 	int dir_fd, index_fd, chunks_fd, tmp_fd;
+	struct rt_cipher *cipher; /* owned; NULL: no key was given */
 };
 #define RT_STORE_NULL ((struct rt_store){ .dir_fd = -1, .index_fd = -1, .chunks_fd = -1, .tmp_fd = -1 })
 
@@ -33,16 +37,27 @@ struct rt_store {
 struct rt_error *rt_store_open(const char *path, struct rt_store *ret) _must_check_;
 void rt_store_deinit(struct rt_store *store);
 
+/* What is added from here on is encrypted with the key in this file, what is encrypted can be read. */
+struct rt_error *rt_store_use_key(struct rt_store *store, const char *path) _must_check_;
+void rt_store_forget_key(struct rt_store *store);
+
 /* Shared; *ret is closed to end it. */
 struct rt_error *rt_store_lock(const struct rt_store *store, int *ret) _must_check_;
 
 /* Letters, digits, "_+-.", no dot in front. */
 struct rt_error *rt_snapshot_check_name(const char *name) _must_check_;
 
-/* RT_NOT_FOUND where there is none of this name; freed by rt_unpack_free(). Checked: digest, format, sizes; not the chunks. */
+/* RT_NOT_FOUND where there is none of this name; freed by rt_snapshot_free(). Checked: digest, format, sizes; not the chunks. Of an encrypted one
+ * manifest, rootfs and rootfs_deleted are there only with the store's key, and then it is not to be packed again. */
 struct rt_error *rt_snapshot_load(const struct rt_store *store, const char *name, Rt__Snapshot **ret) _must_check_;
 /* The same from memory. `name` NULL: whatever name it has. */
 struct rt_error *rt_snapshot_parse(const void *bytes, size_t size, const char *name, Rt__Snapshot **ret) _must_check_;
+static inline bool rt_snapshot_is_sealed(const Rt__Snapshot *snapshot)
+{
+	return snapshot->format == RT_SNAPSHOT_SEALED;
+}
+/* For who wants its content: a key was given if and only if it needs one. */
+struct rt_error *rt_snapshot_check_key(const struct rt_store *store, const Rt__Snapshot *snapshot) _must_check_;
 void rt_snapshot_free(Rt__Snapshot *snapshot);
 static inline void rt_snapshot_freep(Rt__Snapshot **snapshot)
 {
@@ -82,6 +97,9 @@ struct rt_error *rt_store_addition_file(struct rt_store_addition *addition, int 
 struct rt_error *rt_store_addition_index(struct rt_store_addition *addition, const void *bytes, size_t size) _must_check_;
 struct rt_error *rt_store_addition_chunk(struct rt_store_addition *addition, const char *digest, const void *bytes, size_t size) _must_check_;
 
+/* Whether the store, or what was added, has it: of this size, its bytes are not looked at. */
+bool rt_store_addition_has(const struct rt_store_addition *addition, const uint8_t digest[SHA256_DIGEST_SIZE], uint32_t size);
+
 /* The snapshot is there afterwards, whole. */
 struct rt_error *rt_store_addition_publish(struct rt_store_addition *addition) _must_check_;
 
@@ -94,7 +112,7 @@ struct rt_store_reader { /* of one file; what it returns has been held against t
 	const struct rt_store *store;
 	const Rt__StoredFile *file;
 	uint32_t chunk_size;
-	uint8_t *chunk; /* owned: the one that was read last */
+	uint8_t *chunk, *sealed; /* owned: the one that was read last, and where it is read to when it is sealed */
 	uint64_t index; /* its number; UINT64_MAX: none */
 };
 struct rt_error *rt_store_reader_init(struct rt_store_reader *reader, const struct rt_store *store, const Rt__Snapshot *snapshot,
@@ -106,14 +124,36 @@ struct rt_error *rt_store_read(struct rt_store_reader *reader, uint64_t offset, 
 /* All of a file into an empty one; zeros become holes. */
 struct rt_error *rt_store_extract(const struct rt_store *store, const Rt__Snapshot *snapshot, const Rt__StoredFile *file, int fd) _must_check_;
 
-/* For a snapshot that is to go elsewhere: the bytes of its index, and each chunk it names once, in the order of its files. The caller frees *ret. */
+/* A chunk's file, held against the digest; `buffer` has room for `size`. RT_CONFIG where it is missing or damaged. */
+struct rt_error *rt_chunk_load(const struct rt_store *store, const uint8_t digest[SHA256_DIGEST_SIZE], void *buffer, uint32_t size) _must_check_;
+
+/* For a snapshot that is to go elsewhere: the bytes of its index, which the caller frees, and each chunk it names once, in the order of its files. */
 struct rt_error *rt_snapshot_pack(const Rt__Snapshot *snapshot, void **ret, size_t *ret_size) _must_check_;
+
+struct rt_listed_chunk {
+	uint8_t digest[SHA256_DIGEST_SIZE];
+	uint32_t size;
+};
+struct rt_chunk_list {
+	struct rt_listed_chunk *chunks; /* owned */
+	size_t count;
+};
+struct rt_error *rt_snapshot_chunks(const Rt__Snapshot *snapshot, struct rt_chunk_list *ret) _must_check_;
+void rt_chunk_list_deinit(struct rt_chunk_list *list);
+
+/* Of one that is not encrypted: makes the message what it is when it is encrypted with the store's key, and *ret the list of its chunks then, in
+ * the same order. Where these bytes are needed they are made of what the store has, `size` of them into `size` + RT_CIPHER_TAG. */
+struct rt_error *rt_snapshot_encrypt(const struct rt_store *store, Rt__Snapshot *snapshot, const struct rt_chunk_list *chunks,
+				     struct rt_chunk_list *ret) _must_check_;
+struct rt_error *rt_chunk_load_sealed(const struct rt_store *store, const uint8_t digest[SHA256_DIGEST_SIZE], uint32_t size, uint8_t *ret) _must_check_;
+
 typedef struct rt_error *(*rt_chunk_fn)(void *userdata, const char *digest, const void *bytes, size_t size);
 struct rt_error *rt_store_each_chunk(const struct rt_store *store, const Rt__Snapshot *snapshot, rt_chunk_fn each, void *userdata) _must_check_;
 
 /* ---- the whole store ---- */
 
-/* Everything that is wrong, a sentence each, with every byte read. Chunks no snapshot names are looked at as well. `name` NULL: all. */
+/* Everything that is wrong, a sentence each, with every byte read. Chunks no snapshot names are looked at as well. `name` NULL: all. What is encrypted
+ * is held against the digest of what is stored; where the store has a key, one snapshot is opened as well, which must be encrypted. */
 struct rt_store_verdict {
 	size_t snapshots, chunks, faults;
 };

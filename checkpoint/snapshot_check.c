@@ -111,7 +111,7 @@ static struct rt_error *note_all(const struct rt_store *store, const char *excep
 
 		if (except && rt_str_equal(except, *name))
 			continue;
-		err = rt_snapshot_load(store, *name, &snapshot);
+		err = rt_snapshot_load_stored(store, *name, &snapshot);
 		if (err && err->code == RT_NOT_FOUND) /* removed just now */
 			err = rt_error_free(err);
 		else if (!err)
@@ -156,7 +156,7 @@ static struct rt_error *note_sizes(void *userdata, const Rt__StoredFile *file)
 		struct sized *one = &more[sizes->count];
 
 		memcpy(one->digest, rt_chunk_digest(file, i), RT_DIGEST);
-		one->size = rt_chunk_bytes(file, sizes->snapshot->chunk_size, i);
+		one->size = rt_chunk_stored(sizes->snapshot, file, i);
 		sizes->count += !rt_chunk_is_zero(one->digest);
 	}
 	return NULL;
@@ -240,7 +240,7 @@ struct check {
 	void *userdata;
 	struct rt_store_verdict *verdict;
 	const Rt__Snapshot *snapshot; /* whose files are looked at */
-	uint8_t *buffer;
+	uint8_t *buffer, *opened; /* a chunk, and the same when it is opened */
 	size_t room;
 };
 
@@ -260,11 +260,15 @@ static struct rt_error *tell(struct check *check, struct rt_error *err)
 static struct rt_error *check_bytes(struct check *check, const uint8_t digest[RT_DIGEST], uint64_t size)
 {
 	if (size > check->room) {
-		uint8_t *more = realloc(check->buffer, size);
+		uint8_t *more = realloc(check->buffer, size), *opened;
 
 		if (!more)
 			return rt_error_oom();
 		check->buffer = more;
+		opened = realloc(check->opened, size);
+		if (!opened)
+			return rt_error_oom();
+		check->opened = opened;
 		check->room = size;
 	}
 	return rt_chunk_load(check->store, digest, check->buffer, (uint32_t)size);
@@ -292,7 +296,7 @@ static struct rt_error *check_file(void *userdata, const Rt__StoredFile *file)
 
 	for (uint64_t i = 0; i < rt_chunk_count(file) && !err; i++) {
 		char path[RT_CHUNK_PATH_ROOM];
-		uint32_t size = rt_chunk_bytes(file, check->snapshot->chunk_size, i);
+		uint32_t size = rt_chunk_stored(check->snapshot, file, i);
 		struct stat st;
 
 		if (rt_chunk_is_zero(rt_chunk_digest(file, i)))
@@ -313,10 +317,14 @@ static struct rt_error *check_file_bytes(void *userdata, const Rt__StoredFile *f
 	struct rt_error *err = NULL;
 
 	for (uint64_t i = 0; i < rt_chunk_count(file) && !err; i++) {
+		uint32_t size = rt_chunk_stored(check->snapshot, file, i);
+
 		if (rt_chunk_is_zero(rt_chunk_digest(file, i)))
 			continue;
 		check->verdict->chunks++;
-		err = check_bytes(check, rt_chunk_digest(file, i), rt_chunk_bytes(file, check->snapshot->chunk_size, i));
+		err = check_bytes(check, rt_chunk_digest(file, i), size);
+		if (!err && check->store->cipher)
+			err = rt_chunk_open(check->store, rt_chunk_digest(file, i), check->buffer, size, check->opened);
 		if (err)
 			err = tell(check, rt_while(err, "snapshot '%s': '%s'", check->snapshot->name, file->name));
 	}
@@ -331,6 +339,11 @@ static struct rt_error *check_snapshot(struct check *check, const char *name, rt
 	check->verdict->snapshots++;
 	if (err)
 		return tell(check, err);
+	if (check->store->cipher) {
+		err = rt_snapshot_check_key(check->store, snapshot);
+		if (err)
+			return rt_while(err, "snapshot '%s'", name);
+	}
 	check->snapshot = snapshot;
 	return rt_snapshot_each_file(snapshot, each, check);
 }
@@ -364,5 +377,6 @@ struct rt_error *rt_store_verify(const struct rt_store *store, const char *name,
 	if (!err)
 		err = name ? check_snapshot(&check, name, check_file_bytes) : check_all(&check);
 	free(check.buffer);
+	free(check.opened);
 	return err;
 }

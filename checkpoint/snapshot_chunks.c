@@ -52,7 +52,7 @@ struct rt_store_addition {
 	char *name, *directory; /* of the snapshot; below STORE/tmp */
 	int lock_fd, dir_fd;
 	int chunks_fd; /* a directory in `directory`: chunks that are new */
-	uint8_t *buffer;
+	uint8_t *buffer, *sealed; /* a chunk, and the same when it is encrypted */
 	uint64_t new_bytes;
 	Rt__Snapshot *snapshot;
 };
@@ -68,6 +68,7 @@ void rt_store_addition_free(struct rt_store_addition *addition)
 	rt_closep(&addition->lock_fd);
 	rt_snapshot_free(addition->snapshot);
 	free(addition->buffer);
+	free(addition->sealed);
 	free(addition->name);
 	free(addition->directory);
 	free(addition);
@@ -108,8 +109,9 @@ struct rt_error *rt_store_add(const struct rt_store *store, const char *name, st
 	if (faccessat(store->index_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 		return rt_fail(RT_EXISTS, "there is a snapshot '%s' already", name);
 	addition->buffer = malloc(RT_SNAPSHOT_CHUNK);
+	addition->sealed = malloc(RT_SNAPSHOT_CHUNK + RT_CIPHER_TAG);
 	addition->snapshot = calloc(1, sizeof(*addition->snapshot));
-	if (!addition->buffer || !addition->snapshot)
+	if (!addition->buffer || !addition->sealed || !addition->snapshot)
 		return rt_error_oom();
 	rt__snapshot__init(addition->snapshot);
 	addition->snapshot->format = RT_SNAPSHOT_FORMAT;
@@ -152,15 +154,23 @@ static bool is_there(int dir_fd, const char *path, size_t size)
 	return fstatat(dir_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) && (size_t)st.st_size == size;
 }
 
+bool rt_store_addition_has(const struct rt_store_addition *addition, const uint8_t digest[RT_DIGEST], uint32_t size)
+{
+	char path[RT_CHUNK_PATH_ROOM];
+
+	rt_chunk_path(digest, path);
+	return is_there(addition->store->chunks_fd, path, size) || is_there(addition->chunks_fd, path + 3, size);
+}
+
 static struct rt_error *put_chunk(struct rt_store_addition *addition, const void *bytes, size_t size, const uint8_t digest[RT_DIGEST])
 {
 	char path[RT_CHUNK_PATH_ROOM];
 	_cleanup_close_ int fd = -1;
 	struct rt_error *err;
 
-	rt_chunk_path(digest, path);
-	if (is_there(addition->store->chunks_fd, path, size) || is_there(addition->chunks_fd, path + 3, size))
+	if (rt_store_addition_has(addition, digest, (uint32_t)size))
 		return NULL;
+	rt_chunk_path(digest, path);
 	fd = openat(addition->chunks_fd, path + 3, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return rt_fail_errno("cannot create a chunk");
@@ -171,12 +181,19 @@ static struct rt_error *put_chunk(struct rt_store_addition *addition, const void
 
 static struct rt_error *add_chunk(struct rt_store_addition *addition, size_t size, uint8_t digest[RT_DIGEST])
 {
+	const uint8_t *bytes = addition->buffer;
+
 	if (is_zero(addition->buffer, size)) {
 		memset(digest, 0, RT_DIGEST);
 		return NULL;
 	}
-	digest_of(addition->buffer, size, digest);
-	return put_chunk(addition, addition->buffer, size, digest);
+	if (addition->store->cipher) {
+		rt_cipher_seal(addition->store->cipher, RT_CIPHER_CHUNK, NULL, 0, addition->buffer, size, addition->sealed);
+		bytes = addition->sealed;
+		size += RT_CIPHER_TAG;
+	}
+	digest_of(bytes, size, digest);
+	return put_chunk(addition, bytes, size, digest);
 }
 
 struct rt_error *rt_store_addition_index(struct rt_store_addition *addition, const void *bytes, size_t size)
@@ -211,14 +228,13 @@ static struct rt_error *check_chunks(void *userdata, const Rt__StoredFile *file)
 	const struct rt_store_addition *addition = userdata;
 
 	for (uint64_t i = 0; i < rt_chunk_count(file); i++) {
-		uint32_t size = rt_chunk_bytes(file, addition->snapshot->chunk_size, i);
-		char path[RT_CHUNK_PATH_ROOM];
+		const uint8_t *digest = rt_chunk_digest(file, i);
+		char text[RT_DIGEST_TEXT_ROOM];
 
-		if (rt_chunk_is_zero(rt_chunk_digest(file, i)))
+		if (rt_chunk_is_zero(digest) || rt_store_addition_has(addition, digest, rt_chunk_stored(addition->snapshot, file, i)))
 			continue;
-		rt_chunk_path(rt_chunk_digest(file, i), path);
-		if (!is_there(addition->store->chunks_fd, path, size) && !is_there(addition->chunks_fd, path + 3, size))
-			return rt_fail(RT_CONFIG, "'%s': chunk '%s' is missing", file->name, path + 3);
+		rt_digest_text(digest, text);
+		return rt_fail(RT_CONFIG, "'%s': chunk '%s' is missing", file->name, text);
 	}
 	return NULL;
 }
@@ -312,6 +328,11 @@ struct rt_error *rt_store_addition_publish(struct rt_store_addition *addition)
 	struct rt_error *err;
 	size_t size;
 
+	if (store->cipher && !rt_snapshot_is_sealed(addition->snapshot)) {
+		err = rt_snapshot_seal(addition->snapshot, store->cipher);
+		if (err)
+			return err;
+	}
 	err = rt_snapshot_each_file(addition->snapshot, check_chunks, addition);
 	if (err)
 		return err;
@@ -369,14 +390,20 @@ struct rt_error *rt_chunk_load(const struct rt_store *store, const uint8_t diges
 struct rt_error *rt_store_reader_init(struct rt_store_reader *reader, const struct rt_store *store, const Rt__Snapshot *snapshot,
 				      const Rt__StoredFile *file)
 {
+	struct rt_error *err = rt_snapshot_check_key(store, snapshot);
+
 	*reader = (struct rt_store_reader){ .store = store, .file = file, .chunk_size = snapshot->chunk_size, .index = UINT64_MAX };
+	if (err)
+		return err;
 	reader->chunk = malloc(snapshot->chunk_size);
-	return reader->chunk ? NULL : rt_error_oom();
+	reader->sealed = rt_snapshot_is_sealed(snapshot) ? malloc(snapshot->chunk_size + RT_CIPHER_TAG) : NULL;
+	return reader->chunk && (reader->sealed || !rt_snapshot_is_sealed(snapshot)) ? NULL : rt_error_oom();
 }
 
 void rt_store_reader_deinit(struct rt_store_reader *reader)
 {
 	free(rt_take_ptr(reader->chunk));
+	free(rt_take_ptr(reader->sealed));
 }
 
 static struct rt_error *fetch(struct rt_store_reader *reader, uint64_t index)
@@ -388,8 +415,12 @@ static struct rt_error *fetch(struct rt_store_reader *reader, uint64_t index)
 	reader->index = UINT64_MAX;
 	if (rt_chunk_is_zero(digest))
 		memset(reader->chunk, 0, size);
-	else
+	else if (!reader->sealed)
 		err = rt_chunk_load(reader->store, digest, reader->chunk, size);
+	else
+		err = rt_chunk_load(reader->store, digest, reader->sealed, size + RT_CIPHER_TAG);
+	if (!err && reader->sealed && !rt_chunk_is_zero(digest))
+		err = rt_chunk_open(reader->store, digest, reader->sealed, size + RT_CIPHER_TAG, reader->chunk);
 	if (err)
 		return rt_while(err, "'%s' of the snapshot", reader->file->name);
 	reader->index = index;
@@ -431,75 +462,5 @@ struct rt_error *rt_store_extract(const struct rt_store *store, const Rt__Snapsh
 		if (!err)
 			err = rt_write_all(fd, reader.chunk, rt_chunk_bytes(file, snapshot->chunk_size, i));
 	}
-	return err;
-}
-
-/* ---- to elsewhere ---- */
-
-struct sending {
-	const struct rt_store *store;
-	const Rt__Snapshot *snapshot;
-	rt_chunk_fn each;
-	void *userdata;
-	uint8_t *buffer;
-	uint8_t (*sent)[RT_DIGEST]; /* a hash table; zeros: free */
-	size_t room; /* a power of two */
-};
-
-/* False where it was there already. */
-static bool note_sent(struct sending *sending, const uint8_t digest[RT_DIGEST])
-{
-	size_t at;
-
-	memcpy(&at, digest, sizeof(at)); /* as good as random */
-	for (at &= sending->room - 1; !rt_chunk_is_zero(sending->sent[at]); at = (at + 1) & (sending->room - 1))
-		if (memcmp(sending->sent[at], digest, RT_DIGEST) == 0)
-			return false;
-	memcpy(sending->sent[at], digest, RT_DIGEST);
-	return true;
-}
-
-static struct rt_error *send_file(void *userdata, const Rt__StoredFile *file)
-{
-	struct sending *sending = userdata;
-	struct rt_error *err = NULL;
-
-	for (uint64_t i = 0; i < rt_chunk_count(file) && !err; i++) {
-		const uint8_t *digest = rt_chunk_digest(file, i);
-		uint32_t size = rt_chunk_bytes(file, sending->snapshot->chunk_size, i);
-		char text[RT_DIGEST_TEXT_ROOM];
-
-		if (rt_chunk_is_zero(digest) || !note_sent(sending, digest))
-			continue;
-		rt_digest_text(digest, text);
-		err = rt_chunk_load(sending->store, digest, sending->buffer, size);
-		if (!err)
-			err = sending->each(sending->userdata, text, sending->buffer, size);
-	}
-	return err;
-}
-
-static struct rt_error *count_file(void *userdata, const Rt__StoredFile *file)
-{
-	*(size_t *)userdata += rt_chunk_count(file);
-	return NULL;
-}
-
-struct rt_error *rt_store_each_chunk(const struct rt_store *store, const Rt__Snapshot *snapshot, rt_chunk_fn each, void *userdata)
-{
-	struct sending sending = { .store = store, .snapshot = snapshot, .each = each, .userdata = userdata, .room = 16 };
-	size_t count = 0;
-	struct rt_error *err = rt_snapshot_each_file(snapshot, count_file, &count);
-
-	while (sending.room < 2 * count)
-		sending.room *= 2;
-	sending.sent = calloc(sending.room, RT_DIGEST);
-	sending.buffer = malloc(snapshot->chunk_size);
-	if (!err && (!sending.sent || !sending.buffer))
-		err = rt_error_oom();
-	if (!err)
-		err = rt_snapshot_each_file(snapshot, send_file, &sending);
-	free(sending.sent);
-	free(sending.buffer);
 	return err;
 }

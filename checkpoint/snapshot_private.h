@@ -2,7 +2,6 @@
 #pragma once
 
 #include "checkpoint/snapshot.h"
-#include "runtime/base/digest.h"
 
 #include <string.h>
 
@@ -32,11 +31,21 @@ static inline const uint8_t *rt_chunk_digest(const Rt__StoredFile *file, uint64_
 /* Bytes of the chunk: less than `chunk_size` at the end of the file. */
 uint32_t rt_chunk_bytes(const Rt__StoredFile *file, uint32_t chunk_size, uint64_t index);
 
+/* The same of what the store has of it. */
+uint32_t rt_chunk_stored(const Rt__Snapshot *snapshot, const Rt__StoredFile *file, uint64_t index);
+
+/* Opens a chunk of an encrypted snapshot; the store has a key. */
+struct rt_error *rt_chunk_open(const struct rt_store *store, const uint8_t digest[RT_DIGEST], const uint8_t *sealed, size_t size, uint8_t *ret) _must_check_;
+
+/* As rt_snapshot_load(), but what is sealed stays it, whatever key the store has. */
+struct rt_error *rt_snapshot_load_stored(const struct rt_store *store, const char *name, Rt__Snapshot **ret) _must_check_;
+
+/* snapshot_sealed.c: into the form it is stored in, and back for reading. */
+struct rt_error *rt_snapshot_seal(Rt__Snapshot *snapshot, const struct rt_cipher *cipher) _must_check_;
+struct rt_error *rt_snapshot_unseal(Rt__Snapshot *snapshot, const struct rt_cipher *cipher) _must_check_;
+
 /* False: the text is no digest in hexadecimal. */
 bool rt_chunk_parse(const char *text, uint8_t ret[RT_DIGEST]);
-
-/* A chunk's file, held against the digest; `buffer` has room for `size`. RT_CONFIG where it is missing or damaged. */
-struct rt_error *rt_chunk_load(const struct rt_store *store, const uint8_t digest[RT_DIGEST], void *buffer, uint32_t size) _must_check_;
 
 /* Calls for each file of a snapshot. */
 typedef struct rt_error *(*rt_stored_file_fn)(void *userdata, const Rt__StoredFile *file);

@@ -5,6 +5,7 @@
 #include "runtime/base/io.h"
 #include "runtime/base/str.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <fcntl.h>
 #include <sys/file.h>
@@ -18,6 +19,7 @@ void rt_store_deinit(struct rt_store *store)
 	rt_closep(&store->index_fd);
 	rt_closep(&store->chunks_fd);
 	rt_closep(&store->tmp_fd);
+	rt_store_forget_key(store);
 	free(store->path);
 	*store = RT_STORE_NULL;
 }
@@ -126,10 +128,18 @@ static struct rt_error *check_file(void *userdata, const Rt__StoredFile *file)
 	return NULL;
 }
 
+uint32_t rt_chunk_stored(const Rt__Snapshot *snapshot, const Rt__StoredFile *file, uint64_t index)
+{
+	return rt_chunk_bytes(file, snapshot->chunk_size, index) + (rt_snapshot_is_sealed(snapshot) ? RT_CIPHER_TAG : 0);
+}
+
 static struct rt_error *check(const Rt__Snapshot *snapshot, const char *name)
 {
-	if (snapshot->format != RT_SNAPSHOT_FORMAT)
-		return rt_fail(RT_CONFIG, "it is of format %u, this rt knows %u", snapshot->format, RT_SNAPSHOT_FORMAT);
+	if (snapshot->format != RT_SNAPSHOT_FORMAT && snapshot->format != RT_SNAPSHOT_SEALED)
+		return rt_fail(RT_CONFIG, "it is of format %u, this rt knows %u and %u", snapshot->format, RT_SNAPSHOT_FORMAT, RT_SNAPSHOT_SEALED);
+	if (rt_snapshot_is_sealed(snapshot) ? !snapshot->sealed.len || snapshot->manifest.len || snapshot->rootfs_deleted.len || snapshot->n_rootfs :
+					      snapshot->sealed.len > 0)
+		return rt_fail(RT_CONFIG, "one half of it is encrypted");
 	if (name && !rt_str_equal(snapshot->name, name))
 		return rt_fail(RT_CONFIG, "it names itself '%.128s'", snapshot->name);
 	if (strspn(snapshot->id, "0123456789abcdef") != 32 || strlen(snapshot->id) != 32)
@@ -171,7 +181,7 @@ struct rt_error *rt_snapshot_parse(const void *bytes, size_t size, const char *n
 	return NULL;
 }
 
-struct rt_error *rt_snapshot_load(const struct rt_store *store, const char *name, Rt__Snapshot **ret)
+struct rt_error *rt_snapshot_load_stored(const struct rt_store *store, const char *name, Rt__Snapshot **ret)
 {
 	_cleanup_free_ char *bytes = NULL;
 	struct rt_error *err = rt_snapshot_check_name(name);
@@ -189,13 +199,29 @@ struct rt_error *rt_snapshot_load(const struct rt_store *store, const char *name
 	return err ? rt_while(err, "the index of snapshot '%s' is damaged", name) : NULL;
 }
 
+struct rt_error *rt_snapshot_load(const struct rt_store *store, const char *name, Rt__Snapshot **ret)
+{
+	_cleanup_snapshot_ Rt__Snapshot *snapshot = NULL;
+	struct rt_error *err = rt_snapshot_load_stored(store, name, &snapshot);
+
+	if (!err && store->cipher && rt_snapshot_is_sealed(snapshot)) {
+		err = rt_snapshot_unseal(snapshot, store->cipher);
+		err = err ? rt_while(err, "the index of snapshot '%s'", name) : NULL;
+	}
+	if (!err)
+		*ret = rt_take_ptr(snapshot);
+	return err;
+}
+
 struct rt_error *rt_snapshot_pack(const Rt__Snapshot *snapshot, void **ret, size_t *ret_size)
 {
 	_cleanup_free_ void *packed = NULL;
 	size_t size;
 	uint8_t *bytes;
-	struct rt_error *err = rt_pack(&snapshot->base, &packed, &size);
+	struct rt_error *err;
 
+	assert(!rt_snapshot_is_sealed(snapshot) || snapshot->manifest.len == 0); /* else what is secret would go along */
+	err = rt_pack(&snapshot->base, &packed, &size);
 	if (err)
 		return err;
 	if (size > RT_SNAPSHOT_INDEX_MAX - RT_DIGEST)

@@ -159,6 +159,8 @@ struct rt_error *rt_clone_run(const struct rt_context *context, const char *id, 
 
 	if (!err)
 		err = rt_store_open(values->store, &store);
+	if (!err && values->key)
+		err = rt_store_use_key(&store, values->key);
 	if (err)
 		return err;
 	if (!values->create.detach)

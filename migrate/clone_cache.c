@@ -5,9 +5,12 @@
 #include "runtime/base/fs.h"
 #include "runtime/base/io.h"
 #include "runtime/base/lock.h"
+#include "runtime/base/log.h"
 #include "runtime/base/str.h"
 
 #include <fcntl.h>
+
+#define SCRATCH "dump-"
 
 void rt_clone_cache_deinit(struct rt_clone_cache *cache)
 {
@@ -130,7 +133,9 @@ struct rt_error *rt_clone_cache_open(const struct rt_context *context, const str
 
 	if (err)
 		return err;
-	err = rt_manifest_parse(cache.snapshot->manifest.data, cache.snapshot->manifest.len, &cache.manifest);
+	err = rt_snapshot_check_key(store, cache.snapshot);
+	if (!err)
+		err = rt_manifest_parse(cache.snapshot->manifest.data, cache.snapshot->manifest.len, &cache.manifest);
 	if (!err)
 		err = rt_clone_check_machine(cache.manifest);
 	if (!err)
@@ -140,6 +145,86 @@ struct rt_error *rt_clone_cache_open(const struct rt_context *context, const str
 	*ret = cache;
 	cache = RT_CLONE_CACHE_NULL;
 	return NULL;
+}
+
+/* ---- in memory alone ---- */
+
+struct rt_error *rt_clone_scratch_make(const struct rt_context *context, struct rt_clone_scratch *ret)
+{
+	struct rt_clone_scratch scratch = RT_CLONE_SCRATCH_NULL;
+	_cleanup_free_ char *cache_path = NULL;
+	_cleanup_close_ int cache_fd = -1, lock_fd = -1;
+	struct rt_error *err = open_cache(context, &cache_path, &cache_fd);
+
+	/* With the lock of all, so that it is not taken for one that was left before it is locked itself. */
+	if (!err)
+		err = rt_lock_at(cache_fd, "lock", &lock_fd);
+	if (!err)
+		err = rt_format(&scratch.path, "%s/" SCRATCH "XXXXXX", cache_path);
+	if (err)
+		return err;
+	if (!mkdtemp(scratch.path))
+		err = rt_fail_errno("cannot make a directory like '%s'", scratch.path);
+	if (!err && (scratch.dir_fd = open(scratch.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)) < 0)
+		err = rt_fail_errno("cannot open '%s'", scratch.path);
+	if (!err)
+		err = rt_lock_at(scratch.dir_fd, "lock", &scratch.lock_fd);
+	if (err)
+		rt_clone_scratch_remove(&scratch);
+	else
+		*ret = scratch;
+	return err;
+}
+
+struct rt_error *rt_clone_scratch_directory(const struct rt_clone_scratch *scratch, const char *name, char **ret)
+{
+	if (mkdirat(scratch->dir_fd, name, 0700) < 0)
+		return rt_fail_errno("cannot make '%s/%s'", scratch->path, name);
+	return rt_format(ret, "%s/%s", scratch->path, name);
+}
+
+void rt_clone_scratch_remove(struct rt_clone_scratch *scratch)
+{
+	if (scratch->dir_fd >= 0)
+		rt_warn_ignored(rt_remove_tree_at(AT_FDCWD, scratch->path));
+	rt_closep(&scratch->dir_fd);
+	rt_closep(&scratch->lock_fd);
+	free(scratch->path);
+	*scratch = RT_CLONE_SCRATCH_NULL;
+}
+
+static int is_scratch(const struct dirent *entry)
+{
+	return rt_str_starts(entry->d_name, SCRATCH);
+}
+
+/* Of one who died: nobody holds its lock. */
+static struct rt_error *remove_if_left(int cache_fd, const char *name)
+{
+	_cleanup_close_ int dir_fd = openat(cache_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW), lock_fd = -1;
+	struct rt_error *err;
+
+	if (dir_fd < 0)
+		return errno == ENOENT ? NULL : rt_fail_errno("cannot open '%s'", name);
+	err = rt_lock_try_at(dir_fd, "lock", &lock_fd);
+	return err || lock_fd < 0 ? err : rt_remove_tree_at(cache_fd, name);
+}
+
+static struct rt_error *trim_scratch(int cache_fd)
+{
+	struct dirent **entries;
+	int count = scandirat(cache_fd, ".", &entries, is_scratch, alphasort);
+	struct rt_error *err = NULL;
+
+	if (count < 0)
+		return rt_fail_errno("cannot list what snapshots left in memory");
+	for (int i = 0; i < count; i++) {
+		if (!err)
+			err = remove_if_left(cache_fd, entries[i]->d_name);
+		free(entries[i]);
+	}
+	free(entries);
+	return err;
 }
 
 /* ---- taking away ---- */
@@ -219,6 +304,8 @@ struct rt_error *rt_clone_cache_trim(const struct rt_context *context, const str
 
 	if (!err)
 		err = rt_lock_at(fd, "lock", &lock_fd);
+	if (!err)
+		err = trim_scratch(fd);
 	if (err)
 		return err;
 	count = scandirat(fd, ".", &entries, is_id, alphasort);

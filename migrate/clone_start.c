@@ -151,6 +151,8 @@ static struct rt_error *prepare(struct clone *clone)
 	struct rt_error *err;
 
 	err = rt_clone_cache_open(start->context, start->store, start->values->from_snapshot, &clone->cache);
+	/* This process may stay as long as the container. */
+	rt_store_forget_key(start->store);
 	if (!err)
 		err = rt_clone_rootfs_make(start->context, start->id, clone->cache.snapshot->id, &clone->rootfs);
 	if (err)

@@ -5,7 +5,7 @@
 
 struct rt_clone_start {
 	const struct rt_context *context;
-	const struct rt_store *store;
+	struct rt_store *store;
 	const struct rt_run_values *values;
 	const char *id;
 	/* Called once it runs, detached or not, and its resume hook has succeeded where it was detached. */

@@ -35,7 +35,7 @@ typedef struct rt_error *(*rt_http_pull_fn)(void *userdata, void *buffer, size_t
 typedef struct rt_error *(*rt_http_push_fn)(void *userdata, const void *bytes, size_t size, bool *ret_enough);
 
 struct rt_http_request {
-	const char *method; /* "GET", "POST" */
+	const char *method; /* "GET", "HEAD", "POST", "PUT" */
 	const char *path; /* "/v1/migrations" */
 	const void *body; /* or NULL */
 	size_t body_size;
@@ -43,11 +43,14 @@ struct rt_http_request {
 	void *pull_userdata;
 	rt_http_push_fn push; /* NULL: the answer is collected in rt_http_answer */
 	void *push_userdata;
+	const char *content_type; /* of body or pull; NULL: application/octet-stream */
+	const char *const *headers; /* further ones, "Name: value", NULL-terminated; or NULL. May be secrets */
+	size_t answer_max; /* bytes of an answer that is collected; 0: RT_HTTP_ANSWER_MAX */
 	unsigned timeout_ms; /* for the whole request; 0: none but stall_timeout_ms */
+	bool repeatable; /* it may reach the peer twice, as GET and HEAD may */
 	bool may_stall; /* a long poll: stall_timeout_ms doesn't count, TCP keep-alive finds a dead peer */
 };
 
-/* Collected answers are at most RT_HTTP_ANSWER_MAX. */
 #define RT_HTTP_ANSWER_MAX (16u << 20)
 struct rt_http_answer {
 	unsigned status;
@@ -55,10 +58,16 @@ struct rt_http_answer {
 	size_t size;
 };
 
+/* For `accept`: whatever the status is, it is the caller's to judge. Of a body that comes with another than 2xx only the beginning is kept. */
+#define RT_HTTP_ANY_STATUS ~0u
+
 /* `ret` may be NULL. Where the peer answered other than 2xx this fails, unless `accept` is that status. A request that may have reached the peer is not sent
- * again, except GET: the caller knows what may be said twice. */
+ * again, except GET, HEAD and what is `repeatable`: the caller knows what may be said twice. */
 struct rt_error *rt_http_ask(struct rt_http_connection *connection, const struct rt_http_request *request, unsigned accept,
 			     struct rt_http_answer *ret) _must_check_;
+
+/* The header of the last answer, of those of this name the one with this number; NULL: there is none. The connection's, until the next request. */
+const char *rt_http_header(const struct rt_http_connection *connection, const char *name, size_t number);
 
 /* Whether anything of the last request may have reached the peer. */
 bool rt_http_was_sent(const struct rt_http_connection *connection);

@@ -90,7 +90,7 @@ static size_t take_body(char *bytes, size_t one, size_t size, void *userdata)
 	if (status_is_fine(status) && request->push) {
 		err = request->push(request->push_userdata, bytes, size, &connection->enough);
 	} else if (status_is_fine(status) || status == connection->accept) {
-		err = collect(connection, bytes, size, RT_HTTP_ANSWER_MAX);
+		err = collect(connection, bytes, size, request->answer_max ? request->answer_max : RT_HTTP_ANSWER_MAX);
 	} else {
 		/* More than a sentence is not wanted, and no reason to fail for another reason. */
 		err = collect(connection, bytes, size, SENTENCE_MAX);
@@ -134,6 +134,11 @@ static int progress(void *userdata, curl_off_t down_total, curl_off_t down, curl
 	return 0;
 }
 
+static bool may_repeat(const struct rt_http_request *request)
+{
+	return request->repeatable || rt_str_equal(request->method, "GET") || rt_str_equal(request->method, "HEAD");
+}
+
 /* libcurl repeats a request on a new connection where a kept one turns out to be closed. The peer may have carried it out all the same: only what
  * changes nothing may be repeated. */
 static curl_socket_t open_socket(void *userdata, curlsocktype purpose, struct curl_sockaddr *address)
@@ -144,7 +149,7 @@ static curl_socket_t open_socket(void *userdata, curlsocktype purpose, struct cu
 	int fd;
 
 	curl_easy_getinfo(connection->easy, CURLINFO_REQUEST_SIZE, &sent);
-	if (sent > 0 && !rt_str_equal(connection->request->method, "GET")) {
+	if (sent > 0 && !may_repeat(connection->request)) {
 		connection->repeated = true;
 		return CURL_SOCKET_BAD;
 	}
@@ -201,13 +206,21 @@ static bool append(struct curl_slist **list, const char *header)
 static struct rt_error *make_headers(const struct rt_http_connection *connection, struct curl_slist **ret)
 {
 	const struct rt_http_request *request = connection->request;
+	const char *const *header = request->headers;
+	_cleanup_free_ char *type = NULL;
+	struct rt_error *err;
 	bool fine;
 
+	err = rt_format(&type, "Content-Type: %s", request->content_type ? request->content_type : "application/octet-stream");
+	if (err)
+		return err;
 	fine = append(ret, "Expect:") && append(ret, "Accept:");
 	if (request->body || request->pull)
-		fine = fine && append(ret, "Content-Type: application/octet-stream");
+		fine = fine && append(ret, type);
 	if (request->pull)
 		fine = fine && append(ret, "Transfer-Encoding: chunked");
+	while (fine && header && *header)
+		fine = append(ret, *header++);
 	if (connection->client->authorization)
 		fine = fine && append(ret, connection->client->authorization);
 	return fine ? NULL : rt_error_oom();
@@ -240,6 +253,8 @@ static struct rt_error *set_request(struct rt_http_connection *connection, struc
 	curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, NULL);
 	if (rt_str_equal(request->method, "GET")) {
 		curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+	} else if (rt_str_equal(request->method, "HEAD")) {
+		curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
 	} else {
 		curl_easy_setopt(easy, CURLOPT_POST, 1L);
 		curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->pull ? NULL : request->body ? request->body : "");
@@ -273,6 +288,13 @@ static CURLcode perform(struct rt_http_connection *connection)
 	return result;
 }
 
+const char *rt_http_header(const struct rt_http_connection *connection, const char *name, size_t number)
+{
+	struct curl_header *header;
+
+	return curl_easy_header(connection->easy, name, number, CURLH_HEADER, -1, &header) == CURLHE_OK ? header->value : NULL;
+}
+
 bool rt_http_was_sent(const struct rt_http_connection *connection)
 {
 	return connection->sent;
@@ -298,7 +320,7 @@ static struct rt_error *judge(struct rt_http_connection *connection, CURLcode co
 		return rt_while(rt_take_ptr(connection->err), "host '%s': %s %s", host, request->method, request->path);
 	if (atomic_load(&connection->cancelled))
 		return rt_fail(RT_PEER, "host '%s': %s %s was cancelled", host, request->method, request->path);
-	if (status >= 300 && status != connection->accept)
+	if (status >= 300 && status != connection->accept && connection->accept != RT_HTTP_ANY_STATUS)
 		return refused(connection, status);
 	if (code == CURLE_OK || connection->enough)
 		return NULL;

@@ -143,7 +143,7 @@ struct rt_error *rt_snapshot_export(const char *name, const char *file, const st
 	_cleanup_snapshot_ Rt__Snapshot *snapshot = NULL;
 	_cleanup_close_ int lock_fd = -1;
 	uint8_t key[RT_SEAL_KEY];
-	struct rt_error *err = values->encrypt ? rt_seal_read_key(values->encrypt, key) : NULL;
+	struct rt_error *err = values->encrypt ? rt_key_read(values->encrypt, key) : NULL;
 
 	if (!err)
 		err = rt_store_open(values->store, &store);
@@ -263,7 +263,8 @@ static struct rt_error *begin(const struct rt_store *store, struct file *file, c
 
 static struct rt_error *read_chunks(struct file *file, struct rt_store_addition *addition)
 {
-	uint64_t limit = rt_store_addition_snapshot(addition)->chunk_size;
+	const Rt__Snapshot *snapshot = rt_store_addition_snapshot(addition);
+	uint64_t limit = snapshot->chunk_size + (rt_snapshot_is_sealed(snapshot) ? RT_CIPHER_TAG : 0);
 
 	for (;;) {
 		_cleanup_free_ uint8_t *bytes = NULL;
@@ -309,7 +310,7 @@ struct rt_error *rt_snapshot_import(const char *file, const char *name, const st
 	uint8_t key[RT_SEAL_KEY];
 
 	if (!err && values->encrypt)
-		err = rt_seal_read_key(values->encrypt, key);
+		err = rt_key_read(values->encrypt, key);
 	if (!err)
 		err = rt_store_open(values->store, &store);
 	if (!err)

@@ -15,10 +15,13 @@ static uint64_t size_of(const Rt__Snapshot *snapshot)
 	return size;
 }
 
+/* Without the key of one that is encrypted there is no manifest. */
 static struct rt_error *load_both(const struct rt_store *store, const char *name, Rt__Snapshot **ret, Rt__Manifest **ret_manifest)
 {
 	struct rt_error *err = rt_snapshot_load(store, name, ret);
 
+	if (!err && rt_snapshot_is_sealed(*ret) && !store->cipher)
+		return NULL;
 	return err ? err : rt_manifest_parse((*ret)->manifest.data, (*ret)->manifest.len, ret_manifest);
 }
 
@@ -31,8 +34,9 @@ static struct rt_error *list_one(const struct rt_store *store, const char *name,
 
 	if (err)
 		return err;
-	row = json_pack("{s:s, s:s, s:s, s:I}", "name", name, "created", snapshot->created, "container", manifest->container ? manifest->container->id : "",
-			"size", (json_int_t)size_of(snapshot));
+	row = json_pack("{s:s, s:s, s:s, s:b, s:I}", "name", name, "created", snapshot->created, "container",
+			manifest && manifest->container ? manifest->container->id : "", "encrypted", rt_snapshot_is_sealed(snapshot), "size",
+			(json_int_t)size_of(snapshot));
 	return !row || json_array_append_new(list, row) < 0 ? rt_error_oom() : NULL;
 }
 
@@ -44,7 +48,8 @@ static void print_table(const json_t *list)
 	printf("%-24s %-20s %-24s %12s\n", "NAME", "CREATED", "CONTAINER", "SIZE");
 	json_array_foreach(list, index, row)
 		printf("%-24s %-20.19s %-24s %8.1f MiB\n", json_string_value(json_object_get(row, "name")),
-		       json_string_value(json_object_get(row, "created")), json_string_value(json_object_get(row, "container")),
+		       json_string_value(json_object_get(row, "created")),
+		       json_is_true(json_object_get(row, "encrypted")) ? "(encrypted)" : json_string_value(json_object_get(row, "container")),
 		       (double)json_integer_value(json_object_get(row, "size")) / (1 << 20));
 }
 
@@ -92,14 +97,14 @@ static json_t *strings(char **list, size_t count)
 
 static json_t *describe(const Rt__Snapshot *snapshot, const Rt__Manifest *manifest, const struct rt_snapshot_usage *usage)
 {
-	const Rt__Container *container = manifest->container;
-	const Rt__Maker *maker = manifest->maker;
+	const Rt__Container *container = manifest ? manifest->container : NULL;
+	const Rt__Maker *maker = manifest ? manifest->maker : NULL;
 	json_t *images = json_array();
 
 	for (size_t i = 0; i < snapshot->n_images; i++)
 		json_array_append_new(images, json_pack("{s:s, s:I}", "name", snapshot->images[i]->name, "size", (json_int_t)snapshot->images[i]->size));
-	return json_pack("{s:s, s:s, s:s, s:{s:s?, s:s?, s:o}, s:{s:s?, s:s?, s:s?, s:s?}, s:{s:I, s:I, s:I}, s:I, s:b, s:o}",
-			 "name", snapshot->name, "id", snapshot->id, "created", snapshot->created,
+	return json_pack("{s:s, s:s, s:s, s:b, s:{s:s?, s:s?, s:o}, s:{s:s?, s:s?, s:s?, s:s?}, s:{s:I, s:I, s:I}, s:I, s:b, s:o}",
+			 "name", snapshot->name, "id", snapshot->id, "created", snapshot->created, "encrypted", rt_snapshot_is_sealed(snapshot),
 			 "container", "id", container ? container->id : NULL, "bundle", container ? container->bundle : NULL,
 			 "rootfs", strings(snapshot->rootfs, snapshot->n_rootfs),
 			 "maker", "rt", maker ? maker->rt_version : NULL, "kernel", maker ? maker->kernel_release : NULL,
@@ -119,8 +124,14 @@ struct rt_error *rt_snapshot_inspect(const char *name, const struct rt_snapshot_
 	struct rt_error *err;
 
 	err = rt_store_open(values->store, &store);
+	if (!err && values->key)
+		err = rt_store_use_key(&store, values->key);
 	if (!err)
 		err = load_both(&store, name, &snapshot, &manifest);
+	if (!err && values->key) {
+		err = rt_snapshot_check_key(&store, snapshot);
+		err = err ? rt_while(err, "snapshot '%s'", name) : NULL;
+	}
 	if (!err)
 		err = rt_snapshot_usage(&store, snapshot, &usage);
 	if (err)

@@ -55,8 +55,12 @@ static struct rt_error *run_verify(const struct rt_invocation *invocation, int *
 	_cleanup_(rt_store_deinit) struct rt_store store = RT_STORE_NULL;
 	const struct rt_snapshot_values *values = invocation->values;
 	struct rt_store_verdict verdict = { 0 };
-	struct rt_error *err = rt_store_open(values->store, &store);
+	struct rt_error *err = values->key && invocation->operand_count == 0 ? rt_fail(RT_USAGE, "'--key' needs the name of a snapshot") : NULL;
 
+	if (!err)
+		err = rt_store_open(values->store, &store);
+	if (!err && values->key)
+		err = rt_store_use_key(&store, values->key);
 	if (!err)
 		err = rt_store_verify(&store, invocation->operand_count > 0 ? invocation->operands[0] : NULL, print_fault, NULL, &verdict);
 	if (err)

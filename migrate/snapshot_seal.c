@@ -1,29 +1,9 @@
 #include "migrate/snapshot_seal.h"
 
-#include "runtime/base/io.h"
-
-#include <fcntl.h>
 #include <nettle/hmac.h>
 #include <nettle/memops.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/stat.h>
-
-struct rt_error *rt_seal_read_key(const char *path, uint8_t ret[RT_SEAL_KEY])
-{
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	struct stat st;
-	struct rt_error *err;
-
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return rt_fail_errno("cannot open the key file '%s'", path);
-	if (!S_ISREG(st.st_mode) || st.st_size != RT_SEAL_KEY)
-		return rt_fail(RT_CONFIG, "the key file '%s' must be a file of %d bytes", path, RT_SEAL_KEY);
-	if (st.st_mode & 077)
-		return rt_fail(RT_CONFIG, "the key file '%s' is open to others than its owner (mode %04o): make it 0600", path, st.st_mode & 07777);
-	err = rt_read_exact(fd, ret, RT_SEAL_KEY);
-	return err ? rt_while(err, "reading the key file '%s'", path) : NULL;
-}
 
 struct rt_error *rt_seal_draw_salt(uint8_t ret[RT_SEAL_SALT])
 {

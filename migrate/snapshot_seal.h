@@ -1,15 +1,15 @@
 /* Authenticated encryption of what leaves the store: ChaCha20-Poly1305 of nettle, piece by piece.
  *
  * The key of a file is HMAC-SHA256(key, salt), the salt drawn at random for each file; the nonce of a piece is its number. So no nonce is used twice with one
- * key, and a piece that is changed, moved, left out or of another file is found. A sealed piece is 16 bytes longer. Pure, but for the key's file and the salt. */
+ * key, and a piece that is changed, moved, left out or of another file is found. A sealed piece is 16 bytes longer. Pure, but for the salt. */
 #pragma once
 
-#include "runtime/base/error.h"
+#include "checkpoint/snapshot_cipher.h"
 
 #include <nettle/chacha-poly1305.h>
 #include <stdint.h>
 
-#define RT_SEAL_KEY 32
+#define RT_SEAL_KEY RT_KEY_SIZE
 #define RT_SEAL_SALT 32
 #define RT_SEAL_TAG 16
 
@@ -18,8 +18,6 @@ struct rt_seal {
 	uint64_t number; /* of the next piece */
 };
 
-/* 32 bytes; the file must be readable to its owner alone. */
-struct rt_error *rt_seal_read_key(const char *path, uint8_t ret[RT_SEAL_KEY]) _must_check_;
 struct rt_error *rt_seal_draw_salt(uint8_t ret[RT_SEAL_SALT]) _must_check_;
 
 void rt_seal_init(struct rt_seal *seal, const uint8_t key[RT_SEAL_KEY], const uint8_t salt[RT_SEAL_SALT]);

@@ -5,7 +5,8 @@ extern const struct rt_command rt_cmd_bundle, rt_cmd_bundle_create, rt_cmd_bundl
 	rt_cmd_completion, rt_cmd_create, rt_cmd_delete, rt_cmd_events, rt_cmd_exec, rt_cmd_features, rt_cmd_help,
 	rt_cmd_kill, rt_cmd_list, rt_cmd_man, rt_cmd_migrate, rt_cmd_pause, rt_cmd_ps, rt_cmd_receive, rt_cmd_restore,
 	rt_cmd_resume, rt_cmd_run, rt_cmd_snapshot, rt_cmd_snapshot_create, rt_cmd_snapshot_export, rt_cmd_snapshot_gc,
-	rt_cmd_snapshot_import, rt_cmd_snapshot_inspect, rt_cmd_snapshot_ls, rt_cmd_snapshot_rm, rt_cmd_snapshot_verify,
+	rt_cmd_snapshot_import, rt_cmd_snapshot_inspect, rt_cmd_snapshot_ls, rt_cmd_snapshot_pull, rt_cmd_snapshot_push,
+	rt_cmd_snapshot_rm, rt_cmd_snapshot_verify,
 	rt_cmd_spec, rt_cmd_spec_generate, rt_cmd_spec_import, rt_cmd_spec_validate,
 	rt_cmd_start, rt_cmd_state, rt_cmd_update;
 
@@ -38,6 +39,8 @@ const struct rt_command *const rt_commands[] = {
 	&rt_cmd_snapshot_import,
 	&rt_cmd_snapshot_inspect,
 	&rt_cmd_snapshot_ls,
+	&rt_cmd_snapshot_pull,
+	&rt_cmd_snapshot_push,
 	&rt_cmd_snapshot_rm,
 	&rt_cmd_snapshot_verify,
 	&rt_cmd_spec,

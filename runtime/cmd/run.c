@@ -7,8 +7,8 @@ static struct rt_error *run_run(const struct rt_invocation *invocation, int *ret
 
 	if (values->from_snapshot)
 		return rt_snapshot_to_helper(invocation, ret_status);
-	if (values->store || values->hostname || values->has_count)
-		return rt_fail(RT_USAGE, "'--%s' needs '--from-snapshot'", values->store ? "store" : values->hostname ? "hostname" : "count");
+	if (values->store || values->hostname || values->key || values->has_count)
+		return rt_fail(RT_USAGE, "'--%s' needs '--from-snapshot'", values->store ? "store" : values->hostname ? "hostname" : values->key ? "key" : "count");
 	return rt_container_run(invocation->context, invocation->operands[0], &values->create, ret_status);
 }
 
@@ -24,6 +24,8 @@ static const struct rt_option options[] = {
 	  .help = "with --from-snapshot: the host name inside" },
 	{ "keep", 0, RT_OPTION_FLAG, .offset = offsetof(struct rt_create_options, keep),
 	  .help = "do not delete the container when its process has ended" },
+	{ "key", 0, RT_OPTION_STRING, .argument = "KEYFILE", .offset = offsetof(struct rt_run_values, key),
+	  .help = "with --from-snapshot: the key file that it was encrypted with" },
 	{ "no-subreaper", 0, RT_OPTION_FLAG, .offset = offsetof(struct rt_create_options, no_subreaper),
 	  .help = "do not adopt the processes that the container leaves behind" },
 	{ "store", 0, RT_OPTION_STRING, .argument = "DIR", .offset = offsetof(struct rt_run_values, store),

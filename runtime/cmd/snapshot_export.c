@@ -15,7 +15,7 @@ const struct rt_command rt_cmd_snapshot_export = {
 	.summary = "write a snapshot to one file",
 	.description =
 		"A tar of mode 0600, with everything that is needed to start from it but the root filesystem under its\n"
-		"changes.\n"
+		"changes. What is encrypted in the store stays it, and needs no key for this.\n"
 		"\n"
 		"    rt snapshot export web-warm web-warm.tar\n"
 		"    rt snapshot import web-warm.tar",

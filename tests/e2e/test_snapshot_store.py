@@ -159,7 +159,7 @@ def test_what_is_wrong_is_said(running, store):
     assert "'a/b' is no name of a snapshot" in store.create(c, "a/b", ok=False).err
     assert "container 'nobody' does not exist" in store.rt(c, "create", "nobody", "s", ok=False).err
     assert "there is no snapshot 's'" in store.rt(c, "inspect", "s", ok=False).err
-    assert "'rt snapshot' needs a command: create, export, gc, import, inspect, ls, rm, verify" in c.rt("snapshot", ok=False).err
+    assert "'rt snapshot' needs a command: create, export, gc, import, inspect, ls, pull, push, rm, verify" in c.rt("snapshot", ok=False).err
     store.create(c, "s", "--leave-running")
     assert "there is a snapshot 's' already" in store.create(c, "s", ok=False).err
     assert c.status == "running" and not os.listdir(store.path + "/tmp")

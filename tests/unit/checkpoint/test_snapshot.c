@@ -304,6 +304,128 @@ static void an_index_that_lies_is_refused(void **state)
 	end(&fixture);
 }
 
+static void give_key(struct fixture *fixture, const char *key)
+{
+	char path[96];
+
+	write_file(&fixture->made, "key", key, RT_KEY_SIZE);
+	assert_int_equal(fchmodat(fixture->made.fd, "key", 0600, 0), 0);
+	snprintf(path, sizeof(path), "%s/key", fixture->made.path);
+	assert_null(rt_store_use_key(&fixture->store, path));
+}
+
+#define KEY "0123456789abcdef0123456789abcdef"
+
+static void add_sealed(const struct fixture *fixture, const char *name, const char *kinds)
+{
+	struct rt_store_addition *addition = add(fixture, name, kinds, 7);
+	Rt__Snapshot *snapshot = rt_store_addition_snapshot(addition);
+
+	assert_null(rt_manifest_set_bytes(&snapshot->manifest, "manifest", 8));
+	assert_null(rt_manifest_append_string(&snapshot->rootfs, &snapshot->n_rootfs, "/lower"));
+	assert_null(rt_store_addition_publish(addition));
+	rt_store_addition_free(addition);
+}
+
+static void what_is_encrypted_is_read_with_its_key_alone(void **state)
+{
+	struct fixture fixture = begin();
+	Rt__Snapshot *snapshot = NULL;
+	struct rt_store_collected collected;
+	struct rt_store_reader reader;
+	char buffer[8];
+
+	give_key(&fixture, KEY);
+	add_sealed(&fixture, "one", "ab0a");
+	assert_null(rt_snapshot_load(&fixture.store, "one", &snapshot));
+	assert_memory_equal(snapshot->manifest.data, "manifest", 8);
+	assert_string_equal(snapshot->rootfs[0], "/lower");
+	assert_null(rt_store_reader_init(&reader, &fixture.store, snapshot, snapshot->images[0]));
+	assert_null(rt_store_read(&reader, CHUNK - 4, buffer, 8));
+	assert_memory_equal(buffer, "aaaabbbb", 8);
+	assert_null(rt_store_read(&reader, 3 * CHUNK - 4, buffer, 8));
+	assert_memory_equal(buffer, "\0\0\0\0aaaa", 8);
+	assert_null(rt_store_read(&reader, 4 * CHUNK + 3, buffer, 4));
+	assert_memory_equal(buffer, "rrrr", 4);
+	rt_store_reader_deinit(&reader);
+	assert_int_equal(faults(&fixture, "one"), 0);
+	rt_snapshot_free(snapshot);
+
+	rt_store_forget_key(&fixture.store);
+	assert_null(rt_snapshot_load(&fixture.store, "one", &snapshot));
+	assert_true(rt_snapshot_is_sealed(snapshot) && snapshot->manifest.len == 0 && snapshot->n_rootfs == 0);
+	refused(rt_store_reader_init(&reader, &fixture.store, snapshot, snapshot->images[0]), RT_CONFIG);
+	rt_store_reader_deinit(&reader);
+	assert_int_equal(faults(&fixture, "one"), 0);
+	assert_int_equal(faults(&fixture, NULL), 0);
+	assert_null(rt_store_collect(&fixture.store, &collected));
+	assert_int_equal(collected.kept, 3);
+	assert_int_equal(collected.freed, 0);
+	rt_snapshot_free(snapshot);
+
+	give_key(&fixture, "x123456789abcdef0123456789abcdef");
+	refused(rt_snapshot_load(&fixture.store, "one", &snapshot), RT_CONFIG);
+	assert_int_equal(faults(&fixture, "one"), 1);
+	end(&fixture);
+}
+
+static void keys_share_nothing(void **state)
+{
+	struct fixture fixture = begin();
+	struct rt_snapshot_usage usage;
+	Rt__Snapshot *snapshot = NULL;
+
+	add_whole(&fixture, "plain", "abc", 7);
+	give_key(&fixture, "x123456789abcdef0123456789abcdef");
+	add_sealed(&fixture, "other", "abc");
+	rt_store_forget_key(&fixture.store);
+	give_key(&fixture, KEY);
+	add_sealed(&fixture, "one", "abc");
+	assert_null(rt_snapshot_load(&fixture.store, "one", &snapshot));
+	assert_null(rt_snapshot_usage(&fixture.store, snapshot, &usage));
+	assert_int_equal(usage.shared, 0);
+	assert_int_equal(usage.stored, 3 * CHUNK + 7 + 4 * RT_CIPHER_TAG);
+	rt_snapshot_free(snapshot);
+	add_sealed(&fixture, "two", "bca");
+	assert_null(rt_snapshot_load(&fixture.store, "two", &snapshot));
+	assert_null(rt_snapshot_usage(&fixture.store, snapshot, &usage));
+	assert_int_equal(usage.shared, usage.stored);
+	rt_snapshot_free(snapshot);
+	end(&fixture);
+}
+
+/* So that what is pushed is what would have been stored. */
+static void encrypting_later_makes_the_same(void **state)
+{
+	struct fixture fixture = begin();
+	struct rt_chunk_list stored = { 0 }, sealed = { 0 }, wanted = { 0 };
+	_cleanup_snapshot_ Rt__Snapshot *plain = NULL, *whole = NULL;
+	_cleanup_free_ uint8_t *bytes = malloc(CHUNK + RT_CIPHER_TAG), *same = malloc(CHUNK + RT_CIPHER_TAG);
+
+	add_whole(&fixture, "plain", "ab0ca", 7);
+	assert_null(rt_snapshot_load(&fixture.store, "plain", &plain));
+	give_key(&fixture, KEY);
+	add_sealed(&fixture, "whole", "ab0ca");
+	assert_null(rt_snapshot_load(&fixture.store, "whole", &whole));
+	assert_null(rt_snapshot_chunks(whole, &wanted));
+	assert_null(rt_snapshot_chunks(plain, &stored));
+	assert_null(rt_snapshot_encrypt(&fixture.store, plain, &stored, &sealed));
+	assert_true(rt_snapshot_is_sealed(plain) && plain->manifest.len == 0);
+	assert_int_equal(sealed.count, 4);
+	assert_int_equal(wanted.count, 4);
+	assert_memory_equal(sealed.chunks, wanted.chunks, 4 * sizeof(*sealed.chunks));
+	assert_memory_equal(plain->images[0]->digests.data, whole->images[0]->digests.data, whole->images[0]->digests.len);
+	for (size_t i = 0; i < 4; i++) {
+		assert_null(rt_chunk_load_sealed(&fixture.store, stored.chunks[i].digest, stored.chunks[i].size, bytes));
+		assert_null(rt_chunk_load(&fixture.store, wanted.chunks[i].digest, same, wanted.chunks[i].size));
+		assert_memory_equal(bytes, same, wanted.chunks[i].size);
+	}
+	rt_chunk_list_deinit(&stored);
+	rt_chunk_list_deinit(&sealed);
+	rt_chunk_list_deinit(&wanted);
+	end(&fixture);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -317,6 +439,9 @@ int main(void)
 		cmocka_unit_test(any_flipped_bit_of_an_index_is_found),
 		cmocka_unit_test(any_flipped_bit_of_a_chunk_is_found),
 		cmocka_unit_test(an_index_that_lies_is_refused),
+		cmocka_unit_test(what_is_encrypted_is_read_with_its_key_alone),
+		cmocka_unit_test(keys_share_nothing),
+		cmocka_unit_test(encrypting_later_makes_the_same),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -241,6 +241,43 @@ static void errors_of_handlers_have_their_status_and_sentence(void **state)
 	stop(); /* and counts: a begin that failed has no finish */
 }
 
+static void any_status_is_an_answer_for_who_asks_for_it(void **state)
+{
+	static const char *const headers[] = { "X-One: 1", "X-Two: 2", NULL };
+	struct rt_http_request request = { .method = "GET", .path = "/v1/nowhere", .headers = headers };
+	struct rt_http_answer answer;
+	struct pair pair;
+
+	start_with((struct rt_http_server_options){ 0 });
+	pair = connect_with((struct rt_http_client_options){ 0 });
+	succeeds(rt_http_ask(pair.connection, &request, RT_HTTP_ANY_STATUS, &answer));
+	assert_int_equal(answer.status, 404);
+	assert_true(answer.size > 0);
+	assert_true(rt_str_starts(rt_http_header(pair.connection, "content-type", 0), "text/plain"));
+	assert_null(rt_http_header(pair.connection, "content-type", 1));
+	assert_null(rt_http_header(pair.connection, "x-nothing", 0));
+	free(answer.body);
+	/* A head alone: what it says of the body does not come. */
+	request.method = "HEAD";
+	succeeds(rt_http_ask(pair.connection, &request, RT_HTTP_ANY_STATUS, &answer));
+	assert_true(answer.status == 404 || answer.status == 405);
+	assert_int_equal(answer.size, 0);
+	free(answer.body);
+	request = (struct rt_http_request){ .method = "PUT", .path = "/v1/echo/w", .body = "x", .body_size = 1, .content_type = "text/plain" };
+	succeeds(rt_http_ask(pair.connection, &request, RT_HTTP_ANY_STATUS, &answer));
+	assert_int_equal(answer.status, 405);
+	free(answer.body);
+	/* And the next is as ever. */
+	request = (struct rt_http_request){ .method = "POST", .path = "/v1/echo/word", .body = "12345", .body_size = 5, .answer_max = 10 };
+	succeeds(rt_http_ask(pair.connection, &request, RT_HTTP_ANY_STATUS, &answer));
+	assert_string_equal(answer.body, "word:12345");
+	free(answer.body);
+	request.answer_max = 9;
+	fails(rt_http_ask(pair.connection, &request, RT_HTTP_ANY_STATUS, &answer), RT_PEER, "the answer is larger than 9 bytes");
+	disconnect(&pair);
+	stop();
+}
+
 static void wrong_paths_and_methods_are_told_apart(void **state)
 {
 	static const char nul[] = "GET /v1/echo/a\0/../b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
@@ -380,6 +417,7 @@ int main(void)
 		cmocka_unit_test(a_refusal_in_the_middle_reaches_a_client_that_still_sends),
 		cmocka_unit_test(a_refusal_by_the_head_reaches_a_client_that_still_sends),
 		cmocka_unit_test(errors_of_handlers_have_their_status_and_sentence),
+		cmocka_unit_test(any_status_is_an_answer_for_who_asks_for_it),
 		cmocka_unit_test(wrong_paths_and_methods_are_told_apart),
 		cmocka_unit_test(bodies_over_the_limit_are_refused),
 		cmocka_unit_test(many_connections_work_at_once),

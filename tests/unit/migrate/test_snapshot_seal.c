@@ -4,7 +4,6 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -72,38 +71,11 @@ static void any_change_is_found(void **state)
 	assert_true(opens(key, salt, first, sizeof(first)));
 }
 
-static void a_key_file_is_32_bytes_for_its_owner_alone(void **state)
-{
-	char path[] = "/tmp/rt-test-XXXXXX";
-	int fd = mkstemp(path);
-	uint8_t read[RT_SEAL_KEY];
-	struct rt_error *err;
-
-	assert_true(fd >= 0);
-	assert_int_equal(write(fd, key, 31), 31);
-	err = rt_seal_read_key(path, read);
-	assert_non_null(strstr(err->message, "must be a file of 32 bytes"));
-	rt_error_free(err);
-	assert_int_equal(write(fd, "", 1), 1);
-	assert_null(rt_seal_read_key(path, read));
-	assert_memory_equal(read, key, RT_SEAL_KEY);
-	assert_int_equal(fchmod(fd, 0640), 0);
-	err = rt_seal_read_key(path, read);
-	assert_non_null(strstr(err->message, "open to others"));
-	rt_error_free(err);
-	close(fd);
-	unlink(path);
-	err = rt_seal_read_key(path, read);
-	assert_int_equal(err->errnum, ENOENT);
-	rt_error_free(err);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_was_sealed_opens_in_its_order),
 		cmocka_unit_test(any_change_is_found),
-		cmocka_unit_test(a_key_file_is_32_bytes_for_its_owner_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
