@@ -237,12 +237,6 @@ struct rt_error *rt_registry_authorize(struct rt_registry *registry, const struc
 
 /* ---- where it is ---- */
 
-/* The name that images of Docker's own registry carry is not that of the host. */
-static const char *host_of(const struct rt_registry_reference *reference)
-{
-	return rt_str_equal(reference->host, "docker.io") ? "registry-1.docker.io" : reference->host;
-}
-
 /* "[::1]:5000" is, "localhost:5000" is. */
 static bool is_loopback(const char *host)
 {
@@ -265,7 +259,7 @@ static struct rt_error *knock(struct rt_registry *registry, bool https, unsigned
 	struct rt_http_answer answer = { 0 };
 	_cleanup_free_ char *given = NULL;
 	struct rt_registry_url url;
-	struct rt_error *err = rt_format(&given, "%s://%s", https ? "https" : "http", host_of(registry->reference));
+	struct rt_error *err = rt_format(&given, "%s://%s", https ? "https" : "http", registry->reference->host);
 
 	if (err)
 		return err;

@@ -12,7 +12,6 @@
 
 #define FILE_MAX (1u << 20)
 #define SECRET_MAX (64u << 10)
-#define DOCKER_HUB "docker.io"
 
 void rt_registry_credentials_deinit(struct rt_registry_credentials *credentials)
 {
@@ -44,10 +43,6 @@ static size_t fits(const char *key, const char *place)
 {
 	size_t length = bare(&key);
 
-	if (length == strlen("index." DOCKER_HUB) && strncmp(key, "index." DOCKER_HUB, length) == 0) {
-		key += strlen("index.");
-		length -= strlen("index.");
-	}
 	return strncmp(key, place, length) == 0 && (place[length] == '/' || !place[length]) ? length : 0;
 }
 

@@ -44,7 +44,6 @@ static void keys_may_be_urls(void **state)
 {
 	assert_string_equal(found("{\"auths\": {\"https://host.x/v1/\": {\"auth\": \"" A "\"}}}", "host.x", "web"), A);
 	assert_string_equal(found("{\"auths\": {\"host.x/\": {\"auth\": \"" A "\"}}}", "host.x", "web"), A);
-	assert_string_equal(found("{\"auths\": {\"https://index.docker.io/v1/\": {\"auth\": \"" A "\"}}}", "docker.io", "library/web"), A);
 }
 
 static void what_is_wrong_is_told_without_the_secret(void **state)
