@@ -74,6 +74,16 @@ static void a_config_without_a_root_is_refused(void **state)
 	assert_string_equal(err->message, "'root' must be an object");
 }
 
+static void a_root_that_is_mounted_with_other_ids_cannot_be_under_a_clone(void **state)
+{
+	_cleanup_json_ json_t *config = config_of("{\"root\": {\"path\": \"rootfs\"}, \"mounts\": [{\"destination\": \"/\"}]}");
+	_cleanup_error_ struct rt_error *err = rt_clone_config_apply(config, &clone);
+
+	assert_non_null(err);
+	assert_non_null(strstr(err->message, "rt bundle shift"));
+	assert_string_equal(at(config, "root/path"), "rootfs");
+}
+
 static void the_resume_command_is_an_array_of_strings(void **state)
 {
 	static const char *const bad[] = { "", "{}", "[]", "[1]", "[\"a\", null]", "reseed" };
@@ -153,6 +163,7 @@ int main(void)
 		cmocka_unit_test(a_clone_has_its_own_root_cgroup_and_name),
 		cmocka_unit_test(any_form_of_cgroup_path_ends_in_the_id),
 		cmocka_unit_test(a_config_without_a_root_is_refused),
+		cmocka_unit_test(a_root_that_is_mounted_with_other_ids_cannot_be_under_a_clone),
 		cmocka_unit_test(the_resume_command_is_an_array_of_strings),
 		cmocka_unit_test(no_two_clones_are_told_the_same),
 		cmocka_unit_test(a_snapshot_of_another_machine_is_refused),
