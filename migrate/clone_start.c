@@ -7,6 +7,7 @@
 #include "migrate/clone_config.h"
 #include "migrate/clone_identity.h"
 #include "migrate/clone_rootfs.h"
+#include "migrate/clone_stay.h"
 #include "migrate/guardian.h"
 #include "migrate/lazy.h"
 #include "runtime/base/fs.h"
@@ -232,6 +233,7 @@ static struct rt_error *begin(void *userdata, int image_fd, int work_fd)
 	if (!err)
 		err = rt_lazy_listen(&(struct rt_lazy_options){
 			.work_fd = work_fd, .image_fd = image_fd, .sets = clone->sets, .record_file = clone->record, .prefetch_file = prefetch,
+			.on_demand = clone->start->values->on_demand,
 		}, &clone->lazy);
 	if (!err)
 		err = rt_lazy_prepare(clone->lazy);
@@ -350,6 +352,12 @@ static struct rt_error *tell_running(struct clone *clone)
 
 static void stop_serving(struct clone *clone)
 {
+	/* In the foreground it has ended. */
+	if (clone->serving && clone->start->values->on_demand) {
+		if (clone->start->values->create.detach)
+			rt_warn_ignored(rt_clone_stay(clone->start->context, clone->start->id));
+		rt_lazy_end(clone->lazy);
+	}
 	if (clone->serving)
 		pthread_join(clone->server, NULL);
 	clone->serving = false;

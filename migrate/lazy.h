@@ -29,6 +29,7 @@ struct rt_lazy_options {
 	 * runs (told by rt_lazy_prepare()). */
 	struct rt_error *(*want)(void *userdata, uint64_t space, uint64_t start, uint64_t pages);
 	void *userdata;
+	bool on_demand; /* what nobody touches, and is not in prefetch_file, stays here: rt_lazy_run() goes on until rt_lazy_end() */
 	bool release; /* pages are given back (RT_PAGE_GONE) as soon as the only task that gets them has them: memory is not held twice */
 	const char *record_file; /* NULL: none; else the order in which pages were faulted in is written here (one line "space address pages") */
 	const char *prefetch_file; /* NULL: none; else such a record: these pages are pushed first */
@@ -45,6 +46,9 @@ int rt_lazy_fd(const struct rt_lazy *lazy);
 
 /* Pages have been stored in the sets: wakes the tasks that wait for them. Any thread, any time. */
 void rt_lazy_arrived(struct rt_lazy *lazy, uint64_t space, uint64_t start, uint64_t pages);
+
+/* The tasks have ended, or are about to: rt_lazy_run() returns. Any thread. */
+void rt_lazy_end(struct rt_lazy *lazy);
 
 struct rt_lazy_status {
 	bool restored; /* CRIU has told that the tasks run */
