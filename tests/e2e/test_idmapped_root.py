@@ -176,6 +176,9 @@ def test_a_file_system_that_cannot_is_refused(mapped, on_overlay):
     on_overlay(c.rootfs)
     err = c.run(ok=False).err
     assert "the file system can't be mounted with other ids" in err and "rootfs" in err and err.count("\n") == 1, err
+    # Before anybody tries.
+    told = proc.run([containers.runtime(), "spec", "validate", "--host", c.dir], ok=False).out
+    assert told == "'mounts[0].source' is 'rootfs', on a file system that can't be mounted with other ids (this machine)\n"
 
 
 def test_volumes_of_one_source_with_other_maps_cannot_be_restored(mapped, work):
