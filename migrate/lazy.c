@@ -23,6 +23,14 @@ uint64_t rt_lazy_now(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
+bool rt_lazy_is_for_all(void)
+{
+	_cleanup_free_ char *text = NULL;
+
+	rt_error_free(rt_read_file_at(AT_FDCWD, "/proc/sys/vm/unprivileged_userfaultfd", 16, &text, NULL));
+	return text && *text == '1';
+}
+
 struct rt_error *rt_lazy_pieces_add(struct rt_lazy_pieces *pieces, uint64_t space, uint64_t start, uint64_t pages)
 {
 	if (pieces->count == pieces->room) {

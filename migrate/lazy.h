@@ -21,6 +21,10 @@
 
 struct rt_lazy; /* opaque; rt_lazy_free() */
 
+/* Whether tasks of a user namespace of their own can be restored lazily, too: they open the userfaultfd themselves, and only where everybody may do they get one
+ * that faults of the kernel go to as well. */
+bool rt_lazy_is_for_all(void);
+
 struct rt_lazy_options {
 	int work_fd; /* of CRIU's work directory: where the socket goes; it and image_fd stay open until rt_lazy_free() */
 	int image_fd; /* where the pagemap images are, once the first task has connected */

@@ -1,15 +1,17 @@
 """Several clones of one snapshot at once: each with a network, a name, limits and memory of its own, and what they share."""
 
+import glob
 import json
 import os
 import re
+import signal
 import socket
 import time
 
 import pytest
 
 from lib import cgroup, config as configs
-from lib import needs, netns, proc
+from lib import host, needs, netns, proc
 from test_snapshot_start import clones, snapshot, state, store  # noqa: F401
 
 
@@ -140,6 +142,70 @@ def test_memory_that_may_be_merged(running, store, clones):  # noqa: F811
         with open(f"/proc/{state(c, id)['pid']}/smaps") as f:
             return any(re.match("VmFlags:.* mg", line) for line in f)
     assert mergeable("merged") and not mergeable("plain")
+
+
+def test_a_root_that_was_mounted_with_other_ids(container, store, clones):  # noqa: F811
+    """Below the clone's overlay is what is on the disk, with the container's ids; what it writes is its own."""
+    needs.kernel(6, 3)
+    c = container(["sleep", "1000"])
+    configs.use_user_namespace(c.config)
+    configs.set_capabilities(c.config, configs.ENGINE_CAPABILITIES)
+    c.config["mounts"].insert(0, {"destination": "/", "type": "bind", "source": "rootfs", "options": ["rbind", "idmap"]})
+    c.run_detached()
+    snapshot(c, store, "--leave-running")
+    for flags in ([], ["--bundle", c.dir]):
+        clones(c, "one", *flags)
+        c.rt("exec", "one", "sh", "-c", "touch /new && chown 5:6 /new && echo changed >>/bin/added")
+        assert c.rt("exec", "one", "stat", "-c", "%u:%g", "/", "/bin/busybox", "/new").out.split() == ["0:0", "0:0", "5:6"]
+        assert not os.path.exists(c.host_path("/new")) and os.stat(c.host_path("/bin/busybox")).st_uid == 0
+        with open("/proc/self/mountinfo") as f:
+            assert not [line for line in f if line.split()[4].endswith("/@clones/one/lower")]
+        c.rt("delete", "--force", "one")
+    assert c.exec("stat", "-c", "%u", "/bin/busybox").out == "0\n"
+
+
+def test_clones_of_a_container_in_a_user_namespace(inside, store, clones):  # noqa: F811
+    """Where its tasks may not have a userfaultfd, they get all their memory at once, and the reason where it was asked for otherwise."""
+    with open("/proc/sys/vm/unprivileged_userfaultfd") as f:
+        lazily = f.read().strip() == "1"
+    c = inside(started=False)
+    configs.use_user_namespace(c.config)
+    proc.run(["chown", "-R", "100000:100000", c.rootfs])
+    c.run_detached()
+    c.do("data = os.urandom(1 << 20) * 16; digest = hashlib.sha256(data).hexdigest()")
+    snapshot(c, store)
+    for id in many(c, store, clones, 2):
+        root = f"/proc/{state(c, id)['pid']}/root/agent/"
+        with open(root + "request.new", "w") as f:
+            f.write("hashlib.sha256(data).hexdigest() == digest")
+        os.rename(root + "request.new", root + "request")
+        proc.eventually(lambda: os.path.exists(root + "answer"), what="an answer")
+        assert open(root + "answer").read() == "(True, True)"
+    result = clones(c, "asks", "--on-demand", ok=None)
+    assert result.code == 0 if lazily else "vm.unprivileged_userfaultfd is 0" in result.err and result.err.count("\n") == 1
+
+
+def test_a_restore_that_fails_says_why(running, store, clones):  # noqa: F811
+    """Whatever else was started for the clone is killed along, and no signal of that hides the reason."""
+    c = running(["sleep", "1000"])
+    snapshot(c, store)
+    clones(c, "first")
+    [inventory] = glob.glob(c.root + "/@snapshots/*/images/core-1.img")
+    with open(inventory, "r+b") as f:
+        f.truncate(20)
+    err = clones(c, "one", ok=False).err
+    assert err.startswith("rt: cannot start 'one' from snapshot 's': ") and "core-1" in err and err.count("\n") == 1, err
+
+
+def test_who_hands_memory_out_on_demand_takes_the_clone_along(running, store, clones):  # noqa: F811
+    """Without it the clone would read zeros."""
+    c = running(["sh", "-c", "while :; do sleep 0.05; done"])
+    snapshot(c, store)
+    before = host.processes()
+    clones(c, "one", "--on-demand")
+    [worker] = [pid for pid, name in host.processes() - before if name == "(rt)"]
+    os.kill(worker, signal.SIGKILL)
+    proc.eventually(lambda: state(c, "one")["status"] == "stopped", what="the clone to be killed")
 
 
 @pytest.mark.parametrize("words, said", [
