@@ -52,14 +52,6 @@ static bool kernel_maps_mounts(void)
 	return uname(&name) == 0 && sscanf(name.release, "%u.%u", &major, &minor) == 2 && (major > 5 || (major == 5 && minor >= 12));
 }
 
-static bool asks_for_mapping(const struct rt_spec_mount *mount)
-{
-	for (size_t i = 0; i < mount->option_count; i++)
-		if (rt_str_equal(mount->options[i], "idmap") || rt_str_equal(mount->options[i], "ridmap"))
-			return true;
-	return mount->uid_mappings.count > 0;
-}
-
 /* Tried on a copy of the mount that nobody sees; for the rights of others there is no trying. */
 static void audit_mapping(const struct rt_host *host, const struct rt_spec_mount *mount, size_t index)
 {
@@ -105,7 +97,7 @@ static void audit_mount(const struct rt_host *host, const struct rt_spec_mount *
 	snprintf(path, sizeof(path), "mounts[%zu].uidMappings", index);
 	if (mount->uid_mappings.count > 0 && !kernel_maps_mounts())
 		rt_host_tell(host, path, "needs Linux 5.12");
-	else if (is_bind(mount) && asks_for_mapping(mount))
+	else if (is_bind(mount) && rt_spec_mount_is_mapped(mount))
 		audit_mapping(host, mount, index);
 }
 

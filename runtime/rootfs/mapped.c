@@ -67,60 +67,87 @@ static void forget_attributes(struct rt_mount_options *options)
 	options->propagation_count = 0;
 }
 
-static struct rt_error *mount_all(struct rt_rootfs *rootfs, char **paths)
+/* Of what comes from the host; NULL where it isn't there. */
+static struct rt_error *find_paths(const struct rt_rootfs *rootfs, char ***ret)
 {
-	for (size_t i = 0; i < rootfs->entry_count; i++) {
-		struct rt_error *err = comes_from_host(&rootfs->entries[i]) ? rt_real_path(rootfs->entries[i].source, &paths[i]) : NULL;
+	char **paths = calloc(rootfs->entry_count + 1, sizeof(*paths));
 
-		/* What is not mapped may be missing: CRIU's errand, not ours. */
-		if (err && rt_rootfs_is_mapped(&rootfs->entries[i]))
-			return rt_while(err, "mount '%s'", rootfs->entries[i].destination);
-		rt_error_free(err);
-	}
-	for (size_t i = 0; i < rootfs->entry_count; i++) {
-		struct rt_error *err;
-		bool done;
-
-		if (!comes_from_host(&rootfs->entries[i]) || !rt_rootfs_is_mapped(&rootfs->entries[i]))
-			continue;
-		forget_attributes(&rootfs->entries[i].options);
-		err = check_others(rootfs, paths, i, &done);
-		if (!err && !done)
-			err = mount_over_source(rootfs, &rootfs->entries[i], paths[i]);
-		if (err)
-			return rt_while(err, "mount '%s'", rootfs->entries[i].destination);
-	}
+	if (!paths)
+		return rt_error_oom();
+	for (size_t i = 0; i < rootfs->entry_count; i++)
+		if (comes_from_host(&rootfs->entries[i]))
+			rt_error_free(rt_real_path(rootfs->entries[i].source, &paths[i]));
+	*ret = paths;
 	return NULL;
 }
 
-static bool asks_for_mapping(const struct rt_spec_mount *mount)
+static struct rt_error *mount_one(struct rt_rootfs *rootfs, char *const *paths, size_t which, bool only_check)
 {
-	for (size_t i = 0; i < mount->option_count; i++)
-		if (rt_str_equal(mount->options[i], "idmap") || rt_str_equal(mount->options[i], "ridmap"))
+	struct rt_rootfs_entry *entry = &rootfs->entries[which];
+	struct rt_error *err;
+	bool done;
+
+	if (!paths[which])
+		return only_check ? NULL : rt_fail(RT_CONFIG, "its source '%s' is not there", entry->source);
+	err = check_others(rootfs, paths, which, &done);
+	if (err || done || only_check)
+		return err;
+	forget_attributes(&entry->options);
+	return mount_over_source(rootfs, entry, paths[which]);
+}
+
+static struct rt_error *mount_all(struct rt_rootfs *rootfs, bool only_check)
+{
+	char **paths = NULL;
+	struct rt_error *err = find_paths(rootfs, &paths);
+
+	if (err)
+		return err;
+	for (size_t i = 0; i < rootfs->entry_count && !err; i++) {
+		if (!comes_from_host(&rootfs->entries[i]) || !rt_rootfs_is_mapped(&rootfs->entries[i]))
+			continue;
+		err = mount_one(rootfs, paths, i, only_check);
+		if (err)
+			err = rt_while(err, "mount '%s'", rootfs->entries[i].destination);
+	}
+	for (size_t i = 0; i < rootfs->entry_count; i++)
+		free(paths[i]);
+	free(paths);
+	return err;
+}
+
+static bool has_mapped(const struct rt_spec *spec)
+{
+	for (size_t i = 0; i < spec->mount_count; i++)
+		if (rt_spec_mount_is_mapped(&spec->mounts[i]))
 			return true;
-	return mount->uid_mappings.count > 0 || mount->gid_mappings.count > 0;
+	return false;
 }
 
 struct rt_error *rt_rootfs_mount_mapped(const struct rt_rootfs_request *request, bool *ret_root)
 {
 	_cleanup_(rt_rootfs_freep) struct rt_rootfs *rootfs = NULL;
-	_cleanup_free_ char **paths = NULL;
 	struct rt_error *err;
-	bool any = false;
 
 	*ret_root = false;
-	for (size_t i = 0; i < request->spec->mount_count; i++)
-		any = any || asks_for_mapping(&request->spec->mounts[i]);
-	if (!any)
+	if (!has_mapped(request->spec))
 		return NULL;
 	err = rt_rootfs_plan_paths(request, &rootfs);
-	if (err)
-		return err;
-	paths = calloc(rootfs->entry_count + 1, sizeof(*paths));
-	err = paths ? mount_all(rootfs, paths) : rt_error_oom();
-	for (size_t i = 0; paths && i < rootfs->entry_count; i++)
-		free(paths[i]);
+	if (!err)
+		err = mount_all(rootfs, false);
 	if (!err)
 		*ret_root = rootfs->root_entry != NULL;
 	return err;
+}
+
+struct rt_error *rt_rootfs_check_mapped(const struct rt_rootfs_request *request)
+{
+	_cleanup_(rt_rootfs_freep) struct rt_rootfs *rootfs = NULL;
+	struct rt_error *err;
+
+	if (!has_mapped(request->spec))
+		return NULL;
+	err = rt_rootfs_plan_paths(request, &rootfs);
+	/* Moved or removed since it was started: nobody knows yet where it will be restored. */
+	return err ? rt_error_free(err) : mount_all(rootfs, true);
 }

@@ -181,17 +181,30 @@ def test_a_file_system_that_cannot_is_refused(mapped, on_overlay):
     assert told == "'mounts[0].source' is 'rootfs', on a file system that can't be mounted with other ids (this machine)\n"
 
 
-def test_volumes_of_one_source_with_other_maps_cannot_be_restored(mapped, work):
-    """CRIU takes volumes by their paths on the host: one path can't be two things. Said before anything is made."""
+@pytest.mark.parametrize("source, options", [("data", ["rbind"]), ("data/below", ["bind"]), (".", ["rbind"])])
+def test_volumes_of_one_source_with_other_maps_cannot_be_restored(mapped, work, source, options):
+    """CRIU takes volumes by their paths on the host: one path can't be two things. Said before anything is frozen, and not at the restore only."""
+    needs.criu()
+    os.makedirs(work + "/data/below")
+    c = mapped(SLEEP)
+    c.config["mounts"] += [{"destination": "/data", "type": "bind", "source": work + "/data", "options": ["bind", "idmap"]},
+                           {"destination": "/plain", "type": "bind", "source": os.path.normpath(f"{work}/{source}"), "options": options}]
+    c.run_detached()
+    err = c.rt("checkpoint", "--image-path", f"{c.dir}/images", c.id, ok=False).err
+    assert "of one source" in err and "'/plain'" in err and err.count("\n") == 1 and c.status == "running"
+
+
+def test_volumes_of_one_source_with_the_same_maps(mapped, work):
     needs.criu()
     os.mkdir(work + "/data")
     c = mapped(SLEEP)
-    c.config["mounts"] += [{"destination": "/data", "type": "bind", "source": work + "/data", "options": ["bind", "idmap"]},
-                           config.bind(work + "/data", "/plain")]
+    c.config["mounts"] += [{"destination": place, "type": "bind", "source": work + "/data", "options": ["bind", "idmap", mode]}
+                           for place, mode in (("/one", "rw"), ("/two", "ro"))]
     c.run_detached()
-    images = frozen.checkpoint(c)
-    err = frozen.restore(c, images, ok=False).err
-    assert "of one source" in err and "/data" in err and "/plain" in err and not c.exists()
+    frozen.around(c)
+    assert c.exec("stat", "-c", "%u", "/one", "/two").out.split() == ["0", "0"]
+    c.exec("touch", "/one/new")
+    assert "Read-only" in c.exec("touch", "/two/new", ok=False).err
 
 
 # rt bundle shift --idmap
