@@ -5,6 +5,7 @@
 #include "runtime/base/io.h"
 #include "runtime/base/str.h"
 #include "runtime/container/private.h"
+#include "runtime/rootfs/rootfs.h"
 #include "runtime/sys/cred.h"
 #include "runtime/sys/ns.h"
 
@@ -230,6 +231,13 @@ static struct rt_error *check_maps(const struct rt_spec *spec, struct rt_preflig
 					"%d, which 'linux.uidMappings' or 'linux.gidMappings' lacks", OVERFLOW_ID);
 }
 
+static struct rt_error *check_mapped(const struct rt_container *container, const struct rt_spec *spec, struct rt_preflight *report)
+{
+	return note(report, rt_rootfs_check_mapped(&(struct rt_rootfs_request){
+		.spec = spec, .bundle = container->state.bundle, .user_namespace_fd = -1, .private_mount_namespace = spec->namespaces[RT_NS_MOUNT].wanted,
+	}));
+}
+
 /* A dump finds out by itself, when it describes the container. */
 static struct rt_error *check_streams(pid_t init, struct rt_preflight *report)
 {
@@ -325,6 +333,8 @@ struct rt_error *rt_preflight_dump(const struct rt_container *container, const s
 		err = check_maps(spec, report);
 	if (!err)
 		err = check_mounts(container->state.pid, report);
+	if (!err)
+		err = check_mapped(container, spec, report);
 	if (!err && !criu)
 		err = check_streams(container->state.pid, report);
 	if (!err)

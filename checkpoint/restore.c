@@ -162,24 +162,39 @@ static struct rt_error *set_options(struct restore *restore)
 	return NULL;
 }
 
-static struct rt_error *mount_rootfs(const char *rootfs)
+static struct rt_error *mount_plain(const char *rootfs)
 {
-	const struct rt_mount_attributes slave = { .propagation = MS_SLAVE, .user_namespace_fd = -1 };
-	_cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_close_ int tree = -1, target = -1;
+	/* The descriptor from before is of the other namespace. */
+	_cleanup_close_ int target = open(rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC), tree = -1;
 	struct rt_error *err;
 
-	if (root < 0)
-		return rt_fail_errno("cannot open '/'");
-	err = rt_sys_set_mount_attributes(root, "", RT_MOUNT_RECURSIVE, &slave);
-	if (err)
-		return err;
-	/* The descriptor from before is of the other namespace. */
-	target = open(rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (target < 0)
 		return rt_fail_errno("cannot open the root filesystem '%s'", rootfs);
 	err = rt_sys_clone_tree(target, "", RT_MOUNT_RECURSIVE, &tree);
 	return err ? err : rt_sys_attach(tree, target);
+}
+
+static struct rt_error *mount_rootfs(const struct restore *restore)
+{
+	const struct rt_spec *spec = restore->birth.container.spec;
+	const struct rt_rootfs_request request = {
+		.spec = spec,
+		.bundle = restore->birth.container.state.bundle,
+		.new_user_namespace = spec->namespaces[RT_NS_USER].wanted,
+		.user_namespace_fd = restore->connection.namespaces[RT_NS_USER],
+		.private_mount_namespace = spec->namespaces[RT_NS_MOUNT].wanted,
+	};
+	const struct rt_mount_attributes slave = { .propagation = MS_SLAVE };
+	_cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct rt_error *err;
+	bool mapped;
+
+	if (root < 0)
+		return rt_fail_errno("cannot open '/'");
+	err = rt_sys_set_mount_attributes(root, "", RT_MOUNT_RECURSIVE, &slave);
+	if (!err)
+		err = rt_rootfs_mount_mapped(&request, &mapped);
+	return err || mapped ? err : mount_plain(restore->birth.container.state.rootfs);
 }
 
 /* CRIU mounts below its image directory, which it enters through our descriptor: that must be one of its own mount namespace. */
@@ -201,7 +216,7 @@ static struct rt_error *start_in_namespace(struct restore *restore)
 	size_t count = rt_connection_fds(&restore->connection, fds);
 	struct rt_error *err;
 
-	err = mount_rootfs(restore->birth.container.state.rootfs);
+	err = mount_rootfs(restore);
 	if (!err)
 		err = reopen_directories(restore);
 	if (!err)

@@ -5,6 +5,7 @@
 #include "runtime/base/log.h"
 #include "runtime/base/proc.h"
 #include "runtime/base/str.h"
+#include "runtime/sys/cred.h"
 
 #include <fcntl.h>
 #include <sys/sysinfo.h>
@@ -13,6 +14,7 @@
 
 #define COUNT_MAX 10000
 #define REASON_MAX 4096
+#define KSM_RUN "/sys/kernel/mm/ksm/run"
 
 /* A process that starts one container and stays until all of its memory is where it belongs. It says "+" once the container runs, else why not. */
 struct worker {
@@ -33,18 +35,45 @@ static void say_running(void *userdata)
 	rt_closep(&null);
 }
 
+/* Goes on to CRIU, and from there to the tasks it makes: what a process maps later on is merged, too. */
+static struct rt_error *prepare_merge(const struct rt_run_values *values)
+{
+	_cleanup_free_ char *state = NULL;
+	struct rt_error *err = values->merge ? rt_sys_merge_memory() : NULL;
+
+	if (err || !values->merge)
+		return err;
+	err = rt_read_file_at(AT_FDCWD, KSM_RUN, 16, &state, NULL);
+	if (!err && *state != '1')
+		rt_warn("nothing is merged while '" KSM_RUN "' is not 1");
+	return err;
+}
+
+/* One of many: "web" is "web-3" then. */
+static struct rt_error *name_host(const struct rt_run_values *values, const char *id, char **ret)
+{
+	return rt_format(ret, "%s%s", values->hostname, values->has_count ? strrchr(id, '-') : "");
+}
+
 static void be_worker(const struct rt_clone_start *model, const char *id, int fd)
 {
+	struct rt_run_values values = *model->values;
 	struct rt_clone_start start = *model;
+	_cleanup_free_ char *hostname = NULL;
 	_cleanup_free_ char *text = NULL;
-	struct rt_error *err;
+	struct rt_error *err = NULL;
 	int status;
 
 	setsid();
 	start.id = id;
+	start.values = &values;
 	start.running = say_running;
 	start.userdata = &fd;
-	err = rt_clone_start(&start, &status);
+	if (values.hostname)
+		err = name_host(&values, id, &hostname);
+	values.hostname = hostname;
+	if (!err)
+		err = rt_clone_start(&start, &status);
 	if (!err)
 		_exit(0);
 	text = rt_error_text(err);
@@ -144,9 +173,9 @@ static struct rt_error *check(const struct rt_run_values *values)
 		return rt_fail(RT_USAGE, "invalid value '%u' for '--count': it must be 1 to %d", values->count, COUNT_MAX);
 	if (!create->detach)
 		return rt_fail(RT_USAGE, "'--count' needs '--detach'");
-	if (create->pid_file || create->pidfd_socket || create->console_socket || values->hostname)
+	if (create->pid_file || create->pidfd_socket || create->console_socket)
 		return rt_fail(RT_USAGE, "'--count' can't be given with what is for one container alone ('--pid-file', '--pidfd-socket', "
-					 "'--console-socket', '--hostname')");
+					 "'--console-socket')");
 	return NULL;
 }
 
@@ -161,6 +190,8 @@ struct rt_error *rt_clone_run(const struct rt_context *context, const char *id, 
 		err = rt_store_open(values->store, &store);
 	if (!err && values->key)
 		err = rt_store_use_key(&store, values->key);
+	if (!err)
+		err = prepare_merge(values);
 	if (err)
 		return err;
 	if (!values->create.detach)

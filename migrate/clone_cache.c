@@ -2,6 +2,7 @@
 
 #include "checkpoint/cpu.h"
 #include "migrate/clone_fill.h"
+#include "migrate/lazy.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/io.h"
 #include "runtime/base/lock.h"
@@ -11,6 +12,7 @@
 #include <fcntl.h>
 
 #define SCRATCH "dump-"
+#define WHOLE "whole"
 
 void rt_clone_cache_deinit(struct rt_clone_cache *cache)
 {
@@ -80,7 +82,17 @@ static struct rt_error *open_cache(const struct rt_context *context, char **ret_
 	return *ret < 0 ? rt_fail_errno("cannot open '%s'", *ret_path) : NULL;
 }
 
-static struct rt_error *make(const struct rt_store *store, const Rt__Snapshot *snapshot, int cache_fd, const char *cache_path)
+static bool must_be_whole(const Rt__Manifest *manifest)
+{
+	const Rt__Container *container = manifest->container;
+
+	for (size_t i = 0; i < container->n_namespaces; i++)
+		if (container->namespaces[i]->kind == RT__NAMESPACE_KIND__NAMESPACE_USER && container->namespaces[i]->origin != RT__NAMESPACE_ORIGIN__NAMESPACE_HOST)
+			return !rt_lazy_is_for_all();
+	return false;
+}
+
+static struct rt_error *make(const struct rt_store *store, const Rt__Snapshot *snapshot, bool whole, int cache_fd, const char *cache_path)
 {
 	_cleanup_close_ int store_lock = -1, dir_fd = -1;
 	_cleanup_free_ char *path = NULL;
@@ -100,7 +112,9 @@ static struct rt_error *make(const struct rt_store *store, const Rt__Snapshot *s
 		return rt_fail_errno("cannot open '%s'", path);
 	err = rt_store_lock(store, &store_lock);
 	if (!err)
-		err = rt_clone_fill(store, snapshot, dir_fd, path);
+		err = rt_clone_fill(store, snapshot, whole, dir_fd, path);
+	if (!err && whole)
+		err = rt_replace_file_at(dir_fd, WHOLE, "", 0, 0600);
 	if (!err && renameat(cache_fd, name, cache_fd, snapshot->id) < 0)
 		err = rt_fail_errno("cannot rename '%s'", path);
 	if (err)
@@ -119,11 +133,14 @@ static struct rt_error *find(const struct rt_context *context, const struct rt_s
 	if (!err)
 		err = rt_lock_at(cache_fd, "lock", &cache->lock_fd);
 	if (!err && faccessat(cache_fd, cache->snapshot->id, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
-		err = make(store, cache->snapshot, cache_fd, cache_path);
+		err = make(store, cache->snapshot, must_be_whole(cache->manifest), cache_fd, cache_path);
 	if (err)
 		return err;
 	cache->dir_fd = openat(cache_fd, cache->snapshot->id, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	return cache->dir_fd < 0 ? rt_fail_errno("cannot open '%s'", cache->path) : NULL;
+	if (cache->dir_fd < 0)
+		return rt_fail_errno("cannot open '%s'", cache->path);
+	cache->whole = faccessat(cache->dir_fd, WHOLE, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	return NULL;
 }
 
 struct rt_error *rt_clone_cache_open(const struct rt_context *context, const struct rt_store *store, const char *name, struct rt_clone_cache *ret)

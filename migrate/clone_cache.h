@@ -7,6 +7,7 @@
  *	ROOT/@snapshots/ID/record	which pages the first container touched, in its order
  *	ROOT/@snapshots/ID/store	where the snapshot is kept
  *	ROOT/@snapshots/dump-XXXXXX/	of a snapshot that is to be encrypted: the dump, before it is; its file "lock" is held as long as somebody works on it
+ *	ROOT/@snapshots/ID/whole	an empty file: the images have all of the memory, and pages/ none (see `whole` below)
  *	ROOT/@clones/CONTAINER/		of one container (clone_rootfs.h); its file "snapshot" holds the ID it uses
  *
  * ROOT is the --root of `rt`, a tmpfs. A directory ID is complete: it is made under another name. Every byte has been held against its digest then. */
@@ -23,6 +24,8 @@ struct rt_clone_cache {
 	Rt__Snapshot *snapshot;
 	Rt__Manifest *manifest;
 	char *path; /* ROOT/@snapshots/ID */
+	/* Memory can't be handed out lazily: the container has a user namespace of its own, and vm.unprivileged_userfaultfd was 0 when this was made. */
+	bool whole;
 	int dir_fd, lock_fd; /* lock_fd: until rt_clone_cache_settle() */
 };
 #define RT_CLONE_CACHE_NULL ((struct rt_clone_cache){ .dir_fd = -1, .lock_fd = -1 })

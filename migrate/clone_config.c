@@ -5,6 +5,20 @@
 
 #define NETNS_ANNOTATION "org.rt.netns"
 
+const json_t *rt_clone_root_mount(const json_t *config)
+{
+	const json_t *mounts = json_object_get(config, "mounts");
+
+	for (size_t i = 0; i < json_array_size(mounts); i++) {
+		const json_t *mount = json_array_get(mounts, i);
+		const char *destination = json_string_value(json_object_get(mount, "destination"));
+
+		if (destination && rt_str_equal(destination, "/"))
+			return mount;
+	}
+	return NULL;
+}
+
 /* The object's member, made where it is missing. Borrowed. */
 static json_t *member(json_t *object, const char *key, json_t *fresh)
 {
@@ -48,6 +62,17 @@ static struct rt_error *add_hook(json_t *config, const struct rt_clone_config *c
 	return NULL;
 }
 
+/* The clone's root is an overlay, for which the kernel has no other ids: the layer below it has them (clone_rootfs.h). */
+static void remove_root_mount(const json_t *config)
+{
+	json_t *mounts = json_object_get(config, "mounts");
+	const json_t *found = rt_clone_root_mount(config);
+
+	for (size_t i = json_array_size(mounts); found && i-- > 0;)
+		if (json_array_get(mounts, i) == found)
+			json_array_remove(mounts, i);
+}
+
 struct rt_error *rt_clone_config_apply(json_t *config, const struct rt_clone_config *clone)
 {
 	json_t *root = json_object_get(config, "root");
@@ -56,6 +81,7 @@ struct rt_error *rt_clone_config_apply(json_t *config, const struct rt_clone_con
 
 	if (!json_is_object(root))
 		return rt_fail(RT_CONFIG, "'root' must be an object");
+	remove_root_mount(config);
 	if (json_object_set_new(root, "path", json_string(clone->rootfs)) < 0)
 		return rt_error_oom();
 	if (clone->hostname && json_object_set_new(config, "hostname", json_string(clone->hostname)) < 0)

@@ -13,7 +13,10 @@ struct rt_clone_config {
 	const char *const *hook_args; /* NULL-terminated */
 };
 
-/* Changes `config`: root.path; the last component of linux.cgroupsPath; hostname; without the address of the original (annotation org.rt.netns); with the hook. */
+/* The mount that gives the root filesystem other ids (docs/decisions/0018), or NULL. Borrowed. */
+const json_t *rt_clone_root_mount(const json_t *config);
+
+/* Changes `config`: root.path, and no mount of the root any more; the last component of linux.cgroupsPath; hostname; without the address of the original (annotation org.rt.netns); with the hook. */
 struct rt_error *rt_clone_config_apply(json_t *config, const struct rt_clone_config *clone) _must_check_;
 
 /* The annotation org.rt.snapshot-resume, a JSON array of strings: what is to be run in the container once it runs. *ret: NULL-terminated, freed by

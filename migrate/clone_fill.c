@@ -23,6 +23,7 @@ struct fill {
 	const struct rt_store *store;
 	const Rt__Snapshot *snapshot;
 	int images_fd;
+	bool whole;
 	struct rt_pagesets *sets;
 	uint8_t buffer[PIECE];
 };
@@ -160,7 +161,7 @@ static struct rt_error *fill_pages(struct fill *fill, const char *name)
 		return NULL;
 	err = rt_image_open(fill->images_fd, name, RT_IMAGE_PAGEMAP, &image);
 	/* CRIU restores shared memory at once. */
-	if (!err && !rt_str_starts(name, "pagemap-shmem-"))
+	if (!err && !fill->whole && !rt_str_starts(name, "pagemap-shmem-"))
 		err = rt_pagesets_get(fill->sets, number, &target.set);
 	if (!err && image)
 		err = move_pages(fill, image, &target);
@@ -255,7 +256,7 @@ static struct rt_error *fill_changes(const struct rt_store *store, const Rt__Sna
 	return err;
 }
 
-struct rt_error *rt_clone_fill(const struct rt_store *store, const Rt__Snapshot *snapshot, int dir_fd, const char *path)
+struct rt_error *rt_clone_fill(const struct rt_store *store, const Rt__Snapshot *snapshot, bool whole, int dir_fd, const char *path)
 {
 	_cleanup_close_ int images_fd = -1, pages_fd = -1;
 	_cleanup_free_ struct fill *fill = calloc(1, sizeof(*fill));
@@ -269,6 +270,7 @@ struct rt_error *rt_clone_fill(const struct rt_store *store, const Rt__Snapshot 
 	fill->store = store;
 	fill->snapshot = snapshot;
 	fill->images_fd = images_fd;
+	fill->whole = whole;
 	if (!err)
 		err = rt_pagesets_new_in(pages_fd, UINT64_MAX, &fill->sets);
 	if (!err)

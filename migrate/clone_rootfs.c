@@ -1,6 +1,7 @@
 #include "migrate/clone_rootfs.h"
 
 #include "migrate/clone_cache.h"
+#include "migrate/clone_mapped.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/io.h"
 #include "runtime/base/log.h"
@@ -41,6 +42,8 @@ struct rt_error *rt_clone_rootfs_remove(const char *path)
 	err = rt_sys_unmount(mounted);
 	if (err && (err->errnum == EINVAL || err->errnum == ENOENT))
 		err = rt_error_free(err);
+	if (!err)
+		err = rt_clone_map_remove(path);
 	return err ? err : rt_remove_tree_at(AT_FDCWD, path);
 }
 
@@ -170,7 +173,7 @@ static struct rt_error *attach(const struct rt_clone_rootfs *rootfs, const struc
 	return err ? err : rt_sys_attach(tree_fd, target_fd);
 }
 
-struct rt_error *rt_clone_rootfs_mount(const struct rt_clone_rootfs *rootfs, const char *changes, const char *const *lowers, size_t count)
+static struct rt_error *mount_overlay(const struct rt_clone_rootfs *rootfs, const char *changes, const char *const *lowers, size_t count)
 {
 	_cleanup_free_ char *list = NULL, *lower = NULL, *upper = NULL, *work = NULL;
 	const char *options[3];
@@ -179,7 +182,7 @@ struct rt_error *rt_clone_rootfs_mount(const struct rt_clone_rootfs *rootfs, con
 	for (size_t i = 0; i < count && !err; i++)
 		err = add_lower(&list, lowers[i]);
 	if (!err)
-		err = count > 0 ? like_lower(rootfs, lowers[0]) : rt_fail(RT_CONFIG, "the snapshot names no root filesystem");
+		err = like_lower(rootfs, lowers[0]);
 	if (!err)
 		err = rt_format(&lower, "lowerdir=%s", list);
 	if (!err)
@@ -191,7 +194,38 @@ struct rt_error *rt_clone_rootfs_mount(const struct rt_clone_rootfs *rootfs, con
 	options[0] = lower;
 	options[1] = upper;
 	options[2] = work;
-	err = attach(rootfs, &(struct rt_filesystem){ .type = "overlay", .source = "overlay", .options = options, .option_count = 3 });
+	return attach(rootfs, &(struct rt_filesystem){ .type = "overlay", .source = "overlay", .options = options, .option_count = 3 });
+}
+
+/* Once it is made, the overlay has the layer for itself. */
+static struct rt_error *mount_mapped(const struct rt_clone_rootfs *rootfs, const struct rt_clone_layers *layers)
+{
+	_cleanup_free_ char *mapped = NULL;
+	struct rt_error *err, *second;
+
+	/* There is no other way to such a snapshot: an overlay could not have been mounted with other ids. */
+	if (layers->changes || layers->count != 1)
+		return rt_fail(RT_CONFIG, "a root filesystem of several layers can't be mounted with other ids ('/' in 'mounts')");
+	err = rt_clone_map_lower(rootfs, layers->lowers[0], layers->map_fd, &mapped);
+	if (err)
+		return err;
+	err = mount_overlay(rootfs, NULL, (const char *const[]){ mapped }, 1);
+	second = rt_clone_map_remove(rootfs->path);
+	if (err)
+		rt_error_free(second);
+	return err ? err : second;
+}
+
+struct rt_error *rt_clone_rootfs_mount(const struct rt_clone_rootfs *rootfs, const struct rt_clone_layers *layers)
+{
+	struct rt_error *err;
+
+	if (layers->count == 0)
+		err = rt_fail(RT_CONFIG, "the snapshot names no root filesystem");
+	else if (layers->map_fd >= 0)
+		err = mount_mapped(rootfs, layers);
+	else
+		err = mount_overlay(rootfs, layers->changes, layers->lowers, layers->count);
 	return err ? rt_while(err, "mounting the root filesystem '%s/rootfs'", rootfs->path) : NULL;
 }
 

@@ -25,8 +25,14 @@ void rt_clone_rootfs_deinit(struct rt_clone_rootfs *rootfs);
 /* RT_EXISTS where the container is there, or is being started. What is left of one that is gone is taken away first. */
 struct rt_error *rt_clone_rootfs_make(const struct rt_context *context, const char *id, const char *snapshot_id, struct rt_clone_rootfs *ret) _must_check_;
 
-/* Mounts ROOT/@clones/CONTAINER/rootfs over these directories, the uppermost first; `changes` may be NULL. */
-struct rt_error *rt_clone_rootfs_mount(const struct rt_clone_rootfs *rootfs, const char *changes, const char *const *lowers, size_t count) _must_check_;
+struct rt_clone_layers {
+	const char *changes; /* above all others; NULL: none */
+	const char *const *lowers; /* the uppermost first */
+	size_t count;
+	int map_fd; /* user namespace whose ids the one there is then has (clone_mapped.h); -1: as they are */
+};
+/* Mounts ROOT/@clones/CONTAINER/rootfs over these directories. */
+struct rt_error *rt_clone_rootfs_mount(const struct rt_clone_rootfs *rootfs, const struct rt_clone_layers *layers) _must_check_;
 
 /* Path of a directory as above. Not there: fine. */
 struct rt_error *rt_clone_rootfs_remove(const char *path) _must_check_;

@@ -6,7 +6,9 @@
 #include "migrate/clone_cache.h"
 #include "migrate/clone_config.h"
 #include "migrate/clone_identity.h"
+#include "migrate/clone_mapped.h"
 #include "migrate/clone_rootfs.h"
+#include "migrate/clone_stay.h"
 #include "migrate/guardian.h"
 #include "migrate/lazy.h"
 #include "runtime/base/fs.h"
@@ -93,13 +95,18 @@ static struct rt_error *mount_rootfs(const struct clone *clone, const json_t *co
 	const char *root = json_string_value(json_object_get(json_object_get(config, "root"), "path"));
 	const Rt__Snapshot *snapshot = clone->cache.snapshot;
 	_cleanup_free_ char *changes = NULL, *given = NULL, *real = NULL;
-	const char *lowers[1];
-	struct rt_error *err = NULL;
+	struct rt_clone_layers layers = { .lowers = (const char *const *)snapshot->rootfs, .count = snapshot->n_rootfs };
+	_cleanup_close_ int map_fd = -1;
+	struct rt_error *err = rt_clone_map_open(config, &map_fd);
 
+	if (err)
+		return err;
+	layers.map_fd = map_fd;
 	if (snapshot->rootfs_changes || snapshot->rootfs_deleted.len > 0)
 		err = rt_format(&changes, "%s/changes", clone->cache.path);
+	layers.changes = changes;
 	if (!err && !bundle)
-		return rt_clone_rootfs_mount(&clone->rootfs, changes, (const char *const *)snapshot->rootfs, snapshot->n_rootfs);
+		return rt_clone_rootfs_mount(&clone->rootfs, &layers);
 	if (!err && !root)
 		err = rt_fail(RT_CONFIG, "'root.path' is missing");
 	if (!err)
@@ -108,8 +115,9 @@ static struct rt_error *mount_rootfs(const struct clone *clone, const json_t *co
 		err = rt_real_path(given, &real);
 	if (err)
 		return err;
-	lowers[0] = real;
-	return rt_clone_rootfs_mount(&clone->rootfs, changes, lowers, 1);
+	layers.lowers = (const char *const[]){ real };
+	layers.count = 1;
+	return rt_clone_rootfs_mount(&clone->rootfs, &layers);
 }
 
 static struct rt_error *write_config(struct clone *clone, json_t *config)
@@ -158,6 +166,8 @@ static struct rt_error *prepare(struct clone *clone)
 	if (err)
 		return err;
 	rt_clone_cache_settle(&clone->cache);
+	if (clone->cache.whole && start->values->on_demand)
+		return rt_fail(RT_CONFIG, "a container with its own user namespace gets all its memory at once, not on demand, while vm.unprivileged_userfaultfd is 0");
 	err = rt_format(&clone->mount, "%s/rootfs", clone->rootfs.path);
 	if (!err)
 		err = rt_format(&clone->config, "%s/config.json", clone->rootfs.path);
@@ -226,6 +236,8 @@ static struct rt_error *begin(void *userdata, int image_fd, int work_fd)
 	struct rt_error *err;
 	int error;
 
+	if (clone->cache.whole)
+		return NULL;
 	if (pages_fd < 0)
 		return rt_fail_errno("cannot open '%s/pages'", clone->cache.path);
 	err = rt_pagesets_open(pages_fd, &clone->sets);
@@ -234,6 +246,7 @@ static struct rt_error *begin(void *userdata, int image_fd, int work_fd)
 	if (!err)
 		err = rt_lazy_listen(&(struct rt_lazy_options){
 			.work_fd = work_fd, .image_fd = image_fd, .sets = clone->sets, .record_file = clone->record, .prefetch_file = prefetch,
+			.on_demand = clone->start->values->on_demand,
 		}, &clone->lazy);
 	if (!err)
 		err = rt_lazy_prepare(clone->lazy);
@@ -329,7 +342,7 @@ static struct rt_error *restore(struct clone *clone, int *ret_status)
 			.shell_job = dumped->shell_job,
 			.file_locks = dumped->file_locks,
 			.link_remap = dumped->link_remap,
-			.lazy_pages = true,
+			.lazy_pages = !clone->cache.whole,
 		},
 		.create = clone->start->values->create,
 	};
@@ -352,6 +365,12 @@ static struct rt_error *tell_running(struct clone *clone)
 
 static void stop_serving(struct clone *clone)
 {
+	/* In the foreground it has ended. */
+	if (clone->serving && clone->start->values->on_demand) {
+		if (clone->start->values->create.detach)
+			rt_warn_ignored(rt_clone_stay(clone->start->context, clone->start->id));
+		rt_lazy_end(clone->lazy);
+	}
 	if (clone->serving)
 		pthread_join(clone->server, NULL);
 	clone->serving = false;

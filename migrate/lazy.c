@@ -23,6 +23,14 @@ uint64_t rt_lazy_now(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
+bool rt_lazy_is_for_all(void)
+{
+	_cleanup_free_ char *text = NULL;
+
+	rt_error_free(rt_read_file_at(AT_FDCWD, "/proc/sys/vm/unprivileged_userfaultfd", 16, &text, NULL));
+	return text && *text == '1';
+}
+
 struct rt_error *rt_lazy_pieces_add(struct rt_lazy_pieces *pieces, uint64_t space, uint64_t start, uint64_t pages)
 {
 	if (pieces->count == pieces->room) {
@@ -231,6 +239,15 @@ static void remind(struct rt_lazy *lazy)
 		return; /* its counter is full: it is readable */
 }
 
+void rt_lazy_end(struct rt_lazy *lazy)
+{
+	uint64_t one = 1;
+
+	lazy->ended = true;
+	if (write(lazy->event_fd, &one, sizeof(one)) < 0)
+		return; /* its counter is full: it is awake */
+}
+
 struct rt_error *rt_lazy_run(struct rt_lazy *lazy, int timeout_ms, struct rt_lazy_status *ret)
 {
 	uint64_t deadline = timeout_ms < 0 ? UINT64_MAX : rt_lazy_now() + (uint64_t)timeout_ms * 1000000;
@@ -238,8 +255,8 @@ struct rt_error *rt_lazy_run(struct rt_lazy *lazy, int timeout_ms, struct rt_laz
 
 	do
 		err = step(lazy, until(deadline));
-	while (!err && !lazy->status.done && until(deadline) != 0);
-	if (!err && lazy->status.done && lazy->record && fflush(lazy->record) != 0)
+	while (!err && !lazy->status.done && !lazy->ended && until(deadline) != 0);
+	if (!err && (lazy->status.done || lazy->ended) && lazy->record && fflush(lazy->record) != 0)
 		err = rt_fail_errno("cannot write the record '%s'", lazy->options.record_file);
 	if (!lazy->status.done)
 		remind(lazy);

@@ -21,6 +21,10 @@
 
 struct rt_lazy; /* opaque; rt_lazy_free() */
 
+/* Whether tasks of a user namespace of their own can be restored lazily, too: they open the userfaultfd themselves, and only where everybody may do they get one
+ * that faults of the kernel go to as well. */
+bool rt_lazy_is_for_all(void);
+
 struct rt_lazy_options {
 	int work_fd; /* of CRIU's work directory: where the socket goes; it and image_fd stay open until rt_lazy_free() */
 	int image_fd; /* where the pagemap images are, once the first task has connected */
@@ -29,6 +33,7 @@ struct rt_lazy_options {
 	 * runs (told by rt_lazy_prepare()). */
 	struct rt_error *(*want)(void *userdata, uint64_t space, uint64_t start, uint64_t pages);
 	void *userdata;
+	bool on_demand; /* what nobody touches, and is not in prefetch_file, stays here: rt_lazy_run() goes on until rt_lazy_end() */
 	bool release; /* pages are given back (RT_PAGE_GONE) as soon as the only task that gets them has them: memory is not held twice */
 	const char *record_file; /* NULL: none; else the order in which pages were faulted in is written here (one line "space address pages") */
 	const char *prefetch_file; /* NULL: none; else such a record: these pages are pushed first */
@@ -45,6 +50,9 @@ int rt_lazy_fd(const struct rt_lazy *lazy);
 
 /* Pages have been stored in the sets: wakes the tasks that wait for them. Any thread, any time. */
 void rt_lazy_arrived(struct rt_lazy *lazy, uint64_t space, uint64_t start, uint64_t pages);
+
+/* The tasks have ended, or are about to: rt_lazy_run() returns. Any thread. */
+void rt_lazy_end(struct rt_lazy *lazy);
 
 struct rt_lazy_status {
 	bool restored; /* CRIU has told that the tasks run */

@@ -83,6 +83,7 @@ struct rt_lazy {
 	pthread_mutex_t lock; /* of what has arrived */
 	struct rt_lazy_pieces arrived;
 	bool arrived_anything; /* no memory to say what */
+	_Atomic bool ended; /* rt_lazy_end() */
 };
 
 uint64_t rt_lazy_now(void);

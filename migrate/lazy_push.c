@@ -66,7 +66,7 @@ bool rt_lazy_can_push(const struct rt_lazy *lazy)
 		return false;
 	if (lazy->prefetch_at < lazy->prefetch.count)
 		return true;
-	for (const struct rt_lazy_task *task = lazy->tasks; task; task = task->next)
+	for (const struct rt_lazy_task *task = lazy->tasks; task && !lazy->options.on_demand; task = task->next)
 		if (can_push(task))
 			return true;
 	return false;

@@ -94,11 +94,19 @@ static struct rt_error *check_devices(const struct rt_spec *spec)
 	return NULL;
 }
 
+/* With other ids, by a mount at "/" of the very path that check_root() was asked about. What else would be mounted there is refused by every start. */
+static bool is_own_root(const struct rt_spec *spec, const struct rt_spec_mount *mount)
+{
+	return rt_str_equal(mount->destination, "/") && mount->source && spec->root_path && rt_str_equal(mount->source, spec->root_path);
+}
+
 static struct rt_error *check_mounts(const struct rt_receive_values *values, const struct rt_spec *spec)
 {
 	for (size_t i = 0; i < spec->mount_count; i++) {
 		const struct rt_spec_mount *mount = &spec->mounts[i];
 
+		if (is_own_root(spec, mount))
+			continue;
 		if (rt_spec_mount_is_bind(mount) && mount->source && !is_allowed(mount->source, values->allow_mounts))
 			return rt_fail(RT_PEER, "its configuration binds '%s', which no --allow-mount of this host covers", mount->source);
 		if (!rt_spec_mount_is_bind(mount) && mount->type && !is_made_of_nothing(mount->type))

@@ -1,6 +1,7 @@
 #include "migrate/source_private.h"
 
 #include "checkpoint/members.h"
+#include "migrate/lazy.h"
 #include "migrate/size.h"
 #include "runtime/base/io.h"
 #include "runtime/base/str.h"
@@ -105,16 +106,11 @@ static struct rt_error *choose_tracker(struct rt_source *source, bool *ret_usabl
 	return err;
 }
 
-/* A task in a user namespace of its own opens the userfaultfd of a lazy restore itself, and may only where everybody may. The target's kernel is what counts;
+/* The target's kernel is what counts;
  * ours is asked in its place, as hosts that exchange containers are set up alike. */
 static bool may_be_lazy(const struct rt_source *source)
 {
-	_cleanup_free_ char *text = NULL;
-
-	if (!source->spec->namespaces[RT_NS_USER].wanted)
-		return true;
-	rt_error_free(rt_read_file_at(AT_FDCWD, "/proc/sys/vm/unprivileged_userfaultfd", 16, &text, NULL));
-	return text && *text == '1';
+	return !source->spec->namespaces[RT_NS_USER].wanted || rt_lazy_is_for_all();
 }
 
 static const char no_uffd[] = "a container with its own user namespace can only be restored with all its memory while vm.unprivileged_userfaultfd is 0";

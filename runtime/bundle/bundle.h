@@ -39,6 +39,7 @@ struct rt_bundle_shift {
 	struct rt_id_shift shift; /* of nobody's concern with `undo` */
 	bool undo; /* the shift that was done last, or was interrupted */
 	bool config; /* config.json gets, or loses, the maps, too */
+	bool idmap; /* the files stay as they are: config.json has them mounted with other ids */
 	/* Only tells, and changes nothing. NULL: shifts. */
 	void (*check)(void *userdata, const struct rt_shift_change *change);
 	void *userdata;
@@ -46,6 +47,7 @@ struct rt_bundle_shift {
 struct rt_shift_result {
 	uint64_t files, changed, outside;
 	bool already; /* done before: nothing changed */
+	bool mapped; /* it was of the kind `idmap` */
 };
 /* Interrupted, whatever by, it ends right when it is run again: a journal beside the tree (<tree>.rt-shift.journal) has what each
  * file was before it is touched. What was done is in <tree>.rt-shift. Files outside of the ranges: nothing is begun. */

@@ -22,6 +22,7 @@ struct run {
 	bool resumed; /* the journal is an earlier run's */
 	bool roll_back; /* what an earlier run did is taken back */
 	bool inverse; /* this is an undo: the record loses an entry */
+	bool mapping; /* not the files, but their mount: made, or undone */
 	struct rt_id_shift shift; /* as it is done now; owned */
 	struct rt_shift_inodes seen; /* with more than one name */
 	struct pending {
@@ -57,8 +58,9 @@ static void run_deinit(struct run *run)
 /* ---- which tree ---- */
 
 /* The root of a bundle, or the directory itself where it is none. */
-static struct rt_error *find_tree(const char *directory, char **ret)
+static struct rt_error *find_tree(const struct rt_bundle_shift *options, char **ret)
 {
+	const char *directory = options->directory;
 	_cleanup_json_ json_t *config = NULL;
 	_cleanup_free_ char *path = NULL;
 	struct rt_json root, object;
@@ -68,7 +70,7 @@ static struct rt_error *find_tree(const char *directory, char **ret)
 	if (err)
 		return err;
 	if (!config)
-		return rt_real_path(directory, ret);
+		return options->idmap ? rt_shift_no_config(directory) : rt_real_path(directory, ret);
 	root = rt_json_root(config);
 	err = rt_json_get_object(&root, "root", &object);
 	if (!err)
@@ -81,7 +83,7 @@ static struct rt_error *find_tree(const char *directory, char **ret)
 static struct rt_error *open_tree(struct run *run)
 {
 	_cleanup_free_ char *tree = NULL;
-	struct rt_error *err = find_tree(run->options->directory, &tree);
+	struct rt_error *err = find_tree(run->options, &tree);
 	char *slash;
 
 	if (err)
@@ -274,6 +276,9 @@ static struct rt_error *resume(struct run *run)
 	struct rt_error *err;
 
 	run->resumed = true;
+	if (run->options->idmap)
+		return rt_fail(RT_WRONG_STATE, "a shift was interrupted here: finish it with its ranges, or take it back with --undo, as '%s' says",
+			       run->journal.name);
 	if (run->options->undo) {
 		run->roll_back = !undo;
 		run->inverse = undo;
@@ -301,6 +306,7 @@ static struct rt_error *begin_undo(struct run *run)
 
 	if (depth == 0)
 		return rt_fail(RT_WRONG_STATE, "no shift of it is known that could be undone ('%s' is missing)", run->record_name);
+	run->mapping = rt_shift_is_mapping(json_array_get(run->record, depth - 1));
 	err = rt_shift_record_ranges(json_array_get(run->record, depth - 1), &last);
 	if (!err)
 		err = set_shift(run, &last, true);
@@ -311,15 +317,20 @@ static struct rt_error *begin_undo(struct run *run)
 
 static struct rt_error *begin_shift(struct run *run)
 {
-	_cleanup_json_ json_t *wanted = rt_shift_record_entry(&run->options->shift);
+	bool idmap = run->options->idmap;
+	_cleanup_json_ json_t *wanted = idmap ? rt_shift_mapping_entry(&run->options->shift) : rt_shift_record_entry(&run->options->shift);
 	size_t depth = json_array_size(run->record);
+	const json_t *last = json_array_get(run->record, depth - 1);
 
 	if (!wanted)
 		return rt_error_oom();
-	if (depth > 0 && json_equal(wanted, json_array_get(run->record, depth - 1))) {
+	run->mapping = idmap;
+	if (depth > 0 && rt_shift_same(wanted, last))
 		run->result->already = true;
-		return NULL;
-	}
+	else if (depth > 0 && rt_shift_is_mapping(last))
+		return rt_fail(RT_WRONG_STATE, "its files are mounted with other ids already: take that back with --undo first");
+	else if (depth > 0 && idmap)
+		return rt_fail(RT_WRONG_STATE, "its files have other ids already: take that back with --undo first");
 	return set_shift(run, &run->options->shift, false);
 }
 
@@ -363,18 +374,33 @@ static struct rt_error *begin_journal(struct run *run)
 	return head ? rt_shift_journal_begin(&run->journal, head) : rt_error_oom();
 }
 
+/* The bundle's directory first: killed in between, the undoing goes on where it was. */
+static struct rt_error *drop_entry(struct run *run)
+{
+	size_t last = json_array_size(run->record) - 1;
+	struct rt_error *err = rt_shift_shut(run->options->directory, json_array_get(run->record, last));
+
+	if (err)
+		return err;
+	json_array_remove(run->record, last);
+	return rt_shift_record_store(run->dir_fd, run->record_name, run->record);
+}
+
+static struct rt_error *add_entry(struct run *run)
+{
+	json_t *entry = run->mapping ? rt_shift_mapping_entry(&run->shift) : rt_shift_record_entry(&run->shift);
+
+	if (json_array_append_new(run->record, entry) < 0)
+		return rt_error_oom();
+	return rt_shift_record_store(run->dir_fd, run->record_name, run->record);
+}
+
 static struct rt_error *finish(struct run *run)
 {
 	struct rt_error *err;
 
 	if (!run->roll_back) {
-		size_t depth = json_array_size(run->record);
-
-		if (run->inverse)
-			json_array_remove(run->record, depth - 1);
-		else if (json_array_append_new(run->record, rt_shift_record_entry(&run->shift)) < 0)
-			return rt_error_oom();
-		err = rt_shift_record_store(run->dir_fd, run->record_name, run->record);
+		err = run->inverse ? drop_entry(run) : add_entry(run);
 		if (err)
 			return err;
 	}
@@ -410,6 +436,45 @@ static struct rt_error *shift(struct run *run)
 	return err ? err : finish(run);
 }
 
+/* The files stay as they are; the record says how they are to be seen. */
+static struct rt_error *map_or_unmap(struct run *run)
+{
+	struct rt_error *err;
+
+	run->result->mapped = true;
+	if (run->inverse) {
+		if (run->options->check)
+			return NULL;
+		err = rt_shift_config(run->options->directory, NULL, true);
+		return err ? err : drop_entry(run);
+	}
+	if (!run->result->already) {
+		err = rt_shift_probe(run->tree_fd, &run->shift);
+		if (!err)
+			err = look(run);
+		if (!err && !run->options->check)
+			err = add_entry(run);
+		if (err)
+			return err;
+	}
+	return run->options->check ? NULL : rt_shift_config(run->options->directory, &run->shift, true);
+}
+
+/* Whoever gave the files to a container wants it to reach them. */
+static struct rt_error *open_the_way(struct run *run)
+{
+	json_t *last = json_array_get(run->record, json_array_size(run->record) - 1);
+	struct rt_error *err;
+	bool noted;
+
+	if (run->options->check || run->options->undo || !last)
+		return NULL;
+	err = rt_shift_note_bundle(run->options->directory, &run->shift, last, &noted);
+	if (!err && noted)
+		err = rt_shift_record_store(run->dir_fd, run->record_name, run->record);
+	return err ? err : rt_shift_let_in(run->options->directory, &run->shift);
+}
+
 static void raise_descriptor_limit(void)
 {
 	struct rlimit limit;
@@ -434,10 +499,14 @@ struct rt_error *rt_bundle_shift(const struct rt_bundle_shift *options, struct r
 	err = open_tree(run);
 	if (!err)
 		err = choose_shift(run);
-	if (!err && !ret->already)
+	if (!err && run->mapping)
+		err = map_or_unmap(run);
+	else if (!err && !ret->already)
 		err = options->check ? look(run) : shift(run);
-	if (!err && options->config && !options->check)
-		err = rt_shift_config(options->directory, options->undo ? NULL : &options->shift);
+	if (!err && options->config && !options->check && !run->mapping)
+		err = rt_shift_config(options->directory, options->undo ? NULL : &options->shift, false);
+	if (!err)
+		err = open_the_way(run);
 	run_deinit(run);
 	free(run);
 	return err ? rt_while(err, "shifting '%s'", options->directory) : NULL;

@@ -6,7 +6,6 @@
 #include "runtime/base/str.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 
 #define CONFIG_MAX ((size_t)16 << 20)
 #define CONFIG_NAME "config.json"
@@ -39,36 +38,54 @@ static void remove_user_namespace(json_t *config)
 	}
 }
 
-/* A bundle that is closed to others, as we make them, must let the container's root through to its root filesystem. */
-static struct rt_error *let_in(int dir_fd, const struct rt_id_shift *shift)
+static bool is_root_mount(const json_t *mount)
 {
-	struct stat st;
-	uint32_t gid;
+	const char *destination = json_string_value(json_object_get(mount, "destination"));
 
-	if (fstat(dir_fd, &st) < 0)
-		return rt_fail_errno("cannot look at the bundle");
-	if ((st.st_mode & 0001) || !rt_id_map(&shift->gids, 0, &gid))
-		return NULL;
-	if (fchown(dir_fd, (uid_t)-1, gid) < 0 || fchmod(dir_fd, (st.st_mode & 07777) | 0010) < 0)
-		return rt_fail_errno("cannot give the bundle to the container's root");
-	return NULL;
+	return destination && rt_str_equal(destination, "/");
 }
 
-static struct rt_error *store(const char *directory, json_t *config, const struct rt_id_shift *shift)
+static void remove_root_mount(json_t *config)
+{
+	json_t *mounts = json_object_get(config, "mounts");
+
+	for (size_t i = json_array_size(mounts); i-- > 0;)
+		if (is_root_mount(json_array_get(mounts, i)))
+			json_array_remove(mounts, i);
+}
+
+/* First of all mounts: it is what the others are mounted on. */
+static struct rt_error *add_root_mount(json_t *config)
+{
+	json_t *root = json_object_get(json_object_get(config, "root"), "path"), *mounts, *mount;
+
+	remove_root_mount(config);
+	mounts = json_object_get(config, "mounts");
+	if (!json_is_array(mounts)) {
+		mounts = json_array();
+		if (json_object_set_new(config, "mounts", mounts) < 0)
+			return rt_error_oom();
+	}
+	mount = json_pack("{s:s,s:s,s:O,s:[s,s]}", "destination", "/", "type", "bind", "source", root, "options", "rbind", "idmap");
+	return mount && json_array_insert_new(mounts, 0, mount) == 0 ? NULL : rt_error_oom();
+}
+
+static struct rt_error *store(const char *directory, json_t *config)
 {
 	_cleanup_close_ int dir_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_free_ char *text = json_dumps(config, JSON_INDENT(4));
-	struct rt_error *err;
 
 	if (dir_fd < 0)
 		return rt_fail_errno("cannot open '%s'", directory);
-	err = shift ? let_in(dir_fd, shift) : NULL;
-	if (err)
-		return err;
 	return text ? rt_replace_file_at(dir_fd, CONFIG_NAME, text, strlen(text), 0644) : rt_error_oom();
 }
 
-struct rt_error *rt_shift_config(const char *directory, const struct rt_id_shift *shift)
+struct rt_error *rt_shift_no_config(const char *directory)
+{
+	return rt_fail(RT_NOT_FOUND, "'%s' has no " CONFIG_NAME, directory);
+}
+
+struct rt_error *rt_shift_config(const char *directory, const struct rt_id_shift *shift, bool mapped)
 {
 	_cleanup_json_ json_t *config = NULL;
 	struct rt_error *err = rt_shift_config_load(directory, &config);
@@ -76,10 +93,14 @@ struct rt_error *rt_shift_config(const char *directory, const struct rt_id_shift
 	if (err)
 		return err;
 	if (!config)
-		return rt_fail(RT_NOT_FOUND, "'%s' has no " CONFIG_NAME, directory);
+		return rt_shift_no_config(directory);
 	if (shift)
 		err = rt_bundle_config_map(config, &shift->uids, &shift->gids);
 	else
 		remove_user_namespace(config);
-	return err ? err : store(directory, config, shift);
+	if (!err && mapped && shift)
+		err = add_root_mount(config);
+	else if (mapped)
+		remove_root_mount(config);
+	return err ? err : store(directory, config);
 }

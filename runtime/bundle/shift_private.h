@@ -81,5 +81,24 @@ struct rt_error *rt_shift_journal_end(struct rt_shift_journal *journal) _must_ch
 
 /* config.json of a directory; NULL where there is none. The caller decrefs it. */
 struct rt_error *rt_shift_config_load(const char *directory, json_t **ret) _must_check_;
-/* Gives it a user namespace with these ranges; NULL: takes namespace and maps away. Without a config.json: an error. */
-struct rt_error *rt_shift_config(const char *directory, const struct rt_id_shift *shift) _must_check_;
+struct rt_error *rt_shift_no_config(const char *directory) _must_check_;
+/* Gives it a user namespace with these ranges; NULL: takes namespace and maps away. `mapped`: a mount of the root with these ids, too.
+ * Without a config.json: an error. */
+struct rt_error *rt_shift_config(const char *directory, const struct rt_id_shift *shift, bool mapped) _must_check_;
+
+/* shift_bundle.c: what is not the tree itself. */
+
+/* An entry of the record that stands for a mount with other ids. */
+bool rt_shift_is_mapping(const json_t *entry);
+json_t *rt_shift_mapping_entry(const struct rt_id_shift *shift); /* NULL without memory */
+/* Whether both are the same shift, or mapping, of the same ids. */
+bool rt_shift_same(const json_t *a, const json_t *b);
+/* The file system can do it. */
+struct rt_error *rt_shift_probe(int tree_fd, const struct rt_id_shift *shift) _must_check_;
+
+/* A bundle that is closed to others, as we make them, must let the container's root through to its root filesystem. What it was before is
+ * noted in the entry; *ret_noted: it was not in there, and the entry is to be stored before rt_shift_let_in(). */
+struct rt_error *rt_shift_note_bundle(const char *directory, const struct rt_id_shift *shift, json_t *entry, bool *ret_noted) _must_check_;
+struct rt_error *rt_shift_let_in(const char *directory, const struct rt_id_shift *shift) _must_check_;
+/* As it was before. */
+struct rt_error *rt_shift_shut(const char *directory, const json_t *entry) _must_check_;

@@ -8,7 +8,7 @@
 
 struct bundle_shift_values {
 	const char *const *from, *const *to, *const *gid_from, *const *gid_to;
-	bool check, undo, keep_others, config;
+	bool check, undo, keep_others, config, idmap;
 };
 
 /* Pairs of --from and --to, in their order. */
@@ -74,7 +74,7 @@ static void print_change(void *userdata, const struct rt_shift_change *change)
 static struct rt_error *run_bundle_shift(const struct rt_invocation *invocation, int *ret_status)
 {
 	const struct bundle_shift_values *values = invocation->values;
-	struct rt_bundle_shift options = { .directory = invocation->operands[0], .undo = values->undo, .config = values->config };
+	struct rt_bundle_shift options = { .directory = invocation->operands[0], .undo = values->undo, .config = values->config, .idmap = values->idmap };
 	struct rt_shift_result result = { 0 };
 	struct ranges uids, gids;
 	struct rt_error *err = parse_shift(values, &uids, &gids, &options.shift);
@@ -84,13 +84,20 @@ static struct rt_error *run_bundle_shift(const struct rt_invocation *invocation,
 	if (values->undo ? count_of(values->from) || count_of(values->gid_from) || values->keep_others : !count_of(values->from))
 		return values->undo ? rt_fail(RT_USAGE, "--undo knows what was done, and takes no ranges")
 				    : rt_fail(RT_USAGE, "--from and --to say which ids become which; --undo takes the last shift back");
+	if (values->undo && values->idmap)
+		return rt_fail(RT_USAGE, "--undo takes back what was done last, of whichever kind: without --idmap");
 	if (values->check)
 		options.check = print_change;
 	err = rt_bundle_shift(&options, &result);
 	if (err)
 		return err;
 	if (result.already)
-		printf("these ids were shifted before\n");
+		printf("these ids were %s before\n", result.mapped ? "mapped" : "shifted");
+	else if (result.mapped && values->undo)
+		printf("the files %s mounted as they are again\n", values->check ? "would be" : "are");
+	else if (result.mapped)
+		printf("%llu files, %llu %s with other ids, none changed, %llu outside of the ranges\n", (unsigned long long)result.files,
+		       (unsigned long long)result.changed, values->check ? "to be mounted" : "mounted", (unsigned long long)result.outside);
 	else
 		printf("%llu files, %llu %s, %llu outside of the ranges\n", (unsigned long long)result.files,
 		       (unsigned long long)result.changed, values->check ? "to change" : "changed", (unsigned long long)result.outside);
@@ -109,6 +116,8 @@ static const struct rt_option options[] = {
 	{ "gid-from", 0, RT_OPTION_LIST, .argument = "BASE:LENGTH", .offset = VALUE(gid_from),
 	  .help = "the same for groups alone (default: as --from)" },
 	{ "gid-to", 0, RT_OPTION_LIST, .argument = "BASE:LENGTH", .offset = VALUE(gid_to), .help = "the same for groups alone" },
+	{ "idmap", 0, RT_OPTION_FLAG, .offset = VALUE(idmap),
+	  .help = "change no file: have config.json mount them with these ids" },
 	{ "keep-others", 0, RT_OPTION_FLAG, .offset = VALUE(keep_others),
 	  .help = "leave ids that are in no range as they are (default: give up)" },
 	{ "to", 0, RT_OPTION_LIST, .argument = "BASE:LENGTH", .offset = VALUE(to),
@@ -137,7 +146,18 @@ const struct rt_command rt_cmd_bundle_shift = {
 		"done: the same shift is not done twice, even where the ranges overlap. The tree must\n"
 		"not be in use meanwhile.\n"
 		"\n"
-		"    rt bundle shift --from 0:65536 --to 100000:65536 --config web",
+		"A bundle that is closed to other users (0700) gets the group of the container's root,\n"
+		"which may pass through it and no more, as it could not reach its files otherwise.\n"
+		"\n"
+		"    rt bundle shift --from 0:65536 --to 100000:65536 --config web\n"
+		"\n"
+		"With --idmap no file is changed. config.json gets the user namespace, and as its first\n"
+		"mount the root filesystem itself, at '/', with the option idmap: the kernel shows the\n"
+		"files with the other ids wherever the container is run, and what it writes has the ids\n"
+		"of --from on the disk. The file system must be able to (ext4, xfs, btrfs, tmpfs since\n"
+		"6.3; not overlayfs), and whoever runs it must be the host's root.\n"
+		"\n"
+		"    rt bundle shift --from 0:65536 --to 100000:65536 --idmap web",
 	.options = options,
 	.values_size = sizeof(struct bundle_shift_values),
 	.run = run_bundle_shift,

@@ -4,11 +4,13 @@
 static struct rt_error *run_run(const struct rt_invocation *invocation, int *ret_status)
 {
 	const struct rt_run_values *values = invocation->values;
+	const char *alone = values->store ? "store" : values->hostname ? "hostname" : values->key ? "key" : values->has_count ? "count" :
+			    values->on_demand ? "on-demand" : values->merge ? "merge" : NULL;
 
 	if (values->from_snapshot)
 		return rt_snapshot_to_helper(invocation, ret_status);
-	if (values->store || values->hostname || values->key || values->has_count)
-		return rt_fail(RT_USAGE, "'--%s' needs '--from-snapshot'", values->store ? "store" : values->hostname ? "hostname" : values->key ? "key" : "count");
+	if (alone)
+		return rt_fail(RT_USAGE, "'--%s' needs '--from-snapshot'", alone);
 	return rt_container_run(invocation->context, invocation->operands[0], &values->create, ret_status);
 }
 
@@ -21,13 +23,17 @@ static const struct rt_option options[] = {
 	{ "from-snapshot", 0, RT_OPTION_STRING, .argument = "NAME", .offset = offsetof(struct rt_run_values, from_snapshot),
 	  .help = "start it from the memory of another container (see 'rt snapshot')" },
 	{ "hostname", 0, RT_OPTION_STRING, .argument = "NAME", .offset = offsetof(struct rt_run_values, hostname),
-	  .help = "with --from-snapshot: the host name inside" },
+	  .help = "with --from-snapshot: the host name inside; with --count NAME-1 and on" },
 	{ "keep", 0, RT_OPTION_FLAG, .offset = offsetof(struct rt_create_options, keep),
 	  .help = "do not delete the container when its process has ended" },
 	{ "key", 0, RT_OPTION_STRING, .argument = "KEYFILE", .offset = offsetof(struct rt_run_values, key),
 	  .help = "with --from-snapshot: the key file that it was encrypted with" },
+	{ "merge", 0, RT_OPTION_FLAG, .offset = offsetof(struct rt_run_values, merge),
+	  .help = "with --from-snapshot: let the kernel keep equal memory of such containers once (KSM)" },
 	{ "no-subreaper", 0, RT_OPTION_FLAG, .offset = offsetof(struct rt_create_options, no_subreaper),
 	  .help = "do not adopt the processes that the container leaves behind" },
+	{ "on-demand", 0, RT_OPTION_FLAG, .offset = offsetof(struct rt_run_values, on_demand),
+	  .help = "with --from-snapshot: give it only memory that it touches, as long as it lives" },
 	{ "store", 0, RT_OPTION_STRING, .argument = "DIR", .offset = offsetof(struct rt_run_values, store),
 	  .help = "with --from-snapshot: where snapshots are kept (default: /var/lib/rt/snapshots)" },
 	{ NULL },

@@ -37,6 +37,8 @@ struct rt_run_values {
 	const char *from_snapshot, *store, *hostname, *key;
 	unsigned count;
 	bool has_count;
+	bool on_demand; /* memory goes to the clone only as it is touched */
+	bool merge; /* the kernel may make one of equal pages (KSM) */
 };
 
 /* run() of all of them: becomes the helper. */

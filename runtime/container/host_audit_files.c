@@ -1,8 +1,12 @@
 /* Files, file systems and names of the machine that a configuration speaks of. */
 #include "runtime/container/host_audit_private.h"
 
+#include "runtime/base/io.h"
 #include "runtime/base/str.h"
+#include "runtime/sys/mount.h"
+#include "runtime/sys/ns.h"
 
+#include <fcntl.h>
 #include <net/if.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
@@ -48,6 +52,33 @@ static bool kernel_maps_mounts(void)
 	return uname(&name) == 0 && sscanf(name.release, "%u.%u", &major, &minor) == 2 && (major > 5 || (major == 5 && minor >= 12));
 }
 
+/* Tried on a copy of the mount that nobody sees; for the rights of others there is no trying. */
+static void audit_mapping(const struct rt_host *host, const struct rt_spec_mount *mount, size_t index)
+{
+	bool own = mount->uid_mappings.count > 0 && mount->gid_mappings.count > 0;
+	const struct rt_id_maps *uids = own ? &mount->uid_mappings : &host->spec->uid_mappings;
+	const struct rt_id_maps *gids = own ? &mount->gid_mappings : &host->spec->gid_mappings;
+	_cleanup_close_ int tree_fd = -1, namespace_fd = -1;
+	_cleanup_free_ char *source = NULL;
+	struct rt_error *err;
+	char path[64];
+
+	if (!host->all_powerful || !mount->source || uids->count == 0 || gids->count == 0)
+		return;
+	err = *mount->source == '/' ? rt_format(&source, "%s", mount->source) : rt_format(&source, "%s/%s", host->bundle, mount->source);
+	if (!err)
+		err = rt_sys_clone_tree(AT_FDCWD, source, 0, &tree_fd);
+	if (!err)
+		err = rt_sys_make_user_namespace(uids, gids, &namespace_fd);
+	if (!err)
+		err = rt_sys_map_owners(tree_fd, 0, namespace_fd);
+	snprintf(path, sizeof(path), "mounts[%zu].source", index);
+	/* What else can go wrong is told elsewhere, or not the file system's fault. */
+	if (err && err->errnum == EINVAL)
+		rt_host_tell(host, path, "is '%s', on a file system that can't be mounted with other ids", mount->source);
+	rt_error_free(err);
+}
+
 static void audit_mount(const struct rt_host *host, const struct rt_spec_mount *mount, size_t index)
 {
 	const char *type = mount->type && rt_str_equal(mount->type, "cgroup2") ? "cgroup2" : mount->type;
@@ -66,6 +97,8 @@ static void audit_mount(const struct rt_host *host, const struct rt_spec_mount *
 	snprintf(path, sizeof(path), "mounts[%zu].uidMappings", index);
 	if (mount->uid_mappings.count > 0 && !kernel_maps_mounts())
 		rt_host_tell(host, path, "needs Linux 5.12");
+	else if (is_bind(mount) && rt_spec_mount_is_mapped(mount))
+		audit_mapping(host, mount, index);
 }
 
 static void audit_hooks(const struct rt_host *host)

@@ -380,6 +380,8 @@ static struct rt_error *mount_entry(struct rt_rootfs *rootfs, struct rt_rootfs_e
 		return remount(rootfs, entry);
 	case RT_ENTRY_SYMLINK:
 		return copy_link(rootfs, entry);
+	case RT_ENTRY_ROOT:
+		break; /* stands already: rt_rootfs_isolate() */
 	}
 	return NULL;
 }

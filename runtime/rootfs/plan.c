@@ -8,6 +8,7 @@
 #include <linux/magic.h>
 #include <linux/limits.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 
 /* Files of procfs that lxcfs and its like imitate: the only things that may be mounted inside /proc. */
@@ -56,8 +57,10 @@ struct rt_error *rt_rootfs_check_destination(const struct rt_rootfs_entry *entry
 {
 	const char *destination = entry->destination;
 
+	if (entry->kind == RT_ENTRY_ROOT)
+		return NULL;
 	if (rt_str_equal(destination, "/"))
-		return rt_fail(RT_CONFIG, "'/' cannot be the destination of a mount");
+		return rt_fail(RT_CONFIG, "'/' can be the destination only of a bind mount of the root filesystem itself, with id mappings");
 	if (!rt_rootfs_path_is_below(destination, "/proc"))
 		return NULL;
 	if (rt_str_equal(destination, "/proc")) {
@@ -127,12 +130,33 @@ static struct rt_error *check_entry(const struct rt_rootfs_entry *entry)
 		return rt_fail(RT_CONFIG, "a mount without 'bind' among its options needs a type");
 	if (entry->options.copy_up && !rt_str_equal(entry->type, "tmpfs"))
 		return rt_fail(RT_CONFIG, "'tmpcopyup' needs a file system of type 'tmpfs'");
-	if (entry->kind != RT_ENTRY_BIND &&
+	if (entry->kind != RT_ENTRY_BIND && entry->kind != RT_ENTRY_ROOT &&
 	    (entry->options.idmap || entry->uid_mappings.count > 0 || entry->gid_mappings.count > 0))
 		return rt_fail(RT_CONFIG, "only bind mounts can have id mappings");
 	if ((entry->uid_mappings.count > 0) != (entry->gid_mappings.count > 0))
 		return rt_fail(RT_CONFIG, "'uidMappings' and 'gidMappings' need each other");
 	return rt_rootfs_check_destination(entry);
+}
+
+/* "/" stands for the container's root: with other ids it is mounted as such in the first place, not a second time on top of itself. */
+static struct rt_error *plan_root(struct rt_rootfs *rootfs, struct rt_rootfs_entry *entry)
+{
+	struct stat root, source;
+
+	if (entry != rootfs->entries)
+		return rt_fail(RT_CONFIG, "what is mounted on '/' must come first, or it would hide the others");
+	if (entry->options.propagation_count > 0)
+		return rt_fail(RT_CONFIG, "the propagation of '/' is told by 'linux.rootfsPropagation', not by options");
+	if (stat(rootfs->path, &root) < 0)
+		return rt_fail_errno("cannot look at the root filesystem '%s'", rootfs->path);
+	if (stat(entry->source, &source) < 0)
+		return rt_fail_errno("cannot look at '%s'", entry->source);
+	if (root.st_dev != source.st_dev || root.st_ino != source.st_ino)
+		return rt_fail(RT_CONFIG, "only the root filesystem itself ('root.path', '%s') can be mounted on '/', not '%s'",
+			       rootfs->path, entry->source);
+	entry->late_readonly = (entry->options.set | entry->options.recursive_set) & MOUNT_ATTR_RDONLY;
+	rootfs->root_entry = entry;
+	return NULL;
 }
 
 static struct rt_error *plan_entry(struct rt_rootfs *rootfs, const struct rt_spec_mount *mount,
@@ -156,14 +180,16 @@ static struct rt_error *plan_entry(struct rt_rootfs *rootfs, const struct rt_spe
 	if (entry->options.remount)
 		entry->kind = RT_ENTRY_REMOUNT;
 	else if (entry->options.bind)
-		entry->kind = RT_ENTRY_BIND;
+		entry->kind = rt_str_equal(entry->destination, "/") && rt_rootfs_is_mapped(entry) ? RT_ENTRY_ROOT : RT_ENTRY_BIND;
 	else if (entry->type && rt_str_equal(entry->type, "cgroup"))
 		entry->kind = RT_ENTRY_CGROUP;
 	err = check_entry(entry);
-	if (!err && entry->kind == RT_ENTRY_BIND)
+	if (!err && (entry->kind == RT_ENTRY_BIND || entry->kind == RT_ENTRY_ROOT))
 		err = plan_bind(rootfs, mount, entry);
 	if (err)
 		return err;
+	if (entry->kind == RT_ENTRY_ROOT)
+		return plan_root(rootfs, entry);
 	/* A tmpfs, and /dev whatever it is, is filled by what comes after it. */
 	if ((entry->options.set | entry->options.recursive_set) & MOUNT_ATTR_RDONLY)
 		entry->late_readonly = (entry->kind == RT_ENTRY_FILESYSTEM && rt_str_equal(entry->type, "tmpfs")) ||
@@ -249,7 +275,7 @@ static struct rt_error *find_root(struct rt_rootfs *rootfs)
 	return rt_format(&rootfs->path, "%s", path);
 }
 
-static struct rt_error *fill(struct rt_rootfs *rootfs)
+static struct rt_error *plan_paths(struct rt_rootfs *rootfs)
 {
 	struct rt_error *err = NULL;
 
@@ -263,12 +289,10 @@ static struct rt_error *fill(struct rt_rootfs *rootfs)
 		err = rt_rootfs_plan_propagation(rootfs->spec->rootfs_propagation, &rootfs->propagation);
 	if (!err)
 		err = rt_rootfs_plan_entries(rootfs);
-	if (!err)
-		err = rt_rootfs_open_sources(rootfs);
 	return err;
 }
 
-struct rt_error *rt_rootfs_plan(const struct rt_rootfs_request *request, struct rt_rootfs **ret)
+struct rt_error *rt_rootfs_plan_paths(const struct rt_rootfs_request *request, struct rt_rootfs **ret)
 {
 	struct rt_rootfs *rootfs = calloc(1, sizeof(*rootfs));
 	struct rt_error *err;
@@ -282,12 +306,25 @@ struct rt_error *rt_rootfs_plan(const struct rt_rootfs_request *request, struct 
 	rootfs->root_fd = rootfs->null_fd = -1;
 	for (size_t i = 0; i < RT_VIEW_COUNT; i++)
 		rootfs->view_fds[i] = -1;
-	err = fill(rootfs);
+	err = plan_paths(rootfs);
 	if (err) {
 		rt_rootfs_free(rootfs);
 		return err;
 	}
 	*ret = rootfs;
+	return NULL;
+}
+
+struct rt_error *rt_rootfs_plan(const struct rt_rootfs_request *request, struct rt_rootfs **ret)
+{
+	_cleanup_(rt_rootfs_freep) struct rt_rootfs *rootfs = NULL;
+	struct rt_error *err = rt_rootfs_plan_paths(request, &rootfs);
+
+	if (!err)
+		err = rt_rootfs_open_sources(rootfs);
+	if (err)
+		return err;
+	*ret = rt_take_ptr(rootfs);
 	return NULL;
 }
 

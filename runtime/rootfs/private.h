@@ -11,6 +11,7 @@ enum rt_rootfs_entry_kind {
 	RT_ENTRY_CGROUP, /* type "cgroup": whatever the machine has */
 	RT_ENTRY_REMOUNT, /* only changes what is mounted there */
 	RT_ENTRY_SYMLINK, /* "copy-symlink" whose source is one */
+	RT_ENTRY_ROOT, /* at "/": the root filesystem itself, with id mappings (decisions/0018-an-idmapped-root.md) */
 };
 
 /* One of the spec's mounts. Strings are the spec's or the arena's. */
@@ -23,7 +24,7 @@ struct rt_rootfs_entry {
 	struct rt_mount_options options;
 	struct rt_id_maps uid_mappings, gid_mappings; /* of the mount itself */
 	bool late_readonly; /* others are mounted inside it first: read-only when all stand */
-	int tree_fd; /* bind: the source, detached, until it is attached; -1: the child must open it */
+	int tree_fd; /* bind, root: the source, detached, until it is attached; -1: the child must open it */
 	int mounted_fd; /* late_readonly: the mount; else -1 */
 };
 
@@ -48,6 +49,7 @@ struct rt_rootfs {
 	struct rt_propagation propagation; /* rootfsPropagation */
 	struct rt_rootfs_entry *entries;
 	size_t entry_count;
+	struct rt_rootfs_entry *root_entry; /* the one of RT_ENTRY_ROOT; NULL: none */
 	struct rt_rootfs_mount_info *infos; /* one an entry; arena */
 	int container_map_fd; /* user namespace for `idmap` without mappings of its own; ours if made_map */
 	bool made_map;
@@ -67,6 +69,8 @@ bool rt_rootfs_path_is_below(const char *inside, const char *outside);
 /* Only a procfs goes on /proc, and inside it only the files that are known to be imitated there. */
 struct rt_error *rt_rootfs_check_destination(const struct rt_rootfs_entry *entry) _must_check_;
 struct rt_error *rt_rootfs_plan_entries(struct rt_rootfs *rootfs) _must_check_;
+/* Plans the root and the entries, and opens nothing yet. */
+struct rt_error *rt_rootfs_plan_paths(const struct rt_rootfs_request *request, struct rt_rootfs **ret) _must_check_;
 struct rt_error *rt_rootfs_plan_propagation(const char *word, struct rt_propagation *ret) _must_check_;
 /* True where mounts of the container are to be seen outside by those that ask for it. */
 bool rt_rootfs_is_shared(const struct rt_rootfs *rootfs);
@@ -75,6 +79,10 @@ bool rt_rootfs_is_shared(const struct rt_rootfs *rootfs);
 
 /* Parent: opens what comes from the host. */
 struct rt_error *rt_rootfs_open_sources(struct rt_rootfs *rootfs) _must_check_;
+/* The same for one. */
+struct rt_error *rt_rootfs_open_source(struct rt_rootfs *rootfs, struct rt_rootfs_entry *entry) _must_check_;
+/* It asks for id mappings. */
+bool rt_rootfs_is_mapped(const struct rt_rootfs_entry *entry);
 /* Child: opens again, in its own mount namespace, what must carry the locks a new user namespace puts on its mounts. */
 struct rt_error *rt_rootfs_reopen_sources(struct rt_rootfs *rootfs) _must_check_;
 /* Applies the mount's own options to a detached tree. */

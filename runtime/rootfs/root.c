@@ -43,6 +43,18 @@ static struct rt_error *make_parent_private(const char *path)
 	}
 }
 
+/* Mapped by the parent: only who has the host's rights can do that. */
+static struct rt_error *take_mapped_root(struct rt_rootfs_entry *entry, int *ret)
+{
+	if (entry->late_readonly) {
+		entry->mounted_fd = fcntl(entry->tree_fd, F_DUPFD_CLOEXEC, 3);
+		if (entry->mounted_fd < 0)
+			return rt_fail_errno("cannot duplicate a descriptor");
+	}
+	*ret = rt_take_fd(entry->tree_fd);
+	return NULL;
+}
+
 /* The container's root as a mount of its own: pivot_root needs one, and flags set on it are then nobody else's. */
 static struct rt_error *make_root_mount(struct rt_rootfs *rootfs)
 {
@@ -53,7 +65,10 @@ static struct rt_error *make_root_mount(struct rt_rootfs *rootfs)
 
 	if (target_fd < 0)
 		return rt_fail_errno("cannot open the root filesystem '%s'", rootfs->path);
-	err = rt_sys_clone_tree(target_fd, "", RT_MOUNT_RECURSIVE, &tree_fd);
+	if (rootfs->root_entry)
+		err = take_mapped_root(rootfs->root_entry, &tree_fd);
+	else
+		err = rt_sys_clone_tree(target_fd, "", RT_MOUNT_RECURSIVE, &tree_fd);
 	if (!err && rt_rootfs_is_shared(rootfs))
 		err = rt_sys_set_mount_attributes(tree_fd, "", RT_MOUNT_RECURSIVE, &change);
 	if (!err)

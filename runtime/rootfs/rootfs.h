@@ -57,6 +57,12 @@ struct rt_error *rt_rootfs_sysctl(const struct rt_spec *spec) _must_check_;
 /* Of these the ones of the network, for a namespace of it that was made without them; the caller is in it. */
 struct rt_error *rt_rootfs_sysctl_network(const struct rt_spec *spec) _must_check_;
 
+/* For a restore: CRIU binds root and volumes by their paths on the host. Mounts each that has id mappings over its own source; who calls
+ * is in a mount namespace that CRIU alone will use. *ret_root: the root was among them. */
+struct rt_error *rt_rootfs_mount_mapped(const struct rt_rootfs_request *request, bool *ret_root) _must_check_;
+/* RT_CONFIG where it could not, as one source would have to be two things. Mounts nothing. */
+struct rt_error *rt_rootfs_check_mapped(const struct rt_rootfs_request *request) _must_check_;
+
 /* List of the mounts for the manifest of a checkpoint: destination inside the container (clean, its symlinks not resolved),
  * source on the host, whether it is a bind mount that comes from outside. Borrowed from the plan. */
 struct rt_rootfs_mount_info {

@@ -109,7 +109,7 @@ static struct rt_error *container_map(struct rt_rootfs *rootfs, int *ret)
 	return NULL;
 }
 
-static bool is_mapped(const struct rt_rootfs_entry *entry)
+bool rt_rootfs_is_mapped(const struct rt_rootfs_entry *entry)
 {
 	return entry->options.idmap || entry->uid_mappings.count > 0;
 }
@@ -117,21 +117,19 @@ static bool is_mapped(const struct rt_rootfs_entry *entry)
 static struct rt_error *map_ids(struct rt_rootfs *rootfs, const struct rt_rootfs_entry *entry, int tree_fd)
 {
 	_cleanup_close_ int own_map = -1;
-	struct rt_mount_attributes change = { .set = MOUNT_ATTR_IDMAP };
 	unsigned flags = entry->options.recursive_idmap ? RT_MOUNT_RECURSIVE : 0;
 	struct rt_error *err;
+	int map_fd = -1;
 
 	if (entry->uid_mappings.count > 0) {
 		err = rt_sys_make_user_namespace(&entry->uid_mappings, &entry->gid_mappings, &own_map);
-		change.user_namespace_fd = own_map;
+		map_fd = own_map;
 	} else {
-		err = container_map(rootfs, &change.user_namespace_fd);
+		err = container_map(rootfs, &map_fd);
 	}
 	if (!err)
-		err = rt_sys_set_mount_attributes(tree_fd, "", flags, &change);
-	if (err)
-		return rt_while(err, "mapping ids (the file system may not support it)");
-	return NULL;
+		err = rt_sys_map_owners(tree_fd, flags, map_fd);
+	return err ? rt_while(err, "mapping ids") : NULL;
 }
 
 /* Anything but a procfs on /proc would let an image forge what security modules are told (CVE-2019-19921). */
@@ -179,7 +177,7 @@ static struct rt_error *read_link_source(struct rt_rootfs *rootfs, struct rt_roo
 	return entry->link_target ? NULL : rt_error_oom();
 }
 
-static struct rt_error *open_source(struct rt_rootfs *rootfs, struct rt_rootfs_entry *entry)
+struct rt_error *rt_rootfs_open_source(struct rt_rootfs *rootfs, struct rt_rootfs_entry *entry)
 {
 	_cleanup_close_ int tree_fd = -1;
 	struct rt_error *err;
@@ -193,13 +191,13 @@ static struct rt_error *open_source(struct rt_rootfs *rootfs, struct rt_rootfs_e
 	}
 	err = clone_source(entry, &tree_fd);
 	/* Rootless: not ours to clone here, but in the child's own mount namespace. */
-	if (err && err->errnum == EPERM && rootfs->request.new_user_namespace && !is_mapped(entry)) {
+	if (err && err->errnum == EPERM && rootfs->request.new_user_namespace && !rt_rootfs_is_mapped(entry)) {
 		rt_error_free(err);
 		return NULL;
 	}
 	if (!err)
 		err = rt_rootfs_apply_options(rootfs, entry, tree_fd);
-	if (!err && is_mapped(entry))
+	if (!err && rt_rootfs_is_mapped(entry))
 		err = map_ids(rootfs, entry, tree_fd);
 	if (err)
 		return err;
@@ -213,9 +211,9 @@ struct rt_error *rt_rootfs_open_sources(struct rt_rootfs *rootfs)
 		struct rt_rootfs_entry *entry = &rootfs->entries[i];
 		struct rt_error *err;
 
-		if (entry->kind != RT_ENTRY_BIND)
+		if (entry->kind != RT_ENTRY_BIND && entry->kind != RT_ENTRY_ROOT)
 			continue;
-		err = open_source(rootfs, entry);
+		err = rt_rootfs_open_source(rootfs, entry);
 		if (err)
 			return rt_while(err, "opening '%s' for '%s'", entry->source, entry->destination);
 	}
@@ -232,7 +230,7 @@ struct rt_error *rt_rootfs_reopen_sources(struct rt_rootfs *rootfs)
 		_cleanup_close_ int tree_fd = -1;
 		struct rt_error *err;
 
-		if (entry->kind != RT_ENTRY_BIND || is_mapped(entry))
+		if (entry->kind != RT_ENTRY_BIND || rt_rootfs_is_mapped(entry))
 			continue;
 		err = clone_source(entry, &tree_fd);
 		if (err && entry->tree_fd >= 0) {

@@ -201,6 +201,14 @@ void rt_spec_free(struct rt_spec *spec)
 	free(spec);
 }
 
+bool rt_spec_mount_is_mapped(const struct rt_spec_mount *mount)
+{
+	for (size_t i = 0; i < mount->option_count; i++)
+		if (rt_str_equal(mount->options[i], "idmap") || rt_str_equal(mount->options[i], "ridmap"))
+			return true;
+	return mount->uid_mappings.count > 0;
+}
+
 bool rt_spec_mount_is_bind(const struct rt_spec_mount *mount)
 {
 	if (mount->type && rt_str_equal(mount->type, "bind"))

@@ -406,6 +406,8 @@ const char *rt_cap_name(int cap);
 
 /* By its type or one of its options. */
 bool rt_spec_mount_is_bind(const struct rt_spec_mount *mount);
+/* By an option, or by maps of its own. */
+bool rt_spec_mount_is_mapped(const struct rt_spec_mount *mount);
 
 /* The value of an annotation, or NULL. */
 const char *rt_spec_annotation(const struct rt_spec *spec, const char *key);

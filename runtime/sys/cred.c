@@ -9,6 +9,10 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
+#ifndef PR_SET_MEMORY_MERGE
+#define PR_SET_MEMORY_MERGE 67
+#endif
+
 /* In a user namespace made without privilege the kernel denies setgroups for good: the groups of the person stay. */
 static bool setgroups_is_denied(void)
 {
@@ -143,6 +147,15 @@ struct rt_error *rt_sys_set_securebits(unsigned long bits)
 	if (prctl(PR_SET_SECUREBITS, bits, 0UL, 0UL, 0UL) < 0)
 		return rt_fail_errno("cannot set secure bits %#lx", bits);
 	return NULL;
+}
+
+struct rt_error *rt_sys_merge_memory(void)
+{
+	if (prctl(PR_SET_MEMORY_MERGE, 1UL, 0UL, 0UL, 0UL) == 0)
+		return NULL;
+	if (errno == EINVAL)
+		return rt_fail(RT_SYSTEM, "this kernel can't merge the memory of processes (Linux 6.4 with CONFIG_KSM can)");
+	return rt_fail_errno("cannot have memory merged (PR_SET_MEMORY_MERGE)");
 }
 
 struct rt_error *rt_sys_set_name(const char *name)

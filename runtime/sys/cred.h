@@ -50,6 +50,10 @@ struct rt_error *rt_sys_set_no_new_privs(void) _must_check_;
 /* SECBIT_* */
 struct rt_error *rt_sys_set_securebits(unsigned long bits) _must_check_;
 
+/* The kernel's thread for it (KSM) may keep pages of this process, and of those it makes, once that are equal. Linux 6.7; before, what is
+ * executed later takes no part in it. */
+struct rt_error *rt_sys_merge_memory(void) _must_check_;
+
 /* /proc/self/comm; cut to 15 bytes. */
 struct rt_error *rt_sys_set_name(const char *name) _must_check_;
 

@@ -50,7 +50,6 @@ struct rt_error *rt_sys_set_mount_attributes(int fd, const char *path, unsigned 
 		.attr_set = attributes->set,
 		.attr_clr = attributes->clear,
 		.propagation = attributes->propagation,
-		.userns_fd = (attributes->set & MOUNT_ATTR_IDMAP) ? (uint64_t)attributes->user_namespace_fd : 0,
 	};
 	unsigned how = (*path == '\0') ? AT_EMPTY_PATH : 0;
 
@@ -61,6 +60,21 @@ struct rt_error *rt_sys_set_mount_attributes(int fd, const char *path, unsigned 
 	if (mount_setattr(fd, path, how, &attr, sizeof(attr)) < 0)
 		return rt_fail_errno("cannot change the attributes of a mount (mount_setattr)");
 	return NULL;
+}
+
+struct rt_error *rt_sys_map_owners(int tree_fd, unsigned flags, int user_namespace_fd)
+{
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)user_namespace_fd };
+	unsigned how = AT_EMPTY_PATH | (flags & RT_MOUNT_RECURSIVE ? AT_RECURSIVE : 0);
+
+	if (mount_setattr(tree_fd, "", how, &attr, sizeof(attr)) == 0)
+		return NULL;
+	/* The kernel has two numbers for most of what can be wrong. */
+	if (errno == EINVAL)
+		return rt_fail_errno("the file system can't be mounted with other ids (mount_setattr)");
+	if (errno == EPERM)
+		return rt_fail_errno("it is mounted with other ids already, or on a file system that is not ours (mount_setattr)");
+	return rt_fail_errno("cannot change the ids of a mount (mount_setattr)");
 }
 
 /* The context keeps a log: lines that begin with 'e', 'w' or 'i' for error, warning, information. */

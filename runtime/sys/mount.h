@@ -26,11 +26,13 @@ struct rt_error *rt_sys_attach_at(int tree_fd, int dir_fd, const char *name) _mu
 struct rt_mount_attributes {
 	uint64_t set, clear; /* MOUNT_ATTR_*; an atime mode is set and MOUNT_ATTR__ATIME cleared */
 	uint64_t propagation; /* MS_SHARED, MS_SLAVE, MS_PRIVATE, MS_UNBINDABLE; 0: as it is */
-	int user_namespace_fd; /* with MOUNT_ATTR_IDMAP in `set` */
 };
 /* `path` "" means fd itself. */
 struct rt_error *rt_sys_set_mount_attributes(int fd, const char *path, unsigned flags,
 					     const struct rt_mount_attributes *attributes) _must_check_;
+
+/* Owners seen through a detached tree become others, as the namespace's maps say. For good: a tree takes it once. */
+struct rt_error *rt_sys_map_owners(int tree_fd, unsigned flags, int user_namespace_fd) _must_check_;
 
 struct rt_filesystem {
 	const char *type;

@@ -1,12 +1,18 @@
 #!/usr/bin/python3
-"""From the command to the first correct reply of a server: started cold, from a snapshot, by bare CRIU from images of the same.
+"""From the command to the first correct reply of a server: started cold, from a snapshot, by bare CRIU and by runc from images of the same.
 
-    tests/bench/faststart.py [--rt build/rt] [--runs N] [--what nginx,redis,python,node,jvm] [--clones 1,10] [--json FILE]
+    tests/bench/faststart.py [--rt build/rt] [--runs 5] [--what nginx,redis,python,node,jvm] [--with criu,runc] [--clones 1,10,100] [--ksm] [--json FILE]
 
 Every round takes each candidate once, in an order that changes. "snapshot" is `rt run --detach --from-snapshot` after one start that is not counted (it brings the
-snapshot into memory); "criu" is `criu restore` in a mount namespace made beforehand, told the same external mounts; both at rest otherwise. Afterwards clones
-are started with --count: the time for all to be running, and their memory (PSS, all processes, once all pages are where they belong). The servers are the
-machine's packages; what is not installed is left out. Runs as root, in tests/setup/sandbox.
+snapshot into memory); "on demand" is the same with --on-demand; "criu" is `criu restore` in a mount namespace made beforehand, told the same external mounts; "runc"
+is `runc restore` of images that it made itself of a container of its own, as warm as the other.
+
+Then clones are started with --count, as they are and with --on-demand: the time until all run and until all have replied (divided by their number: for each), and
+memory once they are at rest: PSS of a clone's processes, of what stays to hand memory out to it, and what all share. --ksm adds clones with --merge, and switches
+the kernel's merging on meanwhile. Clones that would take more than half of the memory that is free are left out.
+
+The servers are the machine's packages; what is not installed, or fails, is told and left out, and the others are measured. Runs as root, in tests/setup/sandbox. With the
+defaults all five servers take about ten minutes on two idle processors; `--runs 3 --clones 1,10` three.
 """
 
 import argparse
@@ -32,6 +38,7 @@ from lib import config as configs  # noqa: E402
 from lib import rootfs  # noqa: E402
 
 WORK = "/run/bench"
+KSM = "/sys/kernel/mm/ksm"
 CLONE_NEWNET = 0x40000000
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -129,16 +136,77 @@ def detached(*words):
 
 
 def pss(pids):
+    """MiB. One that has ended meanwhile has none."""
     total = 0
     for pid in pids:
-        with open(f"/proc/{pid}/smaps_rollup") as f:
-            total += sum(int(line.split()[1]) for line in f if line.startswith("Pss:"))
+        try:
+            with open(f"/proc/{pid}/smaps_rollup") as f:
+                total += sum(int(line.split()[1]) for line in f if line.startswith("Pss:"))
+        except (FileNotFoundError, ProcessLookupError):
+            pass
     return total / 1024
 
 
+def named(*names):
+    """The sandbox's processes of these names."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/comm") as f:
+                if f.read().strip() in names:
+                    found.append(int(pid))
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    return found
+
+
+def free_mib():
+    with open("/proc/meminfo") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("MemAvailable:")) / 1024
+
+
+def disk_mib(path):
+    """What a directory holds; 0: it is not there."""
+    done = subprocess.run(["du", "-s", "-k", path], capture_output=True, text=True, check=False)
+    return int(done.stdout.split()[0]) / 1024 if done.returncode == 0 else 0
+
+
+class Merging:
+    """The kernel merges pages while this is entered, and as it was told before after that."""
+
+    def __init__(self):
+        self.before = {}
+
+    def value(self, name):
+        with open(f"{KSM}/{name}") as f:
+            return f.read().strip()
+
+    def set(self, name, value):
+        with open(f"{KSM}/{name}", "w") as f:
+            f.write(str(value))
+
+    def __enter__(self):
+        for name, value in (("pages_to_scan", 20000), ("sleep_millisecs", 20), ("run", 1)):
+            self.before[name] = self.value(name)
+            self.set(name, value)
+        return self
+
+    def __exit__(self, *exc):
+        for name, value in reversed(self.before.items()):
+            self.set(name, value)
+
+    def wait(self):
+        """Two scans of everything find what does not change; a minute at most."""
+        deadline, goal = time.monotonic() + 60, int(self.value("full_scans")) + 3
+        while time.monotonic() < deadline and int(self.value("full_scans")) < goal:
+            time.sleep(0.1)
+
+
 class Bench:
-    def __init__(self, rt, kind):
+    def __init__(self, rt, kind, others):
         self.rt = [rt, "--root", f"{WORK}/rt"]
+        self.runc = ["runc", "--root", f"{WORK}/runc"]
+        self.others = list(others)
         self.kind = kind
         self.bundle = f"{WORK}/{kind}"
         self.store = ["--store", f"{WORK}/store"]
@@ -171,8 +239,8 @@ class Bench:
         with open(f"{self.bundle}/config.json", "w") as f:
             json.dump(config, f)
 
-    def pid(self, id="c"):
-        return json.loads(call(*self.rt, "state", id))["pid"]
+    def pid(self, id="c", runtime=None):
+        return json.loads(call(*(runtime or self.rt), "state", id))["pid"]
 
     def pids(self, id):
         return json.loads(call(*self.rt, "ps", "--format", "json", id))
@@ -190,19 +258,19 @@ class Bench:
             time.sleep(0.02)
         raise SystemExit("pages are still missing")
 
-    def begin(self):
-        detached(*self.rt, "run", "--detach", "--bundle", self.bundle, "c")
+    def begin(self, runtime=None):
+        runtime = runtime or self.rt
+        detached(*runtime, "run", "--detach", "--bundle", self.bundle, "c")
         if self.kind == "redis":
-            in_network(self.pid(), lambda: None)
             for _ in range(200):
-                if subprocess.run([*self.rt, "exec", "c", "redis-cli", "ping"], capture_output=True, check=False).stdout == b"PONG\n":
+                if subprocess.run([*runtime, "exec", "c", "redis-cli", "ping"], capture_output=True, check=False).stdout == b"PONG\n":
                     break
                 time.sleep(0.02)
-            call(*self.rt, "exec", "c", "redis-cli", "debug", "populate", 256 * (1 << 20) // 10000, "key", "10000")
-        until_reply(self.pid(), self.kind)
+            call(*runtime, "exec", "c", "redis-cli", "debug", "populate", 256 * (1 << 20) // 10000, "key", "10000")
+        until_reply(self.pid(runtime=runtime), self.kind)
 
-    def end(self, id="c"):
-        call(*self.rt, "delete", "--force", id)
+    def end(self, id="c", runtime=None):
+        call(*(runtime or self.rt), "delete", "--force", id)
 
     def prepare(self):
         """The snapshot, images for CRIU, and what is made once."""
@@ -211,8 +279,11 @@ class Bench:
         began = time.monotonic()
         call(*self.rt, "snapshot", "create", *self.store, "--leave-running", "c", self.kind)
         self.create = (time.monotonic() - began) * 1000
-        self.criu_dump(self.pid())
+        if "criu" in self.others:
+            self.criu_dump(self.pid())
         self.end()
+        if "runc" in self.others:
+            self.runc_dump()
         began = time.monotonic()
         self.snapshot()
         self.first = (time.monotonic() - began) * 1000
@@ -233,6 +304,20 @@ class Bench:
         call("criu", "dump", "--tree", pid, *self.criu_common(), "--log-file", "dump.log", "--freeze-cgroup", freezer(pid), "--leave-running",
              *self.externals(False))
 
+    def runc_dump(self):
+        """Where it can't (an engine's runc of the wrong age for this CRIU), there is one candidate less."""
+        images = f"{WORK}/runc-images-{self.kind}"
+        os.makedirs(images)
+        try:
+            self.begin(self.runc)
+            until_reply(self.pid(runtime=self.runc), self.kind, KINDS[self.kind][5])
+            detached(*self.runc, "checkpoint", "--image-path", images, "--work-path", images, "c")
+            self.runc_restore()
+        except (SystemExit, subprocess.CalledProcessError) as e:
+            print(f"{self.kind}: runc is left out: {e}", flush=True)
+            self.others.remove("runc")
+        subprocess.run([*self.runc, "delete", "--force", "c"], capture_output=True, check=False)
+
     # The candidates: seconds to the first correct reply
 
     def cold(self):
@@ -244,6 +329,22 @@ class Bench:
         began = time.monotonic()
         detached(*self.rt, "run", "--detach", "--from-snapshot", self.kind, *self.store, "c")
         until_reply(self.pid(), self.kind)
+        return time.monotonic() - began
+
+    def on_demand(self):
+        began = time.monotonic()
+        detached(*self.rt, "run", "--detach", "--from-snapshot", self.kind, "--on-demand", *self.store, "c")
+        until_reply(self.pid(), self.kind)
+        return time.monotonic() - began
+
+    def runc_restore(self):
+        """Its network namespace is empty, and the loopback down, as CRIU's."""
+        images = f"{WORK}/runc-images-{self.kind}"
+        began = time.monotonic()
+        detached(*self.runc, "restore", "--detach", "--bundle", self.bundle, "--image-path", images, "--work-path", images, "c")
+        pid = self.pid(runtime=self.runc)
+        subprocess.run(["nsenter", "--net", "--target", str(pid), "ip", "link", "set", "lo", "up"], check=True)
+        until_reply(pid, self.kind)
         return time.monotonic() - began
 
     def criu(self):
@@ -260,33 +361,87 @@ class Bench:
         return time.monotonic() - began
 
     def sample(self, name):
-        took = getattr(self, name)() * 1000
+        took = getattr(self, "runc_restore" if name == "runc" else name)() * 1000
         if name == "criu":
             os.kill(self.criu_pid, 9)
             remove_cgroups("c")
         else:
-            self.end()
+            self.end(runtime=self.runc if name == "runc" else self.rt)
         return took
 
-    def clones(self, count):
+    def clones(self, count, mode, merging=None):
         ids = [f"n-{i}" for i in range(1, count + 1)]
         began = time.monotonic()
-        detached(*self.rt, "run", "--detach", "--from-snapshot", self.kind, *self.store, "--count", count, "n")
+        detached(*self.rt, "run", "--detach", "--from-snapshot", self.kind, *self.store, *([f"--{mode}"] if mode else []), "--count", count, "n")
         running = time.monotonic() - began
         for id in ids:
             until_reply(self.pid(id), self.kind)
         replied = time.monotonic() - began
-        for id in ids:
-            self.until_all_memory_is_there(id)
+        if mode == "on-demand":
+            time.sleep(0.5)
+        else:
+            for id in ids:
+                self.until_all_memory_is_there(id)
+        if merging:
+            merging.wait()
         memory = [pss(self.pids(id)) for id in ids]
+        helpers = pss(named("rt", "rt-snapshot", "rt-guardian"))
         for id in ids:
             self.end(id)
-        return {"count": count, "running_ms": running * 1000, "replied_ms": replied * 1000, "pss_mib_each": statistics.mean(memory)}
+        return {"count": count, "mode": mode, "running_ms": running * 1000, "replied_ms": replied * 1000, "pss_mib_each": statistics.mean(memory),
+                "helpers_mib_each": helpers / count, "shared_mib": disk_mib(f"{WORK}/rt/@snapshots")}
 
     def clean(self):
-        call(*self.rt, "snapshot", "rm", *self.store, self.kind)
-        call(*self.rt, "snapshot", "gc", *self.store)
-        shutil.rmtree(f"{WORK}/images-{self.kind}")
+        """Whatever became of it."""
+        for runtime in (self.rt, self.runc):
+            listed = subprocess.run([*runtime, "list", "--quiet"], capture_output=True, text=True, check=False).stdout.split()
+            for id in listed:
+                subprocess.run([*runtime, "delete", "--force", id], capture_output=True, check=False)
+        for words in (["rm", *self.store, self.kind], ["gc", *self.store]):
+            subprocess.run([*self.rt, "snapshot", *words], capture_output=True, check=False)
+        for path in (f"{WORK}/images-{self.kind}", f"{WORK}/runc-images-{self.kind}", self.bundle):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def show_clones(row):
+    print(f"{'':8} {row['count']:4} clones{' --' + row['mode'] if row['mode'] else '':12} running {row['running_ms']:6.0f} ms, all replied {row['replied_ms']:6.0f} ms "
+          f"({row['replied_ms'] / row['count']:.0f} each), {row['pss_mib_each']:6.1f} MiB each and {row['helpers_mib_each']:.1f} to hand it out, "
+          f"{row['shared_mib']:.0f} MiB shared", flush=True)
+
+
+def measure_clones(bench, options):
+    rows, each = [], {}
+    for count in map(int, filter(None, options.clones.split(","))):
+        for mode in ["", "on-demand"] + (["merge"] if options.ksm else []):
+            # Merged or not, before it is it takes as much.
+            wanted = each.get("" if mode == "merge" else mode, 0) * count
+            if wanted > free_mib() / 2:
+                print(f"{'':8} {count:4} clones{' --' + mode if mode else '':12} left out: {wanted:.0f} MiB of the {free_mib():.0f} that are free", flush=True)
+                continue
+            if mode == "merge":
+                with Merging() as merging:
+                    row = bench.clones(count, mode, merging)
+            else:
+                row = bench.clones(count, mode)
+            each[mode] = max(each.get(mode, 0), row["pss_mib_each"] + row["helpers_mib_each"])
+            rows.append(row)
+            show_clones(row)
+    return rows
+
+
+def measure(bench, options):
+    bench.prepare()
+    names = ["cold", "snapshot", "on_demand", *bench.others]
+    samples = {name: [] for name in names}
+    for _ in range(options.runs):
+        random.shuffle(names)
+        for name in names:
+            samples[name].append(bench.sample(name))
+    medians = {name: statistics.median(rows) for name, rows in samples.items()}
+    others = "".join(f"   {name} {medians[name]:6.0f} ms" for name in ("criu", "runc") if name in medians)
+    print(f"{bench.kind:8} cold {medians['cold']:6.0f} ms   snapshot {medians['snapshot']:6.0f} ms ({medians['cold'] / medians['snapshot']:.1f} times quicker)   "
+          f"on demand {medians['on_demand']:6.0f} ms{others}   create {bench.create:6.0f} ms   first start {bench.first:6.0f} ms", flush=True)
+    return {"samples": samples, "create_ms": bench.create, "first_start_ms": bench.first, "clones": measure_clones(bench, options)}
 
 
 def main():
@@ -294,37 +449,32 @@ def main():
     parser.add_argument("--rt", default=os.path.join(TESTS, "../build/rt"))
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--what", default=",".join(KINDS))
-    parser.add_argument("--clones", default="1,10")
+    parser.add_argument("--with", dest="others", default="criu,runc")
+    parser.add_argument("--clones", default="1,10,100")
+    parser.add_argument("--ksm", action="store_true", help="clones with --merge, too")
     parser.add_argument("--json")
     options = parser.parse_args()
     if not os.environ.get("RT_SANDBOX"):
         os.execv(SANDBOX, [SANDBOX, "/usr/bin/python3", os.path.abspath(__file__), *sys.argv[1:], "--rt", os.path.abspath(options.rt)])
-    everything = {}
+    everything, failed, began = {}, 0, time.monotonic()
+    others = [name for name in filter(None, options.others.split(",")) if shutil.which(name)]
+    print(f"{options.runs} rounds, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at the beginning", flush=True)
     for kind in options.what.split(","):
         if not shutil.which(KINDS[kind][6]):
             print(f"{kind}: no {KINDS[kind][6]} on this machine")
             continue
-        bench = Bench(os.path.abspath(options.rt), kind)
-        bench.prepare()
-        names = ["cold", "snapshot", "criu"]
-        samples = {name: [] for name in names}
-        for _ in range(options.runs):
-            random.shuffle(names)
-            for name in names:
-                samples[name].append(bench.sample(name))
-        medians = {name: statistics.median(rows) for name, rows in samples.items()}
-        print(f"{kind:8} cold {medians['cold']:8.0f} ms   snapshot {medians['snapshot']:6.0f} ms ({medians['cold'] / medians['snapshot']:.1f} times quicker)   "
-              f"criu {medians['criu']:6.0f} ms   create {bench.create:6.0f} ms   first start {bench.first:6.0f} ms", flush=True)
-        everything[kind] = {"samples": samples, "create_ms": bench.create, "first_start_ms": bench.first, "clones": []}
-        for count in map(int, filter(None, options.clones.split(","))):
-            row = bench.clones(count)
-            everything[kind]["clones"].append(row)
-            print(f"{'':8} {count:4} clones: running {row['running_ms']:.0f} ms, all replied {row['replied_ms']:.0f} ms, {row['pss_mib_each']:.1f} MiB each", flush=True)
+        bench = Bench(os.path.abspath(options.rt), kind, others)
+        try:
+            everything[kind] = measure(bench, options)
+        except (SystemExit, OSError, subprocess.CalledProcessError) as e:
+            print(f"{kind}: {e}", flush=True)
+            failed += 1
         bench.clean()
-    if options.json:
-        with open(options.json, "w") as f:
-            json.dump(everything, f, indent=1)
-    return 0
+        if options.json:
+            with open(options.json, "w") as f:
+                json.dump(everything, f, indent=1)
+    print(f"{time.monotonic() - began:.0f} s in all")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 
 import escapes
 from lib import container as containers
-from lib import image, proc
+from lib import config, image, proc
 
 SHIFT = ["--from", "0:65536", "--to", "100000:65536"]
 OVERLAP = ["--from", "0:65536", "--to", "1000:65536"]
@@ -361,3 +361,29 @@ def test_a_bundle_that_was_shifted_runs_in_a_user_namespace(container, templates
         config = json.load(f)
     assert "uidMappings" not in config["linux"] and {"type": "user"} not in config["linux"]["namespaces"]
     assert os.stat(f"{c.dir}/rootfs/home/user").st_uid == 1000
+
+
+@pytest.mark.parametrize("mode, group", [(0o700, 0), (0o750, 7)])
+def test_a_closed_bundle_lets_the_root_of_its_container_through(container, mode, group):
+    """Whoever writes the user namespace into config.json by hand finds the directory open to it, and as before after --undo."""
+    c = container(["id", "-u"])
+    c.write_config()
+    os.chmod(c.dir, mode)
+    os.chown(c.dir, 0, group)
+    rt(c.dir, *SHIFT)
+    st = os.stat(c.dir)
+    assert (st.st_uid, st.st_gid, stat.S_IMODE(st.st_mode)) == (0, 100000, 0o710)
+    config.use_user_namespace(c.config)
+    assert c.run().out == "0\n"
+    assert rt(c.dir, *SHIFT).out == "these ids were shifted before\n"
+    rt(c.dir, "--undo")
+    st = os.stat(c.dir)
+    assert (st.st_uid, st.st_gid, stat.S_IMODE(st.st_mode)) == (0, group, mode)
+
+
+def test_a_bundle_that_is_open_stays_as_it_is(container):
+    c = container(["id", "-u"])
+    c.write_config()
+    os.chmod(c.dir, 0o755)
+    rt(c.dir, *SHIFT)
+    assert (os.stat(c.dir).st_gid, stat.S_IMODE(os.stat(c.dir).st_mode)) == (0, 0o755)

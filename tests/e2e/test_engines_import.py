@@ -4,6 +4,7 @@ A container tells what it finds itself in: environment, user, limits, capabiliti
 exported, what inspect says of it is imported, and the same program run by `rt` alone must tell the same."""
 
 import json
+import os
 import re
 
 import pytest
@@ -25,7 +26,7 @@ echo '[devices]'; ls -lR /dev | grep '^[bc]' | sed 's/[A-Z][a-z][a-z] .* / /'
 echo '[cgroup]'
 cd /sys/fs/cgroup && for f in memory/memory.limit_in_bytes memory/memory.memsw.limit_in_bytes memory/memory.soft_limit_in_bytes \
     memory/memory.swappiness memory/memory.oom_control cpu/cpu.shares cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us cpuset/cpuset.cpus pids/pids.max \
-    devices/devices.list memory.max memory.swap.max cpu.max cpu.weight pids.max; do
+    devices/devices.list blkio/blkio.throttle.read_bps_device blkio/blkio.throttle.write_iops_device io.max memory.max memory.swap.max cpu.max cpu.weight pids.max; do
     [ -f $f ] && sort $f | sed "s|^|$f |" | grep -v under_oom | grep -v oom_kill' '
 done
 echo '[can]'
@@ -152,6 +153,7 @@ OPTIONS = {
     "memory without limit of swap": ["--memory", "64m", "--memory-swap", "-1"],
     "processor": ["--cpus", "0.5", "--cpu-shares", "512", "--cpuset-cpus", "0"],
     "quota": ["--cpu-period", "50000", "--cpu-quota", "20000"],
+    "block devices": ["--device-read-bps", "BLOCK:2mb", "--device-write-iops", "BLOCK:300"],
     "processes and killing": ["--pids-limit", "50", "--oom-score-adj", "100"],
     "read-only with tmpfs": ["--read-only", "--tmpfs", "/scratch:size=1m,mode=1777", "--tmpfs", "/data"],
     "tmpfs as a mount": ["--mount", "type=tmpfs,target=/scratch,tmpfs-size=2m"],
@@ -172,9 +174,19 @@ OPTIONS = {
 }
 
 
+def block_device():
+    """One of the machine's disks; limits are those of the test's own cgroups."""
+    found = [f"/dev/{name}" for name in sorted(os.listdir("/sys/block")) if not name.startswith(("loop", "ram", "zram"))]
+    found = [path for path in found if os.path.exists(path)]
+    needs.skip_unless(found, "no disk to limit on this machine")
+    return found[0]
+
+
 @pytest.mark.parametrize("name", OPTIONS)
 def test_an_imported_container_finds_what_it_found_under_its_engine(importer, name):
-    words = OPTIONS[name]
+    words = [word.replace("BLOCK", block_device()) if "BLOCK" in word else word for word in OPTIONS[name]]
+    if name == "block devices":
+        needs.skip_unless(needs.has_controller("blkio") or needs.has_controller("io"), "no cgroup controller for block devices here")
     if name == "privileged" and importer.kind == "docker":
         needs.capability("CAP_SYS_RESOURCE")
     if "--memory" in words:
@@ -183,6 +195,8 @@ def test_an_imported_container_finds_what_it_found_under_its_engine(importer, na
     bundle, _ = importer.import_bundle(container)
     result = importer.rt_run(bundle)
     there, here = sections(output), sections(result.out)
+    if name == "block devices":
+        assert any("2097152" in line for line in there["[cgroup]"]), "the engine set no limit"
     for section, lines in there.items():
         assert here[section] == lines, section
 

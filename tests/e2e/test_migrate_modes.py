@@ -1,10 +1,11 @@
 """Every mode, tracker and way to send memory, on programs whose memory checks itself (churn.c), there and back."""
 
+import os
 import time
 
 import pytest
 
-from lib import config, proc
+from lib import config, needs, proc
 from lib.hosts import Churn, NAMES
 
 
@@ -126,6 +127,24 @@ def test_root_in_a_user_namespace_moves(hosts):
     last = there_and_back(hosts, one, [["--mode", mode] for mode in (["pre-copy", "post-copy"] if lazily else ["auto", "stop"])])[-1].container
     with open(f"/proc/{last.pid}/uid_map") as f:
         assert f.read().split()[:2] == ["0", "200000"]
+
+
+def test_a_root_that_is_mounted_with_other_ids_moves(hosts):
+    """The files are the host's root's on both hosts, and the container's root's in it."""
+    needs.kernel(6, 3)
+    c = hosts.a.container(["sh", "-c", "touch /there; n=0; while :; do n=$((n+1)); echo $n; sleep 0.05; done"])
+    config.use_user_namespace(c.config, 200000)
+    c.config["mounts"].insert(0, {"destination": "/", "type": "bind", "source": "rootfs", "options": ["rbind", "idmap"]})
+    c.write_config()
+    for host in hosts.made:
+        host.receive("--allow-config")
+    c.run_detached()
+    c.wait_output("3\n")
+    for turn in range(2):
+        c = hosts.migrate(c, "--rootfs", "none" if turn else "copy").container
+        assert c.exec("stat", "-c", "%u:%g", "/", "/there", "/bin/busybox").out.split() == ["0:0"] * 3
+        c.exec("touch", f"/new{turn}")
+        assert all(os.stat(c.host_path(path)).st_uid == 0 for path in ("/there", "/bin/busybox", f"/new{turn}"))
 
 
 def test_seccomp_stays(hosts, churn):

@@ -74,6 +74,18 @@ static void a_config_without_a_root_is_refused(void **state)
 	assert_string_equal(err->message, "'root' must be an object");
 }
 
+static void a_clone_has_no_mount_of_its_root_as_the_layer_below_has_the_ids(void **state)
+{
+	_cleanup_json_ json_t *config = config_of("{\"root\": {\"path\": \"rootfs\"}, \"mounts\": [{\"destination\": \"/\"}, {\"destination\": \"/proc\"}]}");
+	_cleanup_json_ json_t *without = config_of("{\"root\": {\"path\": \"rootfs\"}, \"mounts\": [{\"destination\": \"/x\"}, 7]}");
+
+	assert_ptr_equal(rt_clone_root_mount(config), json_array_get(json_object_get(config, "mounts"), 0));
+	assert_null(rt_clone_root_mount(without));
+	assert_null(rt_clone_config_apply(config, &clone));
+	assert_string_equal(at(config, "mounts/0/destination"), "/proc");
+	assert_null(at(config, "mounts/1/destination"));
+}
+
 static void the_resume_command_is_an_array_of_strings(void **state)
 {
 	static const char *const bad[] = { "", "{}", "[]", "[1]", "[\"a\", null]", "reseed" };
@@ -153,6 +165,7 @@ int main(void)
 		cmocka_unit_test(a_clone_has_its_own_root_cgroup_and_name),
 		cmocka_unit_test(any_form_of_cgroup_path_ends_in_the_id),
 		cmocka_unit_test(a_config_without_a_root_is_refused),
+		cmocka_unit_test(a_clone_has_no_mount_of_its_root_as_the_layer_below_has_the_ids),
 		cmocka_unit_test(the_resume_command_is_an_array_of_strings),
 		cmocka_unit_test(no_two_clones_are_told_the_same),
 		cmocka_unit_test(a_snapshot_of_another_machine_is_refused),

@@ -86,6 +86,16 @@ static void binds_are_below_what_is_allowed(void **state)
 	assert_forbidden(&some, MOUNT("'type':'bind','source':'/'"), "binds '/'");
 }
 
+static void the_root_may_be_bound_to_the_root(void **state)
+{
+#define AT_ROOT(root, source) "{'ociVersion':'1.3.0','root':{'path':'" root "'},'mounts':[{'destination':'/','source':'" source "','options':['bind','idmap']}]}"
+	assert_allowed(&strict, AT_ROOT("rootfs", "rootfs"));
+	assert_forbidden(&strict, AT_ROOT("rootfs", "/etc"), "binds '/etc'");
+	assert_forbidden(&strict, AT_ROOT("rootfs", "."), "binds '.'");
+	assert_forbidden(&strict, AT_ROOT("/etc", "/etc"), "its root filesystem at '/etc'");
+	assert_forbidden(&strict, MOUNT("'source':'rootfs','options':['bind']"), "binds 'rootfs'");
+}
+
 static void file_systems_of_the_host_are_refused(void **state)
 {
 	assert_forbidden(&some, MOUNT("'type':'ext4','source':'/dev/sda1'"), "of type 'ext4'");
@@ -127,6 +137,7 @@ int main(void)
 		cmocka_unit_test(an_ordinary_configuration_is_allowed),
 		cmocka_unit_test(the_root_is_in_the_bundle),
 		cmocka_unit_test(binds_are_below_what_is_allowed),
+		cmocka_unit_test(the_root_may_be_bound_to_the_root),
 		cmocka_unit_test(file_systems_of_the_host_are_refused),
 		cmocka_unit_test(hooks_are_named_one_by_one),
 		cmocka_unit_test(what_belongs_to_the_host_is_refused),

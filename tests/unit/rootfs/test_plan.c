@@ -174,6 +174,62 @@ static void what_cannot_be_mounted_is_refused_by_name(void **state)
 		assert_refused(&mounts[i]);
 }
 
+/* The root filesystem is "/bundle/...", or this test's own directory: it must be there to be told from others. */
+static struct rt_error *plan_on(struct planned *planned, const char *root, const struct rt_spec_mount *mounts, size_t count)
+{
+	*planned = (struct planned){ .spec = { .mounts = mounts, .mount_count = count } };
+	planned->rootfs.spec = &planned->spec;
+	planned->rootfs.request.bundle = "/bundle";
+	planned->rootfs.path = (char *)root;
+	return rt_rootfs_plan_entries(&planned->rootfs);
+}
+
+static void the_root_itself_may_be_mounted_with_other_ids(void **state)
+{
+	static const char *const idmap[] = { "rbind", "idmap", "ro", "nosuid" };
+	const struct rt_spec_mount mounts[] = {
+		{ .destination = "/", .type = "bind", .source = "/usr", .options = idmap, .option_count = 4 },
+		{ .destination = "/data", .type = "bind", .source = "/" },
+	};
+	struct planned planned;
+
+	assert_null(plan_on(&planned, "/usr", mounts, 2));
+	assert_int_equal(planned.rootfs.entries[0].kind, RT_ENTRY_ROOT);
+	assert_ptr_equal(planned.rootfs.root_entry, &planned.rootfs.entries[0]);
+	assert_true(planned.rootfs.entries[0].late_readonly);
+	rt_arena_deinit(&planned.rootfs.arena);
+}
+
+static void but_only_as_the_first_mount_and_nothing_else_in_its_place(void **state)
+{
+	static const char *const idmap[] = { "bind", "idmap" }, *const plain[] = { "bind" }, *const slave[] = { "bind", "idmap", "rslave" };
+	const struct rt_spec_mount first = { .destination = "/data", .type = "bind", .source = "/" };
+	const struct rt_spec_mount good = { .destination = "/", .source = "/usr", .options = idmap, .option_count = 2 };
+	const struct {
+		const char *root;
+		struct rt_spec_mount mounts[2];
+		const char *words;
+	} cases[] = {
+		{ "/usr", { first, good }, "must come first" },
+		{ "/etc", { good, first }, "only the root filesystem itself" },
+		{ "/usr", { { .destination = "/", .source = "/usr", .options = plain, .option_count = 1 }, first }, "with id mappings" },
+		{ "/usr", { { .destination = "/", .source = "/usr", .options = slave, .option_count = 3 }, first }, "rootfsPropagation" },
+		{ "/usr", { { .destination = "/", .source = "/not/there", .options = idmap, .option_count = 2 }, first }, "'/not/there'" },
+	};
+
+	for (size_t i = 0; i < RT_ARRAY_SIZE(cases); i++) {
+		struct planned planned;
+		struct rt_error *err = plan_on(&planned, cases[i].root, cases[i].mounts, 2);
+		bool found = false;
+
+		for (const struct rt_error *link = err; link; link = link->cause)
+			found = found || strstr(link->message, cases[i].words);
+		assert_true(found);
+		rt_error_free(err);
+		rt_arena_deinit(&planned.rootfs.arena);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -185,6 +241,8 @@ int main(void)
 		cmocka_unit_test(binds_take_their_source_from_the_bundle),
 		cmocka_unit_test(kinds_follow_from_type_and_options),
 		cmocka_unit_test(what_cannot_be_mounted_is_refused_by_name),
+		cmocka_unit_test(the_root_itself_may_be_mounted_with_other_ids),
+		cmocka_unit_test(but_only_as_the_first_mount_and_nothing_else_in_its_place),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
