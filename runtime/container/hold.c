@@ -1,5 +1,5 @@
 /* A restored process waits in code of CRIU's until CRIU lets it go. Three must be over for it to be free: rt, which holds the container's lock for as long
- * as it restores; CRIU; and that wait, which goes on where CRIU was killed, too. */
+ * as it restores; CRIU; and that wait, which goes on where CRIU was killed, too: in code that CRIU put into the process, and that is gone when it is free. */
 #include "runtime/container/private.h"
 
 #include "runtime/base/io.h"
@@ -7,12 +7,14 @@
 #include "runtime/base/proc.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <string.h>
 #include <time.h>
 
 /* CRIU says that all wait a moment before the last of them does. */
 #define LOOKS 20
 #define LOOK_NS 1000000
+#define MAPS_LIMIT (64u << 20)
 
 /* The last number of /proc/PID/syscall. 0: it runs, is no more, or we may not look; none of that is worth failing for. */
 static uint64_t read_counter(pid_t pid, bool *ret_read)
@@ -50,6 +52,28 @@ struct rt_error *rt_hold_note(pid_t holder, pid_t pid, struct rt_state_hold *ret
 	return err;
 }
 
+/* Whether what waited there is still where CRIU had put it: it takes its code away with its last step. True in doubt. */
+static bool has_code_at(pid_t pid, uint64_t address)
+{
+	_cleanup_free_ char *maps = NULL;
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	rt_error_free(rt_read_file_at(AT_FDCWD, path, MAPS_LIMIT, &maps, NULL));
+	if (!maps)
+		return true;
+	for (const char *line = maps; *line;) {
+		uint64_t start, end;
+		char access[5];
+
+		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s", &start, &end, access) == 3 && address >= start && address < end)
+			return access[2] == 'x';
+		line += strcspn(line, "\n");
+		line += *line == '\n';
+	}
+	return false;
+}
+
 /* False in doubt. */
 static struct rt_error *is_let_go(const struct rt_container *container, bool *ret)
 {
@@ -57,8 +81,7 @@ static struct rt_error *is_let_go(const struct rt_container *container, bool *re
 	_cleanup_close_ int pidfd = -1;
 	struct rt_proc_stat stat;
 	struct rt_error *err;
-	uint64_t counter;
-	bool found, read;
+	bool found;
 
 	*ret = false;
 	err = rt_proc_stat(hold->pid, &stat, &found);
@@ -67,8 +90,7 @@ static struct rt_error *is_let_go(const struct rt_container *container, bool *re
 	err = rt_container_pidfd(container, &pidfd);
 	if (err || pidfd < 0 || !hold->counter)
 		return err;
-	counter = read_counter(container->state.pid, &read);
-	*ret = read && counter != hold->counter;
+	*ret = !has_code_at(container->state.pid, hold->counter);
 	return NULL;
 }
 

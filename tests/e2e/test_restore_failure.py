@@ -347,8 +347,8 @@ def test_the_runtime_killed_when_criu_has_let_go(dumped, templates):
     c.delete("--force")
     first = [["state"], ["list"], ["exec"], ["pause"], ["kill"], ["update"], ["checkpoint"]]
     adopted = 0
-    for back in range(40):
-        call = calls - back % 20  # twice: how many calls there are differs a little each time
+    for back in range(80):
+        call = calls - back % 40  # twice: how many calls there are differs a little each time
         if adopted == len(first):
             break
         if killed_at(c, tool, call) == ["killed"] and stored_state(c)["creating"] and proc.alive(c.pid):
@@ -399,7 +399,9 @@ def test_both_killed(dumped):
         proc.eventually(lambda: not [p for p in host.processes() if p[1] == "(criu)"], what="criu to end")
         if proc.alive(c.pid) and stored_state(c)["creating"]:
             before = os.path.getsize(c.stdout)
-            time.sleep(0.1)
+            until = time.monotonic() + 1
+            while os.path.getsize(c.stdout) == before and time.monotonic() < until:
+                time.sleep(0.01)
             waits = os.path.getsize(c.stdout) == before
             stuck += waits
             assert c.status == ("creating" if waits else "running")
