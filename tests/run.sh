@@ -15,7 +15,7 @@
 #
 #     tests/run.sh e2e -- -k terminal      what follows "--" goes to pytest
 #
-# Variables: RT_BUILD, the build directory (build/ in the source), next to which the others are
+# Variables: RT_TEST_LANES, how many tests run at once (as many as there are processors); RT_BUILD, the build directory (build/ in the source), next to which the others are
 # made; RT, a runtime to test instead of the one built; RT_TEST_CACHE, where what was fetched and
 # built for the tests is kept (/var/cache/rt-tests).
 #
@@ -174,32 +174,58 @@ part_fuzz()
 	[ -n "$found" ] || { echo "   FAILED: there are no fuzz targets"; add 0 1 0; }
 }
 
-pytest_once()
+# One call of pytest, in a sandbox of its own, for some files; its result is among $logs/results.
+pytest_lane()
 {
-	local result=$1
-	shift
-	rm -f "$result"
-	(cd "$top" && "$python" -m pytest -q --tb=short -o cache_dir="$logs/cache" --junit-xml="$result" "$@" \
-		"${pytest_words[@]}" >"$logs/pytest" 2>&1)
+	local result=$logs/results/$BASHPID
+	(cd "$top" && "$python" -m pytest -q --tb=short -o cache_dir="$logs/cache.$BASHPID" --junit-xml="$result.xml" \
+		"$@" "${pytest_words[@]}" >"$result.log" 2>&1)
+	local code=$?
+	# 5: -k has chosen none of these.
+	[ $code -eq 0 ] || [ $code -eq 5 ] || tail -n 100 "$result.log"
+	if [ $code -ge 2 ] && [ $code -ne 5 ]; then
+		echo "   FAILED: pytest ended with $code: $*"
+		touch "$result.lost"
+	fi
 }
 
-# What failed is tried once more: these tests race with a kernel that other machines share. What passes only then
-# is named, so that it gets looked at; what fails twice has failed.
+# Some files at a time, as many at once as there are processors, the large ones first: each call has its own sandbox, and most
+# tests wait more than they work. What failed is tried once more, alone: these tests race with a kernel that other machines share. What passes
+# only then is named, so that it gets looked at; what fails twice has failed.
 run_pytest()
 {
-	local first second
-	rm -rf "$logs/cache"
-	pytest_once "$logs/junit.xml" "$@" && { count pytest "$logs/junit.xml"; return; }
-	tail -n 150 "$logs/pytest"
-	first=$("$python" "$top/tests/setup/count.py" pytest "$logs/junit.xml" 2>>"$skips")
-	[[ $first =~ ^[1-9] ]] || { count pytest "$logs/junit.xml"; return; }
+	local first again file lost
+	rm -rf "$logs/results"
+	mkdir "$logs/results"
+	while read -r file; do
+		while [ "$(jobs -rp | wc -l)" -ge "${RT_TEST_LANES:-$(nproc)}" ]; do
+			wait -n
+		done
+		pytest_lane $file &
+	done < <(ls -S "$@" | xargs -n 3)
+	wait
+	lost=$(find "$logs/results" -name '*.lost' | wc -l)
+	first=$("$python" "$top/tests/setup/count.py" pytest "$logs"/results/*.xml 2>>"$skips")
+	if [[ ! $first =~ ^[0-9]+\ [0-9]+\ [0-9]+$ ]] || [ "$first" = "0 0 0" ]; then
+		echo "   FAILED: no results"
+		add 0 1 0
+		return
+	fi
+	set -- $first
+	if [ "$2" -eq 0 ]; then
+		add "$1" "$lost" "$3"
+		return
+	fi
 	echo "   once more, what failed:"
-	grep -E '^(FAILED|ERROR) ' "$logs/pytest" | sed 's/^/   /'
-	pytest_once "$logs/junit-again.xml" --last-failed --last-failed-no-failures=none "$@" || tail -n 60 "$logs/pytest"
-	second=$("$python" "$top/tests/setup/count.py" pytest "$logs/junit-again.xml" 2>/dev/null)
-	[[ $second =~ ^[0-9] ]] || { count pytest "$logs/junit.xml"; return; }
-	set -- $first $second
-	add $(($1 + $4)) "$5" "$3"
+	"$python" "$top/tests/setup/count.py" failed "$logs"/results/*.xml | tee "$logs/failed" | sed 's/^/   /'
+	mapfile -t again <"$logs/failed"
+	rm -rf "$logs/results"
+	mkdir "$logs/results"
+	local pytest_words=()
+	pytest_lane "${again[@]}"
+	again=$("$python" "$top/tests/setup/count.py" pytest "$logs"/results/*.xml 2>/dev/null)
+	[[ $again =~ ^[0-9] ]] || again="0 $2 0"
+	add $(($1 + ${again%% *})) $(($(cut -d ' ' -f 2 <<<"$again") + lost)) "$3"
 }
 
 part_e2e()

@@ -1,8 +1,9 @@
 #!/usr/bin/python3
-"""count.py meson FILE | count.py pytest FILE: "PASSED FAILED SKIPPED" of a run, then the skips.
+"""count.py meson FILE | count.py pytest FILE...: "PASSED FAILED SKIPPED" of a run, then the skips.
+count.py failed FILE...: of runs of pytest, the tests that failed, as it wants to be told them.
 
-meson: the testlog.json of `meson test`; a TAP program counts as the tests it has. pytest: a
-JUnit XML file. Every skip is a line "skipped: NAME: REASON" on stderr.
+meson: the testlog.json of `meson test`; a TAP program counts as the tests it has. pytest:
+JUnit XML files. Every skip is a line "skipped: NAME: REASON" on stderr.
 """
 
 import json
@@ -49,10 +50,19 @@ def count_program(program):
     return (1, 0, 0) if program["result"] in ("OK", "EXPECTEDFAIL") else (0, 1, 0)
 
 
-def count_pytest(path):
+def cases(paths):
+    for path in paths:
+        yield from xml.parse(path).getroot().iter("testcase")
+
+
+def has_failed(case):
+    return case.find("failure") is not None or case.find("error") is not None
+
+
+def count_pytest(*paths):
     passed = failed = skips = 0
-    for case in xml.parse(path).getroot().iter("testcase"):
-        if case.find("failure") is not None or case.find("error") is not None:
+    for case in cases(paths):
+        if has_failed(case):
             failed += 1
         elif case.find("skipped") is not None:
             skips += 1
@@ -63,5 +73,15 @@ def count_pytest(path):
     return passed, failed, skips
 
 
+def list_failed(*paths):
+    for case in cases(paths):
+        if has_failed(case):
+            yield case.get("classname").replace(".", "/") + ".py::" + case.get("name")
+
+
 if __name__ == "__main__":
-    print(*{"meson": count_meson, "pytest": count_pytest}[sys.argv[1]](sys.argv[2]))
+    if sys.argv[1] == "failed":
+        for failed_test in list_failed(*sys.argv[2:]):
+            print(failed_test)
+    else:
+        print(*{"meson": count_meson, "pytest": count_pytest}[sys.argv[1]](*sys.argv[2:]))
