@@ -208,8 +208,6 @@ static struct rt_error *set_options(struct rt_dump *dump)
 
 	err = rt_criu_opts_fill(&dump->options, settings, dump->spec, dump->image_fd, dump->work_fd, LOG_FILE);
 	if (!err)
-		err = set_freezer(dump);
-	if (!err)
 		err = set_page_server(dump);
 	if (!err)
 		err = set_nobody(dump);
@@ -511,8 +509,11 @@ static struct rt_error *run(struct rt_dump *dump)
 {
 	struct rt_error *err;
 
-	dump->inside = rt_inside_is_possible(dump->settings, dump->spec);
-	err = rt_exchange_prepare(&dump->exchange, &dump->own_settings);
+	/* Where tasks are stopped one by one, CRIU has to lock the network, too: only then they all stand. */
+	err = set_freezer(dump);
+	dump->inside = dump->options.opts.freeze_cgroup && rt_inside_is_possible(dump->settings, dump->spec) && rt_inside_is_quick();
+	if (!err)
+		err = rt_exchange_prepare(&dump->exchange, &dump->own_settings);
 	if (!err)
 		err = rt_criu_open_directories(dump->settings, true, &dump->image_fd, &dump->work_fd);
 	/* An old one must not vouch for the images of a dump that fails half way. */

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define INVENTORY "inventory.img"
+#define KERNEL_CACHE "/run/criu.kdat" /* criu/kerndat.c */
 #define INVENTORY_LIMIT (1u << 20)
 /* CRIU counts its namespaces from 1. */
 #define NO_NAMESPACE_OF_THE_CONTAINER (1u << 30)
@@ -30,6 +31,11 @@ bool rt_inside_is_possible(const struct rt_criu_settings *settings, const struct
 	if (settings->lazy_pages && !settings->memory_elsewhere)
 		return false;
 	return !settings->network_lock || !rt_str_equal(settings->network_lock, "iptables");
+}
+
+bool rt_inside_is_quick(void)
+{
+	return access(KERNEL_CACHE, F_OK) == 0;
 }
 
 struct rt_error *rt_inside_start(int network_fd, const struct rt_criu_options *options, struct rt_criu **ret)

@@ -14,6 +14,10 @@
 
 bool rt_inside_is_possible(const struct rt_criu_settings *settings, const struct rt_spec *spec);
 
+/* Whether CRIU has looked at this kernel since it booted, and kept what it found: else it would have its looks at the network in there, whose loopback may be
+ * down, or closed by the container's own rules. */
+bool rt_inside_is_quick(void);
+
 /* As rt_criu_start(). */
 struct rt_error *rt_inside_start(int network_fd, const struct rt_criu_options *options, struct rt_criu **ret) _must_check_;
 

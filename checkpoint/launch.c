@@ -132,7 +132,7 @@ static struct rt_error *find_tools(char **ret)
 	struct rt_error *err = rt_helper_find("criu-tools/tar", "checkpoint", "checkpoints", &tar);
 
 	/* CRIU takes the machine's tar, which is only slower. */
-	if (err) {
+	if (err || *tar != '/') {
 		rt_error_free(err);
 		return rt_format(ret, "%s", "");
 	}

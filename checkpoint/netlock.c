@@ -197,7 +197,7 @@ struct rt_error *rt_netlock_add_own(int namespace_fd)
 	struct rt_nft_batch batch;
 
 	rt_nft_open(&batch);
-	rt_nft_add_table(&batch, OWN_TABLE);
+	rt_nft_make_table(&batch, OWN_TABLE);
 	rt_nft_add_chain(&batch, OWN_TABLE, "input", NF_INET_LOCAL_IN, NF_DROP, 0);
 	rt_nft_add_chain(&batch, OWN_TABLE, "output", NF_INET_LOCAL_OUT, NF_DROP, NLM_F_ACK);
 	err = add(namespace_fd, &batch);
@@ -241,7 +241,7 @@ struct rt_error *rt_netlock_close_door(int namespace_fd)
 	struct rt_nft_batch batch;
 
 	rt_nft_open(&batch);
-	rt_nft_add_table(&batch, DOOR_TABLE);
+	rt_nft_make_table(&batch, DOOR_TABLE);
 	rt_nft_add_chain(&batch, DOOR_TABLE, DOOR_CHAIN, NF_INET_LOCAL_IN, NF_ACCEPT, 0);
 	add_door_rule(&batch);
 	err = add(namespace_fd, &batch);

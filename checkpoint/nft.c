@@ -90,21 +90,31 @@ struct rt_error *rt_nft_commit(int socket, struct rt_nft_batch *batch, int *ret_
 	do {
 		got = recv(socket, answer, sizeof(answer), 0);
 	} while (got < 0 && errno == EINTR);
-	if (got < (ssize_t)NLMSG_LENGTH(sizeof(struct nlmsgerr)))
+	if (got < 0)
 		return rt_fail_errno("cannot hear the kernel");
+	if (got < (ssize_t)NLMSG_LENGTH(sizeof(struct nlmsgerr)))
+		return rt_fail(RT_SYSTEM, "the kernel's answer is too short");
 	*ret_error = 0;
 	if (((struct nlmsghdr *)answer)->nlmsg_type == NLMSG_ERROR)
 		*ret_error = -((struct nlmsgerr *)NLMSG_DATA((struct nlmsghdr *)answer))->error;
 	return NULL;
 }
 
-void rt_nft_add_table(struct rt_nft_batch *batch, const char *name)
+static void change_table(struct rt_nft_batch *batch, int type, uint16_t flags, const char *name)
 {
 	size_t start = batch->used;
 
-	rt_nft_begin(batch, NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL);
+	rt_nft_begin(batch, type, flags);
 	rt_nft_put_text(batch, NFTA_TABLE_NAME, name);
 	rt_nft_end(batch, start);
+}
+
+void rt_nft_make_table(struct rt_nft_batch *batch, const char *name)
+{
+	/* What is not there can't be deleted. */
+	change_table(batch, NFT_MSG_NEWTABLE, NLM_F_CREATE, name);
+	change_table(batch, NFT_MSG_DELTABLE, 0, name);
+	change_table(batch, NFT_MSG_NEWTABLE, NLM_F_CREATE, name);
 }
 
 void rt_nft_add_chain(struct rt_nft_batch *batch, const char *table, const char *name, uint32_t hook, uint32_t policy, uint16_t flags)

@@ -28,8 +28,8 @@ size_t rt_nft_nest(struct rt_nft_batch *batch, int type);
 void rt_nft_end_nest(struct rt_nft_batch *batch, size_t start);
 void rt_nft_end(struct rt_nft_batch *batch, size_t start);
 
-/* Whole messages. A chain is a base chain of type filter at NF_INET_*, priority 0. */
-void rt_nft_add_table(struct rt_nft_batch *batch, const char *name);
+/* An empty table, whatever was there of this name (somebody may have been killed before it was taken away). A chain is a base chain of type filter at NF_INET_*, priority 0. */
+void rt_nft_make_table(struct rt_nft_batch *batch, const char *name);
 void rt_nft_add_chain(struct rt_nft_batch *batch, const char *table, const char *name, uint32_t hook, uint32_t policy, uint16_t flags);
 
 /* Steps of a rule, within its NFTA_RULE_EXPRESSIONS. What is loaded the next one compares. */

@@ -70,30 +70,30 @@ static struct rt_error *end_repairs(const struct rt_rescue *rescue)
 	return err;
 }
 
-static struct rt_error *undo_own(const struct rt_rescue *rescue)
-{
-	struct rt_error *err = NULL;
-
-	if (rescue->lock == RT_LOCK_OWN)
-		err = rt_netlock_remove_own(rescue->network_fd);
-	if (!err && rescue->door)
-		err = rt_netlock_open_door(rescue->network_fd);
-	return err;
-}
-
+/* What CRIU left. */
 static struct rt_error *unlock_network(const struct rt_rescue *rescue)
 {
 	_cleanup_free_ char *ids = NULL;
 	struct rt_error *err;
 
-	if (rescue->network_fd < 0)
+	if (rescue->network_fd < 0 || rescue->work_fd < 0)
 		return NULL;
 	err = rt_netlock_run_ids(rescue->work_fd, rescue->log_name, &ids);
 	if (!err)
 		err = rt_netlock_remove(rescue->network_fd, ids);
 	if (!err && rescue->lock == RT_LOCK_IPTABLES)
 		err = rt_netlock_remove_iptables(rescue->network_fd);
-	return err ? err : undo_own(rescue);
+	return err;
+}
+
+static struct rt_error *remove_lock(const struct rt_rescue *rescue)
+{
+	return rescue->lock == RT_LOCK_OWN && rescue->network_fd >= 0 ? rt_netlock_remove_own(rescue->network_fd) : NULL;
+}
+
+static struct rt_error *open_door(const struct rt_rescue *rescue)
+{
+	return rescue->door && rescue->network_fd >= 0 ? rt_netlock_open_door(rescue->network_fd) : NULL;
 }
 
 struct rt_error *rt_rescue_lock(struct rt_rescue *rescue)
@@ -117,9 +117,14 @@ struct rt_error *rt_rescue_thaw(struct rt_rescue *rescue)
 
 struct rt_error *rt_rescue_resume(struct rt_rescue *rescue)
 {
-	struct rt_error *err = undo_own(rescue);
+	struct rt_error *lock = remove_lock(rescue), *door = open_door(rescue), *thaw = rt_rescue_thaw(rescue);
+	struct rt_error *first = lock ? lock : door ? door : thaw;
 
-	return err ? err : rt_rescue_thaw(rescue);
+	if (door != first)
+		rt_error_free(door);
+	if (thaw != first)
+		rt_error_free(thaw);
+	return first;
 }
 
 static bool has_ended(const struct rt_rescue *rescue, int patience_ms)
@@ -148,6 +153,8 @@ void rt_rescue_revive(struct rt_rescue *rescue)
 		return;
 	rt_warn_ignored(end_repairs(rescue));
 	rt_warn_ignored(unlock_network(rescue));
+	rt_warn_ignored(remove_lock(rescue));
+	rt_warn_ignored(open_door(rescue));
 	rt_warn_ignored(rt_rescue_thaw(rescue));
 }
 
@@ -249,13 +256,24 @@ static pid_t tracer_of(pid_t pid)
 	return line ? atoi(line + strlen("\nTracerPid:")) : 0;
 }
 
+/* And nobody's debugger. */
+static bool is_criu(pid_t pid)
+{
+	_cleanup_free_ char *name = NULL;
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	rt_error_free(rt_read_file_at(AT_FDCWD, path, 64, &name, NULL));
+	return name && rt_str_starts(name, "criu");
+}
+
 /* It wants the tasks thawed for what it undoes. */
 static void let_criu_end(const struct rt_container *container)
 {
 	pid_t criu = tracer_of(container->state.pid);
 	_cleanup_close_ int criu_fd = -1;
 
-	if (criu == 0)
+	if (criu == 0 || !is_criu(criu))
 		return;
 	rt_error_free(rt_pidfd_open(criu, &criu_fd));
 	rt_warn_ignored(rt_cgroup_freeze(container->cgroup, false));
@@ -264,22 +282,23 @@ static void let_criu_end(const struct rt_container *container)
 		kill(criu, SIGKILL);
 }
 
-struct rt_error *rt_rescue_late(const struct rt_container *container, const char *work_path, bool was_frozen)
+struct rt_error *rt_rescue_late(const struct rt_container *container, const char *work_path, bool was_frozen, bool own_network)
 {
 	_cleanup_close_ int work_fd = open(work_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct rt_rescue rescue = RT_RESCUE_NULL;
 	struct rt_error *err;
 	char path[32];
 
-	if (work_fd < 0)
+	/* Without it nobody knows what CRIU called its rules; all the rest can be undone. */
+	if (work_fd < 0 && errno != ENOENT)
 		return rt_fail_errno("cannot open '%s'", work_path);
 	if (container->cgroup)
 		let_criu_end(container);
 	rescue.container = container;
 	rescue.work_fd = work_fd;
 	rescue.log_name = "dump.log";
-	rescue.lock = RT_LOCK_OWN;
-	rescue.door = true;
+	rescue.lock = own_network ? RT_LOCK_OWN : RT_LOCK_CRIU;
+	rescue.door = own_network;
 	rescue.was_frozen = was_frozen;
 	snprintf(path, sizeof(path), "/proc/%d/ns/net", container->state.pid);
 	err = rt_sys_open_namespace(path, RT_NS_NETWORK, &rescue.network_fd);

@@ -68,8 +68,8 @@ struct rt_error *rt_rescue_resume(struct rt_rescue *rescue) _must_check_;
 struct rt_error *rt_rescue_hold(struct rt_rescue *rescue) _must_check_;
 
 /* The same for a container whose dumping process, and its guard, are gone; `work_path` is where CRIU's log is, `was_frozen` how the container was before. A CRIU that
- * is still at work may undo what it did. */
-struct rt_error *rt_rescue_late(const struct rt_container *container, const char *work_path, bool was_frozen) _must_check_;
+ * is still at work may undo what it did. `own_network`: its network namespace is nobody else's. */
+struct rt_error *rt_rescue_late(const struct rt_container *container, const char *work_path, bool was_frozen, bool own_network) _must_check_;
 
 /* Dismisses the guard. */
 void rt_rescue_deinit(struct rt_rescue *rescue);

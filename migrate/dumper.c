@@ -178,8 +178,13 @@ static struct rt_error *complete(void *userdata, struct rt_dump *dump, int image
 			return err ? err : rt_fail(RT_SYSTEM, "the migration's tool has ended");
 		rt_error_free(err);
 		err = wait_as_keeper(dumping, &commit);
-		if (err || commit)
-			return err;
+		if (err) {
+			/* Undecided, it must neither run nor die: our end leaves it frozen for --recover. */
+			rt_warn_ignored(err);
+			_exit(1);
+		}
+		if (commit)
+			return NULL;
 		return rt_fail(RT_PEER, "the migration was undone");
 	}
 }
@@ -256,12 +261,20 @@ struct rt_error *rt_dumper_start(const struct rt_dumper_options *options, struct
 	return NULL;
 }
 
-void rt_dumper_deinit(struct rt_dumper *dumper)
+bool rt_dumper_end(struct rt_dumper *dumper)
 {
+	int status = 0;
+
 	rt_closep(&dumper->fd);
-	while (dumper->pid > 0 && waitpid(dumper->pid, NULL, 0) < 0 && errno == EINTR)
+	while (dumper->pid > 0 && waitpid(dumper->pid, &status, 0) < 0 && errno == EINTR)
 		;
 	*dumper = RT_DUMPER_NULL;
+	return WIFEXITED(status);
+}
+
+void rt_dumper_deinit(struct rt_dumper *dumper)
+{
+	rt_dumper_end(dumper);
 }
 
 struct rt_error *rt_dumper_decide(const struct rt_context *context, const char *id, bool commit, bool *ret_there)

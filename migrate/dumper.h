@@ -41,7 +41,8 @@ struct rt_dumper_options {
 /* Forks it: before there are threads. It does nothing until GO. */
 struct rt_error *rt_dumper_start(const struct rt_dumper_options *options, struct rt_dumper *ret) _must_check_;
 
-/* Hangs up and waits for its end. */
+/* Hangs up and waits for its end. False: it was killed. */
+bool rt_dumper_end(struct rt_dumper *dumper);
 void rt_dumper_deinit(struct rt_dumper *dumper);
 
 /* Tells a dumper whose tool has died what was decided. *ret_there is false where there is none for this container. Returns when it has acted. */

@@ -1,4 +1,5 @@
 /* What a source that was interrupted left: a journal, and a container that is frozen until it is known where it lives. */
+#include "checkpoint/netlock.h"
 #include "checkpoint/rescue.h"
 #include "migrate/journal.h"
 #include "migrate/source_private.h"
@@ -137,37 +138,54 @@ static struct rt_error *await_memory(const struct rt_context *context, const cha
 	return err;
 }
 
-/* Its peers go on with the copy over there: nothing that ends here may tell them that it ends. */
-static struct rt_error *cut_off(const struct rt_container *container)
+/* *ret -1: its network namespace is somebody else's, too. */
+static struct rt_error *open_own_network(struct rt_container *container, int *ret)
 {
-	_cleanup_close_ int namespace_fd = -1;
 	const struct rt_spec *spec = NULL;
 	struct rt_error *err;
 	char path[32];
 
-	err = rt_container_spec((struct rt_container *)container, &spec);
+	*ret = -1;
+	err = rt_container_spec(container, &spec);
 	if (err || !spec->namespaces[RT_NS_NETWORK].wanted || spec->namespaces[RT_NS_NETWORK].path)
 		return err;
 	snprintf(path, sizeof(path), "/proc/%d/ns/net", container->state.pid);
-	err = rt_sys_open_namespace(path, RT_NS_NETWORK, &namespace_fd);
-	return err ? err : rt_sys_net_links_down(namespace_fd);
+	return rt_sys_open_namespace(path, RT_NS_NETWORK, ret);
+}
+
+/* Its peers go on with the copy over there: nothing that ends here may tell them that it ends. */
+static struct rt_error *cut_off(struct rt_container *container)
+{
+	_cleanup_close_ int namespace_fd = -1;
+	struct rt_error *err = open_own_network(container, &namespace_fd);
+
+	return err || namespace_fd < 0 ? err : rt_sys_net_links_down(namespace_fd);
+}
+
+static struct rt_error *revive(struct rt_container *container, const char *directory, unsigned flags)
+{
+	_cleanup_close_ int namespace_fd = -1;
+	_cleanup_free_ char *images = NULL;
+	struct rt_error *err = rt_format(&images, "%s/images", directory ? directory : "");
+
+	if (!err)
+		err = open_own_network(container, &namespace_fd);
+	return err ? err : rt_rescue_late(container, images, flags & RT_ALONE_PAUSED, namespace_fd >= 0);
 }
 
 struct rt_error *rt_source_act_alone(const struct rt_context *context, const char *id, const char *directory, unsigned flags)
 {
 	bool keep = flags & RT_ALONE_KEEP, there = flags & RT_ALONE_THERE;
 	struct rt_container container = RT_CONTAINER_NULL;
-	_cleanup_free_ char *images = NULL;
 	enum rt_status status;
-	struct rt_error *err = rt_container_lookup(context, id, 0, &container, &status);
+	/* Somebody may have waited for the lock of the one that died. */
+	struct rt_error *err = rt_container_lookup(context, id, RT_OPEN_LOCKED, &container, &status);
 	bool alive = !err && (status == RT_STATUS_PAUSED || status == RT_STATUS_RUNNING);
 
 	if (alive && there) {
 		err = cut_off(&container);
 	} else if (alive) {
-		err = rt_format(&images, "%s/images", directory ? directory : "");
-		if (!err)
-			err = rt_rescue_late(&container, images, flags & RT_ALONE_PAUSED);
+		err = revive(&container, directory, flags);
 	}
 	rt_container_deinit(&container);
 	if (!err && there && !keep)
@@ -240,7 +258,8 @@ static bool is_id(const char *text)
 	return fine;
 }
 
-static bool is_deserted(const struct rt_context *context, int dir_fd)
+/* *ret_id: whose it was; the caller's to free. */
+static bool is_deserted(const struct rt_context *context, int dir_fd, char **ret_id)
 {
 	_cleanup_close_ int fd = openat(dir_fd, RT_SOURCE_OWNER, O_RDWR | O_CLOEXEC | O_NOFOLLOW), container_fd = -1;
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
@@ -263,10 +282,41 @@ static bool is_deserted(const struct rt_context *context, int dir_fd)
 	if (!err)
 		err = rt_journal_load(container_fd, RT_JOURNAL_SOURCE, &journal);
 	rt_error_free(err); /* no container: nothing to recover it for */
-	return !journal;
+	if (!journal)
+		*ret_id = strdup(id);
+	return !journal && *ret_id;
 }
 
-/* Where tool and dumper were killed before anything was decided, only their images are left. */
+/* Nothing had been decided: it lives here. Whether it is to be paused only its user knows, where the guard was killed as well. */
+static struct rt_error *reconnect(const struct rt_context *context, const char *id)
+{
+	struct rt_container container = RT_CONTAINER_NULL;
+	struct rt_network network = { NULL };
+	_cleanup_close_ int namespace_fd = -1;
+	const struct rt_spec *spec = NULL;
+	enum rt_status status;
+	struct rt_error *err = rt_container_lookup(context, id, RT_OPEN_LOCKED, &container, &status);
+
+	if (!err && (status == RT_STATUS_RUNNING || status == RT_STATUS_PAUSED))
+		err = open_own_network(&container, &namespace_fd);
+	if (!err && namespace_fd >= 0)
+		err = rt_netlock_remove_own(namespace_fd);
+	if (!err && namespace_fd >= 0)
+		err = rt_netlock_open_door(namespace_fd);
+	if (!err && namespace_fd >= 0)
+		err = rt_container_spec(&container, &spec);
+	if (!err && spec)
+		err = rt_network_find(spec, &network);
+	if (!err && network.program)
+		err = rt_format(&network.saved, "%s", "");
+	if (!err && network.program)
+		err = rt_network_attach(&network, id);
+	rt_network_deinit(&network);
+	rt_container_deinit(&container);
+	return err && err->code == RT_NOT_FOUND ? rt_error_free(err) : err;
+}
+
+/* Where tool and dumper were killed before anything was decided, their images are left, and a container that may be cut off. */
 static void sweep(const struct rt_context *context)
 {
 	_cleanup_closedir_ DIR *dir = opendir(RT_SOURCE_DIRECTORY);
@@ -275,8 +325,12 @@ static void sweep(const struct rt_context *context)
 	while (dir && (entry = readdir(dir))) {
 		_cleanup_close_ int fd = entry->d_name[0] == '.' ? -1 : openat(dirfd(dir), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 
-		if (fd >= 0 && is_deserted(context, fd))
-			rt_warn_ignored(rt_remove_tree_at(dirfd(dir), entry->d_name));
+		_cleanup_free_ char *id = NULL;
+
+		if (fd < 0 || !is_deserted(context, fd, &id))
+			continue;
+		rt_warn_ignored(reconnect(context, id));
+		rt_warn_ignored(rt_remove_tree_at(dirfd(dir), entry->d_name));
 	}
 }
 

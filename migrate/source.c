@@ -290,9 +290,14 @@ static struct rt_error *stop_tasks(struct rt_source *source)
 	struct rt_link_message message;
 	struct rt_error *err = NULL;
 
-	/* Before its door is closed. */
+	/* Before its door is closed. Without it SYNs of this moment are sent again by their clients. */
 	if (source->network.saved)
 		err = rt_tap_open(source->container.state.pid, &source->tap_fd);
+	if (err)
+		rt_progress_note(source->progress, "connections that are begun while it is frozen will be late: %s", err->message);
+	rt_error_free(err);
+	/* Its user may have resumed or paused it since we came. */
+	err = source->container.cgroup ? rt_cgroup_is_frozen(source->container.cgroup, &source->paused) : NULL;
 	if (!err)
 		err = rt_link_say(source->dumper.fd, RT_LINK_PROCEED);
 	if (!err)

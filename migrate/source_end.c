@@ -238,12 +238,12 @@ struct rt_error *rt_source_finish(struct rt_source *source)
 
 /* ---- undoing ---- */
 
-/* False: it has died before it could say what it did. Its guard, which has the other end as well, has ended too by then: dismissed, done, or killed like it. */
+/* False: it was killed, and has undone nothing. Its guard, which has the other end as well, has ended too by then: dismissed, done, or killed like it. */
 static bool tell_dumper(struct rt_source *source, const struct rt_error *err)
 {
 	struct rt_link_message message = { .word = RT_LINK_ABORT };
 	_cleanup_free_ char *text = rt_error_text(err);
-	bool there, acted = false;
+	bool there;
 
 	if (source->dumper.fd < 0)
 		return true;
@@ -257,10 +257,8 @@ static bool tell_dumper(struct rt_source *source, const struct rt_error *err)
 			rt_error_free(failure);
 			break;
 		}
-		acted |= message.word == RT_LINK_FAILED;
 	} while (message.word != RT_LINK_END);
-	rt_dumper_deinit(&source->dumper);
-	return acted;
+	return rt_dumper_end(&source->dumper);
 }
 
 /* First it runs again, then the others are told. */

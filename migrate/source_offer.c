@@ -46,11 +46,11 @@ void rt_source_tell_frozen(struct rt_source *source)
 {
 	_cleanup_free_ void *frames = NULL;
 	struct rt_error *err;
-	size_t size;
+	size_t size = 0;
 
 	if (!source->network.saved)
 		return;
-	err = rt_tap_take(source->tap_fd, &frames, &size);
+	err = source->tap_fd < 0 ? NULL : rt_tap_take(source->tap_fd, &frames, &size);
 	if (!err)
 		err = rt_http_ask(source->control, &(struct rt_http_request){
 			.method = "POST", .path = source->path_frozen, .body = frames ? frames : "", .body_size = size, .timeout_ms = FROZEN_TIMEOUT_MS,

@@ -179,7 +179,8 @@ static void start_catching(struct worker *worker, struct rt_link_message *messag
 	if (fd >= 0)
 		err = rt_read_all(fd, RT_TAP_LIMIT, &frames, &size);
 	rt_warn_ignored(err);
-	rt_catcher_start(&worker->catcher, frames, size);
+	if (!worker->catcher.started)
+		rt_catcher_start(&worker->catcher, frames, size);
 }
 
 /* Until the word is there; everything else but SETS and CATCH is the end. */

@@ -52,7 +52,12 @@ static struct rt_error *is_frozen(const struct rt_cgroup_place *place, bool aske
 		*ret = rt_flat_value(text, "frozen", &frozen) && frozen;
 	else
 		*ret = rt_str_equal(text, "FROZEN") || (asked && rt_str_equal(text, "FREEZING"));
-	return NULL;
+	/* In v2 the events tell only of what is done, for all tasks at once. */
+	if (text && place->v2 && asked && !*ret) {
+		err = rt_place_read_u64(place, "cgroup.freeze", &frozen, NULL);
+		*ret = !err && frozen;
+	}
+	return err;
 }
 
 struct rt_error *rt_cgroup_is_frozen(const struct rt_cgroup *cgroup, bool *ret)

@@ -121,13 +121,18 @@ static int lock_and_unlock(void)
 		return 2;
 	if (send_to_self() != EPERM)
 		return 3;
-	if (succeeds(rt_netlock_add_own(network))) /* two dumps of one container can't be */
+	if (!succeeds(rt_netlock_add_own(network))) /* somebody was killed before he took it away */
 		return 4;
 	if (!succeeds(rt_netlock_remove_own(network)))
 		return 5;
 	if (send_to_self() != 0)
 		return 6;
-	return succeeds(rt_netlock_remove_own(network)) ? 0 : 7;
+	if (!succeeds(rt_netlock_remove_own(network)))
+		return 7;
+	/* The door is for those outside: to ourselves it is open. */
+	if (!succeeds(rt_netlock_close_door(network)) || !succeeds(rt_netlock_close_door(network)) || send_to_self() != 0)
+		return 8;
+	return succeeds(rt_netlock_open_door(network)) && succeeds(rt_netlock_open_door(network)) ? 0 : 9;
 }
 
 static void our_own_lock_lets_nothing_through(void **state)
