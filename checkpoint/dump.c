@@ -1,62 +1,30 @@
-#include "checkpoint/checkpoint.h"
+#include "checkpoint/dump_private.h"
 
 #include "checkpoint/arriving.h"
 #include "checkpoint/connect.h"
 #include "checkpoint/criulog.h"
 #include "checkpoint/describe.h"
 #include "checkpoint/descriptors.h"
-#include "checkpoint/exchange.h"
 #include "checkpoint/handover.h"
 #include "checkpoint/inside.h"
 #include "checkpoint/manifest.h"
-#include "checkpoint/rescue.h"
-#include "checkpoint/rpc.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/interrupt.h"
 #include "runtime/base/io.h"
 #include "runtime/base/log.h"
-#include "runtime/base/proc.h"
 #include "runtime/base/str.h"
-#include "runtime/container/private.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/statvfs.h>
-#include <sys/wait.h>
 #include <time.h>
 
 #define LOG_FILE "dump.log"
 #define CONFIG_LIMIT (16u << 20)
 /* Bytes: less room than this a failed dump leaves only where it was the reason. */
 #define DISK_FULL (64u << 10)
-/* Of a server that takes more connections all the time than it accepts no dump can be made. */
-#define FREEZE_TRIES 5
-
-struct rt_dump {
-	const struct rt_criu_settings *settings;
-	const struct rt_dump_hooks *hooks; /* NULL: none */
-	unsigned flags; /* RT_DUMP_* */
-	int nobody_fd; /* where CRIU listens for requests for memory that nobody makes; -1: not used */
-	struct rt_criu_settings own_settings; /* with what was derived */
-	struct rt_exchange exchange;
-	struct rt_container container;
-	const struct rt_spec *spec;
-	char *config;
-	size_t config_size;
-	int image_fd, work_fd;
-	struct rt_criu_opts options;
-	struct rt_criu *criu;
-	struct rt_rescue rescue;
-	bool inside; /* see inside.h */
-	bool images_complete; /* CRIU has written them all */
-	bool held; /* see rt_dump_hold() */
-	bool given_away; /* the hook said that it lives elsewhere from here on: whatever CRIU does, it must not run here again */
-	bool manifest_written;
-	Rt__Manifest *manifest;
-	uint64_t began; /* us */
-};
 
 static void dump_deinit(struct rt_dump *dump)
 {
@@ -100,70 +68,6 @@ static struct rt_error *open_container(struct rt_dump *dump, const struct rt_con
 	if (!err)
 		err = rt_read_file_at(dump->container.dir_fd, "config.json", CONFIG_LIMIT, &dump->config, &dump->config_size);
 	return err;
-}
-
-/* By a signal, frozen on top of it or not: the state of a task does not tell any more once the freezer has it. */
-static struct rt_error *is_stopped(pid_t pid, bool *ret)
-{
-	_cleanup_free_ char *place = NULL;
-	struct rt_proc_stat stat;
-	struct rt_error *err;
-	char path[32];
-	bool found;
-
-	*ret = false;
-	err = rt_proc_stat(pid, &stat, &found);
-	if (err || !found)
-		return err;
-	snprintf(path, sizeof(path), "/proc/%d/wchan", pid);
-	rt_error_free(rt_read_file_at(AT_FDCWD, path, 256, &place, NULL)); /* it may have ended meanwhile */
-	*ret = stat.state == 'T' || (place && rt_str_equal(place, "do_signal_stop"));
-	return NULL;
-}
-
-/* A stopped task can't be seized while the freezer of v1 holds it: ptrace waits for ever for it to move. CRIU has to do without the
- * freezer then, and seize one after the other. */
-static struct rt_error *look_for_stopped(const struct rt_dump *dump, bool *ret)
-{
-	_cleanup_free_ pid_t *pids = NULL;
-	size_t count = 0;
-	struct rt_error *err;
-	bool frozen;
-
-	*ret = false;
-	err = rt_cgroup_pids(dump->container.cgroup, &pids, &count);
-	for (size_t i = 0; i < count && !err && !*ret; i++)
-		err = is_stopped(pids[i], ret);
-	if (err || !*ret)
-		return err;
-	err = rt_cgroup_is_frozen(dump->container.cgroup, &frozen);
-	if (!err && frozen)
-		err = rt_fail(RT_CRIU, "the container is paused and one of its processes is stopped by a signal, which CRIU can't cope with "
-				       "in cgroup v1: resume it first");
-	return err;
-}
-
-static struct rt_error *set_freezer(struct rt_dump *dump)
-{
-	const struct rt_cgroup *cgroup = dump->container.cgroup;
-	const char *directory;
-	struct rt_error *err;
-	bool stopped;
-
-	if (!cgroup)
-		return NULL;
-	directory = rt_cgroup_directory(cgroup, "freezer");
-	if (directory) {
-		err = look_for_stopped(dump, &stopped);
-		if (err || stopped)
-			return err;
-	} else {
-		directory = rt_cgroup_directory(cgroup, "");
-	}
-	if (!directory)
-		return NULL;
-	dump->options.opts.freeze_cgroup = rt_arena_printf(&dump->options.arena, "%s", directory);
-	return dump->options.opts.freeze_cgroup ? NULL : rt_error_oom();
 }
 
 static struct rt_error *set_page_server(struct rt_dump *dump)
@@ -327,78 +231,6 @@ static struct rt_error *write_manifest(struct rt_dump *dump, uint64_t dumped)
 	return err ? err : rt_images_hand_over(dump->image_fd, dump->spec);
 }
 
-/* A handshake that began before the door was closed may end after the container was looked at. */
-static struct rt_error *freeze_settled(struct rt_dump *dump)
-{
-	const struct rt_dump_hooks *hooks = dump->hooks;
-	struct rt_error *err = rt_rescue_close_door(&dump->rescue);
-	int tries = dump->rescue.was_frozen ? 1 : FREEZE_TRIES;
-
-	while (!err) {
-		hooks->settle(hooks->userdata);
-		err = rt_rescue_freeze(&dump->rescue);
-		if (err || hooks->is_settled(hooks->userdata) || --tries == 0)
-			break;
-		err = rt_rescue_thaw(&dump->rescue);
-	}
-	return err;
-}
-
-static bool keeps_door(const struct rt_dump *dump)
-{
-	return dump->hooks && dump->hooks->settle;
-}
-
-static struct rt_error *freeze(struct rt_dump *dump)
-{
-	struct rt_error *err = NULL;
-
-	if (dump->settings->pre_dump)
-		return NULL;
-	if (dump->options.opts.freeze_cgroup)
-		err = keeps_door(dump) ? freeze_settled(dump) : rt_rescue_freeze(&dump->rescue);
-	else if (dump->hooks && dump->hooks->frozen)
-		err = rt_fail(RT_CRIU, "the container can't be frozen as a whole: it has no cgroup with a freezer, or one of its processes is stopped by a signal");
-	/* Before the lock: handshakes that are in the middle are to end, or to begin anew elsewhere. A lock would swallow their last packets. */
-	if (!err && dump->hooks && dump->hooks->frozen)
-		err = dump->hooks->frozen(dump->hooks->userdata, dump->container.state.pid, dump->manifest->container, dump->image_fd);
-	return err ? err : rt_rescue_lock(&dump->rescue);
-}
-
-static bool criu_lives(const struct rt_dump *dump)
-{
-	siginfo_t info = { .si_pid = 0 };
-
-	return waitid(P_PID, (id_t)rt_criu_pid(dump->criu), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == 0;
-}
-
-/* CRIU holds the tasks by ptrace alone, its freezer is open: were it killed, they would run. */
-struct rt_error *rt_dump_hold(struct rt_dump *dump)
-{
-	struct rt_error *err = rt_cgroup_freeze(dump->container.cgroup, true);
-
-	/* After the freezing: if it lives now, nothing has run since the images were made. */
-	if (!err && !criu_lives(dump))
-		err = rt_fail(RT_CRIU, "criu has died, and the container may have run on");
-	if (!err)
-		err = rt_rescue_hold(&dump->rescue);
-	dump->held = true;
-	return err;
-}
-
-/* Given away, all of it dies before anything can let it run, whether CRIU still lives or not. Else CRIU needs the tasks to be thawed for undoing what it did to them;
- * where it has died, that is done last (rescue.h). */
-static struct rt_error *end_hold(struct rt_dump *dump, struct rt_error *err)
-{
-	if (!err) {
-		dump->given_away = true;
-		return rt_cgroup_signal(dump->container.cgroup, SIGKILL);
-	}
-	if (criu_lives(dump))
-		rt_warn_ignored(rt_cgroup_freeze(dump->container.cgroup, false));
-	return err;
-}
-
 static struct rt_error *complete(struct rt_dump *dump)
 {
 	struct rt_error *err;
@@ -411,7 +243,7 @@ static struct rt_error *complete(struct rt_dump *dump)
 	dump->manifest_written = !err;
 	if (!err)
 		err = dump->hooks->complete(dump->hooks->userdata, dump, dump->image_fd);
-	return dump->held ? end_hold(dump, err) : err;
+	return dump->held ? rt_dump_end_hold(dump, err) : err;
 }
 
 /* CRIU waits for somebody to fetch the memory (--lazy-pages), who needs all the rest for that: the manifest, too. */
@@ -435,7 +267,7 @@ static struct rt_error *notify(void *userdata, struct rt_criu_notification *noti
 	if (err)
 		return err;
 	if (rt_str_equal(notification->script, "pre-dump"))
-		return freeze(dump);
+		return rt_dump_freeze(dump);
 	if (rt_str_equal(notification->script, "post-dump"))
 		return complete(dump);
 	if (rt_str_equal(notification->script, "status-ready"))
@@ -495,22 +327,12 @@ static struct rt_error *ask_for_dump(struct rt_dump *dump)
 	return look_after(dump, &failure, err);
 }
 
-static enum rt_lock choose_lock(const struct rt_dump *dump)
-{
-	const struct rt_spec_namespace *network = &dump->spec->namespaces[RT_NS_NETWORK];
-	const char *wanted = dump->settings->network_lock;
-
-	if (dump->inside)
-		return wanted && rt_str_equal(wanted, "skip") ? RT_LOCK_CRIU : RT_LOCK_OWN;
-	return network->wanted && !network->path && wanted && rt_str_equal(wanted, "iptables") ? RT_LOCK_IPTABLES : RT_LOCK_CRIU;
-}
-
 static struct rt_error *run(struct rt_dump *dump)
 {
 	struct rt_error *err;
 
 	/* Where tasks are stopped one by one, CRIU has to lock the network, too: only then they all stand. */
-	err = set_freezer(dump);
+	err = rt_dump_set_freezer(dump);
 	dump->inside = dump->options.opts.freeze_cgroup && rt_inside_is_possible(dump->settings, dump->spec) && rt_inside_is_quick();
 	if (!err)
 		err = rt_exchange_prepare(&dump->exchange, &dump->own_settings);
@@ -520,7 +342,7 @@ static struct rt_error *run(struct rt_dump *dump)
 	if (!err && unlinkat(dump->image_fd, RT_MANIFEST_NAME, 0) < 0 && errno != ENOENT)
 		err = rt_fail_errno("cannot remove the old manifest");
 	if (!err)
-		err = rt_rescue_arm(&dump->rescue, &dump->container, dump->work_fd, LOG_FILE, choose_lock(dump), keeps_door(dump));
+		err = rt_rescue_arm(&dump->rescue, &dump->container, dump->work_fd, LOG_FILE, rt_dump_choose_lock(dump), rt_dump_keeps_door(dump));
 	if (!err)
 		err = open_nobody(dump);
 	if (!err)
