@@ -613,6 +613,7 @@ bool rt_move_release(struct rt_move *move)
 	pthread_mutex_lock(&move->lock);
 	complete = move->state == RT__MOVE_STATE__MOVE_COMPLETE;
 	move->released |= complete;
+	move->last_heard_us = rt_move_now();
 	pthread_mutex_unlock(&move->lock);
 	return complete;
 }

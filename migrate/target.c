@@ -23,6 +23,7 @@
 /* What was given up stays known for so long, to tell why. What is complete stays known until the source has heard it: one that asks later, and hears of nothing, goes on
  * with its own copy. */
 #define REMEMBER_US (15 * 60 * 1000000ull)
+#define LINGER_US 5000000 /* one that is over: for people who look at the status */
 #define TICK_MS 500
 
 /* ---- the list ---- */
@@ -99,10 +100,12 @@ static bool is_silent(const struct rt_target *target, struct rt_move *move)
 
 static bool is_forgotten(struct rt_move *move)
 {
+	uint64_t since;
 	bool old;
 
 	pthread_mutex_lock(&move->lock);
-	old = move->released || (move->state == RT__MOVE_STATE__MOVE_ABORTED && rt_move_now() - move->last_heard_us > REMEMBER_US);
+	since = rt_move_now() - move->last_heard_us;
+	old = (move->released && since > LINGER_US) || (move->state == RT__MOVE_STATE__MOVE_ABORTED && since > REMEMBER_US);
 	pthread_mutex_unlock(&move->lock);
 	return old;
 }
