@@ -16,6 +16,7 @@
 #include "runtime/base/log.h"
 #include "runtime/base/proc.h"
 #include "runtime/base/str.h"
+#include "runtime/cgroup/seat.h"
 #include "runtime/container/birth.h"
 #include "runtime/rootfs/rootfs.h"
 #include "runtime/sys/mount.h"
@@ -40,6 +41,7 @@ struct restore {
 	struct rt_criu_opts criu_options;
 	struct rt_connection connection;
 	struct rt_criu *criu;
+	struct rt_cgroup_seat seat;
 	bool asked; /* it has begun to restore */
 	struct rt_restore_rescue rescue;
 	struct rt_init_process process;
@@ -49,6 +51,7 @@ struct restore {
 static void restore_deinit(struct restore *restore)
 {
 	rt_criu_close(restore->criu);
+	rt_cgroup_seat_leave(&restore->seat);
 	rt_restore_rescue_deinit(&restore->rescue);
 	rt_criu_opts_deinit(&restore->criu_options);
 	rt_connection_deinit(&restore->connection);
@@ -292,6 +295,7 @@ static struct rt_error *all_restored(struct restore *restore, pid_t pid)
 	if (err)
 		return err;
 	restore->process.pid = pid;
+	rt_cgroup_seat_leave(&restore->seat);
 	rt_criu_watch(restore->criu, pid);
 	err = rt_timers_start_again(restore->image_fd, &restore->birth.container, pid);
 	if (err)
@@ -372,6 +376,8 @@ static struct rt_error *bring_back(struct restore *restore, const struct rt_cont
 	if (!err)
 		err = rt_birth_commit(&restore->birth);
 	if (!err)
+		err = rt_cgroup_seat_take(restore->birth.container.cgroup, &restore->seat);
+	if (!err)
 		err = set_options(restore);
 	if (!err)
 		err = rt_restore_rescue_arm(&restore->rescue, restore->birth.container.spec, restore->image_fd);
@@ -398,6 +404,7 @@ static void undo(struct restore *restore)
 {
 	rt_criu_close(restore->criu);
 	restore->criu = NULL;
+	rt_cgroup_seat_leave(&restore->seat);
 	if (restore->asked)
 		rt_restore_rescue_clean(&restore->rescue);
 }
