@@ -21,7 +21,7 @@ from . import image as images
 SSH = ["-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "IdentitiesOnly=yes",
        "-o", "ServerAliveInterval=20", "-o", "ServerAliveCountMax=30", "-o", "ConnectTimeout=30"]
 PR_SET_PDEATHSIG = 1
-KERNEL = "root=/dev/nvme0n1 rw console=ttyS0 quiet net.ifnames=0 transparent_hugepage=never mitigations=off nokaslr systemd.show_status=0"
+KERNEL = "root=/dev/nvme0n1 rw console=ttyS0 quiet net.ifnames=0 panic=-1 transparent_hugepage=never mitigations=off nokaslr systemd.show_status=0"
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -92,8 +92,8 @@ class Guest:
                  "-netdev", f"user,id=user,hostfwd=tcp:127.0.0.1:{self.port}-:22", "-device", "virtio-net-pci,netdev=user,romfile="]
         if self.image.initrd:
             words += ["-initrd", self.image.initrd]
-        if self.project:
-            words += ["-drive", f"file={self.project},if=none,id=project,format=raw,snapshot=on,cache=unsafe", "-device", "nvme,serial=project,drive=project"]
+        if self.project:  # no second nvme: which of two becomes nvme0 is a matter of luck
+            words += ["-drive", f"file={self.project},if=none,id=project,format=raw,snapshot=on,cache=unsafe", "-device", "virtio-blk-pci,drive=project"]
         for number, (backend, mac, _) in enumerate(self.wires):
             words += ["-netdev", f"{backend},id=wire{number}", "-device", f"virtio-net-pci,netdev=wire{number},mac={mac},romfile="]
         return words
@@ -117,7 +117,7 @@ class Guest:
                 raise GuestError(f"guest '{self.name}' cannot be reached after {timeout} s: {self.said()}")
             time.sleep(1)
         if self.project:
-            self.run(f"mkdir -p {images.PROJECT} && mount LABEL=project {images.PROJECT}")
+            self.run(f"udevadm settle; mkdir -p {images.PROJECT} && mount LABEL=project {images.PROJECT}")
         return self
 
     def said(self):
@@ -182,7 +182,8 @@ class Guest:
         """A command of the host that runs one in the guest: a shell script, or a list of words."""
         script = command if isinstance(command, str) else shlex.join(command)
         if user:
-            script = f"runuser -l {user} -c {shlex.quote(script)}"
+            # As in a session: where the user's systemd listens.
+            script = f"runuser -l {user} -c {shlex.quote('export XDG_RUNTIME_DIR=/run/user/$(id -u); ' + script)}"
         return self.ssh("--", f"export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8; {script}")
 
     def run(self, command, ok=True, timeout=120, user=None, stdin=None):
