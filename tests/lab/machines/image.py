@@ -101,6 +101,19 @@ def chroot(tree, script, bind=()):
                  f"DEBIAN_FRONTEND=noninteractive RT_TEST_CACHE=/var/cache/rt-tests sh -ec '{script}'"])
 
 
+def inhabit(tree, script, log):
+    """Runs a shell script with a tree as all there is, on this machine's kernel: not by chroot, where nobody may make user namespaces or change the root.
+    Its output goes to a file; the exit status is returned."""
+    enter = f"""
+mount --bind {tree} {tree}; cd {tree}
+mount -t proc proc proc; mount --rbind /sys sys; mount --rbind /dev dev; mount -t tmpfs tmpfs run; mkdir run/lock; mount -t tmpfs tmpfs tmp
+pivot_root . mnt; umount -l /mnt
+exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 sh -ec '{script}'"""
+    with open(log, "wb") as f:
+        return subprocess.run(["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "sh", "-ec", enter], stdin=subprocess.DEVNULL,
+                              stdout=f, stderr=f, check=False).returncode
+
+
 @contextlib.contextmanager
 def made_whole(path):
     """A file or tree that is there only when it is complete."""
@@ -189,14 +202,13 @@ def whole_tree(suite):
 
 # ---- the project ----
 
-def project_tree(suite):
-    """The project's files, built in the release's tree with its compiler and libraries."""
-    path = f"{CACHE}/{suite}/project"
+def copy_project(path):
+    """The project's files as they are here, with what is not committed yet, in place of those that are there. What was built there stays; times are kept, so
+    only what changed is built again."""
     os.makedirs(path, exist_ok=True)
     for name in os.listdir(path):
         if name != "build":
             call(["rm", "-rf", f"{path}/{name}"])
-    # As they are here, with what is not committed yet; their times stay, so that only what changed is built again.
     listed = subprocess.run(["git", "-C", TOP, "ls-files", "-z", "--cached", "--others", "--exclude-standard"], stdout=subprocess.PIPE, check=True).stdout
     here = b"\0".join(name for name in listed.split(b"\0") if name and os.path.lexists(os.path.join(os.fsencode(TOP), name)))
     pack = subprocess.Popen(["tar", "-C", TOP, "--null", "-T", "-", "-c"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -206,6 +218,12 @@ def project_tree(suite):
     pack.stdout.close()
     if pack.wait() or unpack.wait():
         raise LabError("cannot copy the project's files")
+
+
+def project_tree(suite):
+    """The project's files, built in the release's tree with its compiler and libraries."""
+    path = f"{CACHE}/{suite}/project"
+    copy_project(path)
     chroot(whole_tree(suite), f"cd {PROJECT}; [ -e build/build.ninja ] || meson setup build -Dwerror=true; ninja -C build",
            bind=[(path, PROJECT)])
     return path
@@ -224,6 +242,15 @@ class Image:
         self.initrd = initrd  # or None, where the kernel needs none
 
 
+def image_of(tree, path):
+    """A disk made of a tree, with the kernel that is in it; and its first disk, where the kernel can't mount the root by itself."""
+    kernel = sorted(glob.glob(f"{tree}/boot/vmlinuz-*"))[-1]
+    release = kernel.partition("vmlinuz-")[2]
+    with open(f"{tree}/boot/config-{release}") as f:
+        alone = {"CONFIG_EXT4_FS=y", "CONFIG_BLK_DEV_NVME=y"} <= set(f.read().splitlines())
+    return Image(path, kernel, None if alone else f"{tree}/boot/initrd.img-{release}")
+
+
 @contextlib.contextmanager
 def locked():
     os.makedirs(CACHE, exist_ok=True)
@@ -240,8 +267,7 @@ def image(suite, fresh=False):
         if not os.path.exists(path) or os.path.getmtime(path) < os.path.getmtime(tree):
             with made_whole(path) as new:
                 disk(new, tree, 12288, "root")
-        kernels = sorted(glob.glob(f"{tree}/boot/vmlinuz-*"))
-        return Image(path, kernels[-1], None)
+        return image_of(tree, path)
 
 
 def project(suite, path):
