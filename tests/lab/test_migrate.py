@@ -22,7 +22,7 @@ def web(moving):
 
 def workers(c):
     """The users of its processes."""
-    return c.guest.run(f"for p in $(/rt/build/rt ps -f json {c.id} | tr -d '[],'); do stat -c %U /proc/$p; done | sort").out.split()
+    return c.guest.run(f"for p in $(/rt/build/rt ps -f json {c.id} | tr '[],' '   '); do stat -c %U /proc/$p; done | sort").out.split()
 
 
 def talk(moving):

@@ -102,9 +102,10 @@ class Moving:
         """Also after a guest has lost its power: its disk has the rest."""
         for name, text in certificates(self.lab.work).items():
             guest.put(text, f"/etc/rt/{name}", "600")
-        guest.put("a token for the lab\n", "/etc/rt/token", "600")
+        guest.put("one-token-for-the-whole-lab\n", "/etc/rt/token", "600")
         n = guest.number
-        guest.run("ip link show rt0 >/dev/null 2>&1 || { ip address flush dev eth1; ip link add rt0 type bridge; ip link set eth1 master rt0 up; "
+        # Its address is given: systemd makes one of the machine's id, which guests of one image share.
+        guest.run(f"ip link show rt0 >/dev/null 2>&1 || {{ ip address flush dev eth1; ip link add rt0 address 52:54:00:88:00:{n:02x} type bridge; ip link set eth1 master rt0 up; "
                   f"ip address add 10.99.0.{n}/24 dev rt0; ip address add 172.19.0.{n}/16 dev rt0; ip link set rt0 up; }}")
         self.receive(guest)
 
@@ -114,7 +115,7 @@ class Moving:
                   f"--property=KillMode=process --setenv=PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin --setenv=RT_MIGRATE_PAUSE=/run/lab-pause "
                   f"{RT} receive --listen 10.99.0.{guest.number}:{PORT} --cert /etc/rt/host.pem --key /etc/rt/host.key --token-file /etc/rt/token "
                   f"--bundles /var/lib/bundles --timeout 60 {' '.join(flags)}; mkdir -p -m 700 /run/lab-pause; "
-                  f"for i in $(seq 100); do ss -ltn | grep -q :{PORT} && exit 0; sleep 0.2; done; journalctl -u rt-receive --no-pager | tail -5 >&2; exit 1")
+                  f"for i in $(seq 60); do ss -ltn | grep -q :{PORT} && exit 0; systemctl is-active -q rt-receive || break; sleep 0.3; done; journalctl -u rt-receive --no-pager | tail -5 >&2; exit 1")
 
     def container(self, id, kind, args=(), address=None, changes=None):
         """On the first guest, with its bundle on both."""
