@@ -17,6 +17,7 @@
 #include "runtime/base/log.h"
 #include "runtime/base/proc.h"
 #include "runtime/base/str.h"
+#include "runtime/cgroup/seat.h"
 #include "runtime/cgroup/warm.h"
 #include "runtime/container/birth.h"
 #include "runtime/rootfs/rootfs.h"
@@ -42,6 +43,7 @@ struct restore {
 	struct rt_criu_opts criu_options;
 	struct rt_connection connection;
 	struct rt_criu *criu;
+	struct rt_cgroup_seat seat;
 	bool asked; /* it has begun to restore */
 	struct rt_restore_rescue rescue;
 	struct rt_cgroup_warmer warmer;
@@ -53,6 +55,7 @@ static void restore_deinit(struct restore *restore)
 {
 	rt_criu_close(restore->criu);
 	rt_cgroup_warm_end(&restore->warmer);
+	rt_cgroup_seat_leave(&restore->seat);
 	rt_restore_rescue_deinit(&restore->rescue);
 	rt_criu_opts_deinit(&restore->criu_options);
 	rt_connection_deinit(&restore->connection);
@@ -322,6 +325,7 @@ static struct rt_error *all_restored(struct restore *restore, pid_t pid)
 		return err;
 	rt_cgroup_warm_end(&restore->warmer);
 	restore->process.pid = pid;
+	rt_cgroup_seat_leave(&restore->seat);
 	rt_criu_watch(restore->criu, pid);
 	err = rt_restore_rescue_note_init(&restore->rescue, pid);
 	if (!err)
@@ -408,6 +412,8 @@ static struct rt_error *bring_back(struct restore *restore, const struct rt_cont
 	if (!err)
 		err = rt_birth_commit(&restore->birth);
 	if (!err)
+		err = rt_cgroup_seat_take(restore->birth.container.cgroup, &restore->seat);
+	if (!err)
 		err = set_options(restore);
 	if (!err)
 		err = rt_restore_rescue_arm(&restore->rescue, &restore->birth.container, restore->image_fd, rt_criu_pid(restore->criu));
@@ -436,6 +442,7 @@ static void undo(struct restore *restore)
 {
 	rt_criu_close(restore->criu);
 	restore->criu = NULL;
+	rt_cgroup_seat_leave(&restore->seat);
 	if (restore->asked)
 		rt_restore_rescue_clean(&restore->rescue);
 }

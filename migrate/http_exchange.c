@@ -90,6 +90,7 @@ static bool admit(struct rt_http_exchange *exchange, const char *method, const c
 {
 	struct rt_http_server *server = exchange->peer->server;
 	const union MHD_ConnectionInfo *info = MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+	size_t head_size = info ? info->header_size : 0; /* now: the next question to the library is answered in the same place (1.0) */
 	struct rt_error *err;
 	bool found;
 
@@ -103,7 +104,7 @@ static bool admit(struct rt_http_exchange *exchange, const char *method, const c
 		return false;
 	if (!found)
 		return false;
-	if (info && info->header_size > HEAD_SIZE_MAX) {
+	if (head_size > HEAD_SIZE_MAX) {
 		rt_http_refuse(exchange, 431, "the head of the request is larger than %u bytes", HEAD_SIZE_MAX);
 		return false;
 	}

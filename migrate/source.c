@@ -37,6 +37,7 @@ static void source_deinit(struct rt_source *source)
 	rt_source_answer_end(source);
 	rt_outflow_free(source->outflow);
 	rt_tracker_close(source->tracker);
+	rt_halt_end(&source->halt);
 	rt_http_disconnect(source->control);
 	rt_http_client_free(source->client);
 	rt_tree_free(source->tree);
@@ -194,6 +195,19 @@ static struct rt_error *open_client(struct rt_source *source)
 	return err ? err : rt_http_connect(source->client, &source->control);
 }
 
+static struct rt_error *open_tracker(struct rt_source *source)
+{
+	struct rt_tracker_pause pause;
+	struct rt_error *err = NULL;
+
+	if (source->tracking == RT_TRACKER_SOFT_DIRTY)
+		err = rt_halt_start(source->container.cgroup, &source->halt);
+	if (err)
+		return err;
+	pause = rt_halt_pause(&source->halt);
+	return rt_tracker_open(source->tracking, source->halt.guard > 0 ? &pause : NULL, &source->tracker);
+}
+
 /* All that must be there before the first thread is, as it forks. */
 static struct rt_error *prepare(struct rt_source *source)
 {
@@ -210,7 +224,7 @@ static struct rt_error *prepare(struct rt_source *source)
 	if (!err)
 		err = make_directory(source);
 	if (!err && source->lazy)
-		err = rt_tracker_open(source->tracking, NULL, &source->tracker);
+		err = open_tracker(source);
 	if (!err)
 		err = start_dumper(source);
 	if (!err)

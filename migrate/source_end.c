@@ -269,7 +269,12 @@ struct rt_error *rt_source_abort(struct rt_source *source, struct rt_error *err)
 	Rt__Outcome *outcome = NULL;
 	struct rt_error *second;
 
-	rt_error_free(rt_heartbeat_stop(rt_take_ptr(source->heartbeat), RT_HEARTBEAT_CANCEL));
+	second = rt_heartbeat_stop(rt_take_ptr(source->heartbeat), RT_HEARTBEAT_CANCEL);
+	/* It cancelled what went on meanwhile, and that has told no more than so. */
+	if (second) {
+		rt_error_free(err);
+		err = rt_while(second, "the target was silent while the container was frozen");
+	}
 	rt_source_answer_end(source);
 	if (source->outflow) {
 		rt_outflow_cancel(source->outflow);

@@ -3,6 +3,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "migrate/dumper.h"
+#include "migrate/halt.h"
 #include "migrate/http_client.h"
 #include "migrate/message.h"
 #include "migrate/network.h"
@@ -52,6 +53,7 @@ struct rt_source {
 	char path_pages[80], path_rootfs[80], path_final[80], path_commit[80], path_abort[80], path_faults[80], path_frozen[80];
 
 	/* memory */
+	struct rt_halt halt; /* what soft-dirty tracking stops the tasks with */
 	struct rt_tracker *tracker;
 	struct rt_outflow *outflow;
 	struct rt_outflow_space *spaces;

@@ -7,6 +7,7 @@
 /* A target is a thread that answers at once, so this is amply more than a busy machine needs; with the thaw it stays below a second. */
 #define SILENCE_MS 700
 #define BEAT_US 100000
+#define CONNECT_MS 10000
 
 struct rt_heartbeat {
 	struct rt_source *source;
@@ -81,6 +82,11 @@ struct rt_error *rt_heartbeat_start(struct rt_source *source, struct rt_heartbea
 	pthread_cond_init(&heartbeat->stopped, NULL);
 	snprintf(heartbeat->path, sizeof(heartbeat->path), "/v1/migrations/%s", source->migration);
 	err = rt_http_connect(source->client, &heartbeat->connection);
+	/* Nothing is frozen yet: a far target may take its time for a connection and TLS, four ways there and back, which a beat has not. */
+	if (!err)
+		err = rt_http_ask(heartbeat->connection, &(struct rt_http_request){
+			.method = "GET", .path = heartbeat->path, .timeout_ms = CONNECT_MS,
+		}, 0, NULL);
 	error = err ? 0 : pthread_create(&heartbeat->thread, NULL, beat, heartbeat);
 	if (!err && error)
 		err = rt_fail_with(error, "cannot start a thread");

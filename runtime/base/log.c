@@ -1,10 +1,13 @@
 #include "runtime/base/log.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static struct {
 	int fd;
@@ -13,11 +16,27 @@ static struct {
 	bool to_file;
 } sink = { .fd = STDERR_FILENO };
 
+/* The descriptor that a path names; -1: none. */
+static int named_descriptor(const char *path)
+{
+	char end;
+	int fd;
+
+	if (strcmp(path, "/dev/stdout") == 0)
+		return STDOUT_FILENO;
+	if (strcmp(path, "/dev/stderr") == 0)
+		return STDERR_FILENO;
+	return sscanf(path, "/proc/self/fd/%d%c", &fd, &end) == 1 || sscanf(path, "/dev/fd/%d%c", &fd, &end) == 1 ? fd : -1;
+}
+
 struct rt_error *rt_log_open(const struct rt_log_options *options)
 {
 	if (options->path && *options->path) {
 		int fd = open(options->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
 
+		/* A socket can't be opened, and under systemd standard error is one. */
+		if (fd < 0 && errno == ENXIO && named_descriptor(options->path) >= 0)
+			fd = fcntl(named_descriptor(options->path), F_DUPFD_CLOEXEC, 3);
 		if (fd < 0)
 			return rt_fail_errno("cannot open log file '%s'", options->path);
 		sink.fd = fd;

@@ -44,6 +44,9 @@ struct rt_error *rt_sys_clone(const struct rt_clone_options *options, pid_t *ret
 
 struct rt_error *rt_sys_setns(int fd, uint64_t flags)
 {
+	/* Nobody enters a mount namespace who shares root and current directory with another thread: one that was joined a moment ago may still do. */
+	if ((flags & CLONE_NEWNS) && unshare(CLONE_FS) < 0)
+		return rt_fail_errno("cannot take root and current directory apart from other threads (unshare)");
 	if (setns(fd, (int)flags) < 0)
 		return rt_fail_errno("cannot enter a namespace (setns)");
 	return NULL;

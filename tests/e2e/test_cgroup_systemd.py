@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from lib import cgroup, config, needs, proc
+from lib import cgroup, config, frozen, needs, proc
 from lib.container import runtime
 
 SYSTEMD = "/lib/systemd/systemd"
@@ -204,6 +204,40 @@ def test_a_property_systemd_does_not_know_is_its_error_and_leaves_nothing(in_sco
     c = in_scope(changes={"annotations": {"org.systemd.property.NoSuchThing": "true"}})
     assert "NoSuchThing" in c.run(ok=False).err
     assert not systemd.exists(f"rt-{c.id}.scope")
+
+
+@pytest.mark.parametrize("cgroup_namespace", [False, True], ids=["sees its path", "sees a root"])
+def test_a_restored_container_has_a_scope_again(in_scope, systemd, cgroup_namespace):
+    needs.criu()
+    c = in_scope(changes={"annotations": {"org.systemd.property.TimeoutStopSec": "7"}})
+    if cgroup_namespace:
+        config.set_namespace(c.config, "cgroup")
+    c.run_detached()
+    unit = f"rt-{c.id}.scope"
+    images = frozen.checkpoint(c)
+    assert not systemd.exists(unit)
+    frozen.restore(c, images)
+    assert c.status == "running"
+    shown = systemd.show(unit)
+    assert shown["ActiveState"] == "active" and shown["Delegate"] == "yes" and shown["TimeoutStopUSec"] == "7s"
+    assert proc.run([*systemd.enter, "cat", f"/proc/{c.pid}/cgroup"]).out.endswith(f"/system.slice/{unit}\n")
+    c.pause()
+    assert c.status == "paused"
+    c.resume()
+    assert len(c.rt("ps", c.id).out.splitlines()) == 2  # a heading, and nobody who was needed for the restore alone
+    c.delete("--force")
+    assert not systemd.exists(unit)
+
+
+def test_a_restore_that_fails_leaves_no_scope(in_scope, systemd):
+    needs.criu()
+    c = in_scope()
+    c.run_detached()
+    images = frozen.checkpoint(c)
+    os.rename(c.rootfs + "/bin/busybox", c.rootfs + "/bin/other")
+    frozen.restore(c, images, ok=False)
+    os.rename(c.rootfs + "/bin/other", c.rootfs + "/bin/busybox")
+    assert not c.exists() and not systemd.exists(f"rt-{c.id}.scope")
 
 
 def test_without_a_bus_the_error_says_so(container, cgroup2_only):

@@ -4,11 +4,13 @@ import html.parser
 import json
 import os
 import re
+import socket
 import urllib.error
 
 import pytest
 
 from lib import cgroup, config, frozen, needs, proc
+from lib.container import runtime
 from lib.hosts import Churn
 
 COUNTER = ["sh", "-c", "n=0; while :; do n=$((n+1)); echo $n; sleep 0.05; done"]
@@ -43,6 +45,24 @@ def test_there_and_back_it_counts_on(hosts, counter):
         goes_on(c.output, moved.container)
         c = moved.container
     assert c.status == "running"
+
+
+def test_a_target_whose_words_go_to_a_socket_takes_it_in(hosts):
+    """As systemd starts it: standard error is the journal's socket."""
+    ours, theirs = socket.socketpair()
+    c = hosts.a.container(COUNTER)
+    hosts.b.put_bundle(c)
+    with ours, theirs:
+        hosts.b.daemon = proc.start([*hosts.b.enter, runtime(), "--root", hosts.b.root, "receive", "--listen", f"{hosts.b.address}:7443", "--bundles",
+                                     hosts.b.bundles, "--insecure"], stdout=theirs, stderr=theirs)
+        ours.settimeout(10)
+        assert b"listening on" in ours.recv(4096)
+        c.run_detached()
+        c.wait_output("3\n")
+        moved = hosts.migrate(c).container
+        goes_on(c.output, moved)
+        hosts.b.stop_receiving()
+        assert b"'web' runs here" in ours.recv(1 << 16)
 
 
 def test_it_is_a_container_like_any_other_over_there(hosts, counter):

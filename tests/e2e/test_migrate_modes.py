@@ -1,6 +1,7 @@
 """Every mode, tracker and way to send memory, on programs whose memory checks itself (churn.c), there and back."""
 
 import os
+import signal
 import time
 
 import pytest
@@ -46,11 +47,28 @@ def test_every_mode_brings_every_kind_of_memory(hosts, churn, kind):
         assert abs(parts["total"] - sum(parts[p] for p in ("freeze", "dump", "send", "restore", "resume"))) < 1000
 
 
-@pytest.mark.parametrize("tracker", ["uffd-wp", "hash"])
+@pytest.mark.parametrize("tracker", ["uffd-wp", "soft-dirty", "hash"])
 @pytest.mark.parametrize("mode", ["pre-copy", "hybrid"])
 def test_trackers(hosts, churn, mode, tracker):
+    if tracker == "soft-dirty":
+        needs.soft_dirty()
     one = churn("forks", 16)
     there_and_back(hosts, one, [["--mode", mode, "--track", tracker]] * 2)
+
+
+def test_tasks_that_soft_dirty_stopped_go_on_when_the_tool_is_killed(hosts, churn, work):
+    needs.soft_dirty()
+    one = churn("private", 16)
+    os.mkdir(work + "/pause", 0o700)
+    open(work + "/pause/tool-halted", "w").close()
+    tool = proc.start([*hosts.argv(one.container, "--mode", "pre-copy", "--track", "soft-dirty")], env={**os.environ, "RT_MIGRATE_PAUSE": work + "/pause"})
+    pid = proc.eventually(lambda: next((int(n.rpartition(".")[2]) for n in os.listdir(work + "/pause") if "." in n), None), what="the tool to stop the tasks")
+    assert one.container.status == "paused"
+    os.kill(pid, signal.SIGKILL)
+    tool.wait()
+    proc.eventually(lambda: one.container.status == "running", what="the tasks to be let go")
+    one.goes_on()
+    one.is_right()
 
 
 @pytest.mark.parametrize("codec", ["none", "lz4", "zstd"])

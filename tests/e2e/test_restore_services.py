@@ -70,12 +70,13 @@ exec nc 127.0.0.1 80 <&3 >/tmp/heard
 """
 
 
-def nginx(container, args=None):
-    """In a user namespace: its workers change to another user, whom CRIU can dump elsewhere only with CAP_SYS_RESOURCE."""
+def nginx(container, args=None, user_namespace=True):
+    """In a user namespace, if not said otherwise: its workers change to another user, whom CRIU can dump elsewhere only with CAP_SYS_RESOURCE."""
     c = container(args, kind="nginx")
-    config.use_user_namespace(c.config, 200000)
-    proc.run(["chown", "-R", "-h", "200000:200000", c.rootfs])
-    os.chmod(os.path.dirname(c.dir), 0o711)
+    if user_namespace:
+        config.use_user_namespace(c.config, 200000)
+        proc.run(["chown", "-R", "-h", "200000:200000", c.rootfs])
+        os.chmod(os.path.dirname(c.dir), 0o711)
     with open(c.host_path("/etc/nginx/nginx.conf"), "r+") as f:
         text = f.read().replace("/dev/stderr", "stderr")
         f.seek(0)
@@ -87,8 +88,11 @@ def nginx(container, args=None):
     return c
 
 
-def test_nginx_with_its_workers_under_their_own_user(container):
-    c = nginx(container)
+@pytest.mark.parametrize("user_namespace", [True, False], ids=["in a user namespace", "in ours"])
+def test_nginx_with_its_workers_under_their_own_user(container, user_namespace):
+    if not user_namespace:
+        needs.capability("CAP_SYS_RESOURCE")
+    c = nginx(container, user_namespace=user_namespace)
 
     def workers():
         pids = [int(p) for p in c.rt("ps", "-f", "json", c.id).out.strip("[]\n ").split(",")]

@@ -11,6 +11,7 @@ import tempfile
 import time
 
 DEFAULT_TIMEOUT = 30
+SLOWNESS = float(os.environ.get("RT_TEST_SLOWNESS", "1"))  # of a machine without KVM, say: every time limit is so many times longer
 
 
 class Result:
@@ -36,6 +37,7 @@ def run(argv, *, ok=True, timeout=DEFAULT_TIMEOUT, stdin=None, stdout=None, stde
     ok=None takes either. stdin: text, or an fd; nothing means /dev/null. stdout and stderr: an
     fd to use instead of capturing (the Result then has "" there)."""
     argv = [str(a) for a in argv]
+    timeout *= SLOWNESS
     began = time.monotonic()
     with tempfile.TemporaryFile() as out_file, tempfile.TemporaryFile() as err_file, \
             tempfile.TemporaryFile() as in_file:
@@ -79,6 +81,7 @@ def start(argv, *, stdin=None, stdout=None, stderr=None, cwd=None, env=None, pas
 
 def eventually(condition, *, timeout=10, what=None):
     """Waits until condition() is true, and returns what it returned."""
+    timeout *= SLOWNESS
     deadline = time.monotonic() + timeout
     delay = 0.005
     while True:
