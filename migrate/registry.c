@@ -197,19 +197,25 @@ static struct rt_error *get_token(struct rt_registry *registry, const struct rt_
 	return err;
 }
 
+/* Some registries (Harbor) answer a token that has expired with a challenge for Basic alone: where they gave tokens before, the next one is to be had there. */
 static struct rt_error *make_authorization(struct rt_registry *registry, const struct rt_http_connection *connection, char **ret)
 {
 	struct rt_registry_challenge challenge;
-	bool basic = false;
+	bool basic = false, bearer = false;
 	const char *header;
 
-	for (size_t i = 0; (header = rt_http_header(connection, "WWW-Authenticate", i)); i++) {
+	for (size_t i = 0; !bearer && (header = rt_http_header(connection, "WWW-Authenticate", i)); i++) {
 		if (!rt_registry_parse_challenge(header, &challenge))
 			continue;
-		if (challenge.scheme == RT_REGISTRY_BEARER)
-			return get_token(registry, &challenge, ret);
 		basic = true;
+		bearer = challenge.scheme == RT_REGISTRY_BEARER;
 	}
+	if (bearer) {
+		registry->bearer = challenge;
+		registry->has_bearer = true;
+	}
+	if (registry->has_bearer)
+		return get_token(registry, &registry->bearer, ret);
 	if (!basic)
 		return rt_fail(RT_PEER, "registry '%s': it refused us, and asks for neither a password nor a token", registry->reference->host);
 	if (!registry->credentials.basic || registry->authorization)
@@ -297,7 +303,8 @@ static struct rt_error *find(struct rt_registry *registry)
 	return err;
 }
 
-/* Before anything is read or sent, so that a wrong password is told at once. */
+/* Before anything is read or sent, so that a wrong password is told at once. Without one there is nothing to find out: many registries answer 401 here to whoever
+ * has none, and have public repositories all the same. */
 static struct rt_error *sign_in(struct rt_registry *registry)
 {
 	struct rt_http_request request = { .method = "GET", .path = "/v2/", .answer_max = 64u << 10, .timeout_ms = TIMEOUT_MS };
@@ -325,7 +332,7 @@ struct rt_error *rt_registry_open(const struct rt_registry_reference *reference,
 	err = rt_registry_find_credentials(options->authfile, reference->host, reference->repository, &registry->credentials);
 	if (!err)
 		err = find(registry);
-	if (!err)
+	if (!err && (registry->credentials.basic || registry->credentials.identity))
 		err = sign_in(registry);
 	if (err) {
 		rt_registry_close(registry);

@@ -27,6 +27,8 @@ struct rt_registry {
 	pthread_mutex_t lock; /* of what follows */
 	char *authorization; /* the whole header, a secret; NULL: none */
 	unsigned generation; /* counts what `authorization` has been */
+	struct rt_registry_challenge bearer; /* the last that told where tokens are to be had, if one did */
+	bool has_bearer;
 };
 
 struct rt_registry_line {

@@ -120,9 +120,11 @@ def test_who_we_are_is_looked_for_where_engines_keep_it(taken, store, work):
         assert f"'{work}/helped' leaves the password to 'docker-credential-vault', which is not asked" in push(ok=False, REGISTRY_AUTH_FILE=work + "/helped")
 
 
-def test_a_registry_that_gives_tokens(taken, store, other, work):
+@pytest.mark.parametrize("harbor", [False, True])
+def test_a_registry_that_gives_tokens(taken, store, other, work, harbor):
     auth = ["--authfile", registry.auth_file(work + "/auth.json", **{"127.0.0.1": "wrong:one"})]
     with registry.Fake(auth="bearer") as there:
+        there.harbor = harbor
         place = there.host + "/team/web:tag"
         assert "its token service refused us, and no credentials for it were found" in store.rt(taken, "push", *auth, "s", place, ok=False).err
         registry.auth_file(work + "/auth.json", **{there.host: "me:secret"})
@@ -141,6 +143,20 @@ def test_a_registry_that_gives_tokens(taken, store, other, work):
         other.is_sound(taken)
         given = [headers["Authorization"] for _, path, headers in there.requests if "Authorization" in headers and not path.startswith("/token")]
         assert given and all(word.startswith("Bearer ") for word in given)
+
+
+def test_what_is_public_is_pulled_by_anybody(taken, store, other, work):
+    auth = ["--authfile", registry.auth_file(work + "/auth.json", **{"127.0.0.1": "wrong:one"})]
+    with registry.Fake(auth="bearer") as there:
+        registry.auth_file(work + "/auth.json", **{there.host: "me:secret"})
+        store.rt(taken, "push", *auth, "s", there.host + "/web:tag")
+        there.public = there.harbor = True
+        other.rt(taken, "pull", there.host + "/web:tag", env=with_no_credentials())
+        other.is_sound(taken)
+        there.blobs = {}
+        err = store.rt(taken, "push", "s", there.host + "/web:tag", ok=False, env=with_no_credentials()).err
+        assert "UNAUTHORIZED: who are you? (status 401 of POST" in err and "without credentials" in err
+        is_one_sentence(err)
 
 
 def test_an_identity_token_is_enough(taken, store, work):
