@@ -188,6 +188,88 @@ def test_a_busy_registry_is_asked_again(taken, store, other):
         assert "never (status 429 of GET" in other.rt(taken, "pull", place, "again", ok=False).err
 
 
+def test_a_broken_connection_ends_no_pull(taken, store, other):
+    with registry.Fake() as there:
+        place = there.host + "/web:tag"
+        store.rt(taken, "push", "s", place)
+        tries = {}
+
+        def cut(request, times):
+            with there.lock:
+                tries[request.path] = tries.get(request.path, 0) + 1
+            if "/blobs/" in request.path and tries[request.path] <= times:
+                data = there.blobs[request.path.split("/")[-1]]
+                request.close_connection = True
+                return request.send(200, data[:len(data) // 2], length=len(data))
+        there.answer = lambda request: cut(request, 2)
+        other.rt(taken, "pull", place, timeout=60)
+        assert {times for path, times in tries.items() if "/blobs/" in path} == {3}
+        other.is_sound(taken)
+        tries.clear()
+        there.answer = lambda request: cut(request, 9)
+        err = other.rt(taken, "pull", place, "again", ok=False).err
+        assert [times for path, times in tries.items() if "/blobs/" in path] == [3] and "GET /v2/web/blobs/sha256:" in err
+        is_one_sentence(err)
+        # What is wrong is not asked for again.
+        tries.clear()
+        other_bytes(there)
+        there.answer = lambda request: cut(request, 0)
+        assert "is something else: its digest is" in other.rt(taken, "pull", place, "again", ok=False).err
+        assert [times for path, times in tries.items() if "/blobs/" in path] == [1]
+
+
+def test_a_blob_that_is_there_in_spite_of_the_answer_is_there(taken, store, other):
+    with registry.Fake() as there:
+        place = there.host + "/web:tag"
+        seen, lost = set(), []
+
+        def answer(request):
+            if request.command != "PUT" or "/uploads/" not in request.path:
+                return False
+            digest = registry.digest_of(request.body)
+            with there.lock:
+                again = digest in seen
+                seen.add(digest)
+            if not again and digest not in lost:
+                there.blobs[digest] = request.body
+            return request.send(404, b"no such upload") if again else request.send(504, b"slow")
+        there.answer = answer
+        store.rt(taken, "push", "s", place, timeout=60)
+        other.rt(taken, "pull", place)
+        other.is_sound(taken)
+        lost = list(there.blobs)
+        there.blobs.clear()
+        seen.clear()
+        assert "no such upload (status 404 of PUT" in store.rt(taken, "push", "s", place, ok=False, timeout=60).err
+
+
+def test_a_registry_may_think_about_the_manifest(taken, store):
+    with registry.Fake() as there:
+        there.answer = lambda request: request.command == "PUT" and "/manifests/" in request.path and time.sleep(32)
+        store.rt(taken, "push", "s", there.host + "/web:tag", timeout=60)
+        assert "tag" in there.manifests
+
+
+def test_what_a_url_has_behind_its_path_is_told_to_nobody(taken, store, other):
+    with registry.Fake() as there:
+        place = there.host + "/web:tag"
+
+        def cut(request):
+            request.close_connection = True
+            return request.send(200, b"x", length=100)
+        there.answer = lambda request: request.command == "PUT" and request.send(413, b"too large")
+        err = store.rt(taken, "push", "s", place, ok=False).err
+        assert "(status 413 of PUT /v2/web/blobs/uploads/one)" in err
+        there.answer = None
+        store.rt(taken, "push", "s", place)
+        for last in (lambda request: request.send(403, b"no"), cut):
+            there.answer = lambda request: "/blobs/" in request.path and (
+                last(request) if "swordfish" in request.path else request.send(307, Location=request.path + "?signature=swordfish"))
+            err = other.rt(taken, "pull", place, ok=False).err
+            assert "/v2/web/blobs/sha256:" in err and "swordfish" not in err
+            is_one_sentence(err)
+
+
 def test_plain_http_is_spoken_to_this_host_alone(taken, store, other, work):
     proc.run(["ip", "address", "add", "192.0.2.1/32", "dev", "lo"])
     try:
