@@ -1,6 +1,7 @@
 """`rt snapshot push` and `pull`: through Debian's registry, and against registries that are not what they should be."""
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -526,7 +527,7 @@ def field(number, value):
     return varint(number << 3) + varint(value) if isinstance(value, int) else varint(number << 3 | 2) + varint(len(value)) + value
 
 
-def put_snapshot(store, name, chunks):
+def put_snapshot(store, name, chunks, created=b"2026-11-26T20:00:00Z", more=b""):
     """One of a single file with chunks of 4096 bytes, so that it has many and is small all the same."""
     digests = b""
     for chunk in chunks:
@@ -536,7 +537,8 @@ def put_snapshot(store, name, chunks):
             f.write(chunk)
         digests += bytes.fromhex(digest)
     file = field(1, b"pages-1.img") + field(2, 4096 * len(chunks)) + field(3, digests)
-    message = field(1, 1) + field(2, name.encode()) + field(3, 32 * b"a") + field(5, 4096) + field(7, file)
+    message = field(1, 1) + field(2, name.encode()) + field(3, 32 * b"a") + field(4, created) + field(5, 4096)
+    message += field(6, field(1, 1) + field(2, 32 * b"a") + more) + field(7, file)
     os.makedirs(store.path + "/index", exist_ok=True)
     with open(f"{store.path}/index/{name}", "wb") as f:
         f.write(bytes.fromhex(registry.digest_of(message)[7:]) + message)
@@ -569,6 +571,36 @@ def test_a_large_snapshot_travels_in_bundles(container, store, other):
         assert int(other.rt(c, "pull", place + "two").out.split()[6]) <= 5
         other.is_sound(c)
         assert [os.path.basename(path) for path in other.chunks()] == [os.path.basename(path) for path in store.chunks()]
+
+
+def test_a_snapshot_that_is_damaged_hides_no_other(container, store):
+    c = container()
+    put_snapshot(store, "fine", [b"%4096d" % 1], more=field(7, field(1, b"web")))
+    put_snapshot(store, "id", [b"%4096d" % 1], more=field(7, field(1, b"web\x1b[31m")))
+    put_snapshot(store, "time", [b"%4096d" % 1], created=b"now\x1b[31m")
+    for name in ("empty", "no name~"):
+        with open(f"{store.path}/index/{name}", "w"):
+            pass
+    result = store.rt(c, "ls")
+    assert [line.split()[:3] for line in result.out.splitlines()] == [["NAME", "CREATED", "CONTAINER"], ["fine", "2026-11-26T20:00:00", "web"]]
+    for name in ("id", "time", "empty", "no name~"):
+        assert f"cannot list '{name}': " in result.err
+    assert "\x1b" not in result.out + result.err and result.err.count("ignoring") == 4
+    assert store.names(c) == ["fine"]
+
+
+def test_a_push_that_no_registry_takes_begins_nothing(container, store):
+    c = container()
+    # Each ends a bundle: so many blobs don't fit into a manifest.
+    digests = b"".join(hashlib.sha256(b"%d" % i).digest()[:30] + b"\0\0" for i in range(30000))
+    file = field(1, b"pages-1.img") + field(2, 4096 * 30000) + field(3, digests)
+    message = field(1, 1) + field(2, b"s") + field(3, 32 * b"a") + field(4, b"2026-11-26T20:00:00Z") + field(5, 4096) + field(7, file)
+    os.makedirs(store.path + "/index")
+    with open(store.path + "/index/s", "wb") as f:
+        f.write(bytes.fromhex(registry.digest_of(message)[7:]) + message)
+    with registry.Fake() as there:
+        assert "for 30000 blobs: registries take 4194304" in store.rt(c, "push", "s", there.host + "/web:tag", ok=False).err
+        assert all(command == "GET" for command, _, _ in there.requests) and not there.blobs
 
 
 def test_gc_waits_for_a_pull(taken, store, other):
