@@ -107,16 +107,24 @@ static struct rt_error *read_token(const struct rt_registry *registry, const str
 	return err ? rt_while(err, "registry '%s': the token", registry->reference->host) : NULL;
 }
 
-/* name=value, escaped. */
+static void wipe_curl(char **text)
+{
+	if (*text)
+		explicit_bzero(*text, strlen(*text));
+	curl_free(*text);
+}
+
+/* name=value, escaped. Both may be secrets. */
 static struct rt_error *append_field(char **text, char separator, const char *name, const char *value)
 {
-	_cleanup_curl_ char *escaped = curl_easy_escape(NULL, value, 0);
+	_cleanup_(wipe_curl) char *escaped = curl_easy_escape(NULL, value, 0);
 	_cleanup_(rt_secret_freep) char *before = *text;
 
 	*text = NULL;
 	return escaped ? rt_format(text, "%s%c%s=%s", before, separator, name, escaped) : rt_error_oom();
 }
 
+/* What we need, not what a challenge names: that of /v2/ may name a repository of nobody's, that of a HEAD only the right to read. */
 static struct rt_error *make_scope(const struct rt_registry *registry, char **ret)
 {
 	return rt_format(ret, "repository:%s:%s", registry->reference->repository, registry->options.push ? "pull,push" : "pull");
