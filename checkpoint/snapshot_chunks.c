@@ -187,6 +187,21 @@ static struct rt_error *add_chunk(struct rt_store_addition *addition, size_t siz
 	return put_chunk(addition, bytes, size, digest);
 }
 
+/* What errors and lists quote of a manifest: it may not steer a terminal. */
+static bool can_be_shown(const Rt__Manifest *manifest)
+{
+	const char *const shown[] = {
+		manifest->container ? manifest->container->id : "", manifest->maker ? manifest->maker->architecture : "",
+		manifest->maker ? manifest->maker->kernel_release : "", manifest->cpu ? manifest->cpu->vendor : "",
+	};
+
+	for (size_t i = 0; i < RT_ARRAY_SIZE(shown); i++)
+		for (const char *at = shown[i]; *at; at++)
+			if (*at < ' ' || *at > '~')
+				return false;
+	return true;
+}
+
 /* Before it is in the store, where whatever reads it would stumble. */
 static struct rt_error *check_manifest(const Rt__Snapshot *snapshot)
 {
@@ -198,6 +213,8 @@ static struct rt_error *check_manifest(const Rt__Snapshot *snapshot)
 	err = rt_manifest_parse(snapshot->manifest.data, snapshot->manifest.len, &manifest);
 	if (!err && !rt_str_equal(manifest->id, snapshot->id))
 		err = rt_fail(RT_CONFIG, "its manifest is of another checkpoint");
+	if (!err && !can_be_shown(manifest))
+		err = rt_fail(RT_CONFIG, "its manifest has a name that is not printable");
 	return err;
 }
 

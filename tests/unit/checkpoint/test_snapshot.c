@@ -343,7 +343,7 @@ static void what_a_stranger_wrote_is_text_that_can_be_shown(void **state)
 }
 
 /* An index from elsewhere; `id` NULL: with no manifest. */
-static struct rt_error *add_stranger(const struct fixture *fixture, const char *id, struct rt_store_addition **ret)
+static struct rt_error *add_stranger(const struct fixture *fixture, const char *id, const char *kernel, struct rt_store_addition **ret)
 {
 	_cleanup_snapshot_ Rt__Snapshot *snapshot = NULL;
 	_cleanup_manifest_ Rt__Manifest *manifest = NULL;
@@ -353,6 +353,7 @@ static struct rt_error *add_stranger(const struct fixture *fixture, const char *
 	assert_null(rt_snapshot_load(&fixture->store, "one", &snapshot));
 	assert_null(rt_manifest_new(0, &manifest));
 	assert_null(rt_manifest_set(&manifest->id, id));
+	assert_null(rt_manifest_set(&manifest->maker->kernel_release, kernel));
 	assert_null(rt_pack(&manifest->base, &packed, &size));
 	if (id)
 		assert_null(rt_manifest_set_bytes(&snapshot->manifest, packed, size));
@@ -366,9 +367,10 @@ static void an_index_from_elsewhere_has_the_manifest_of_its_snapshot(void **stat
 	struct fixture fixture = begin();
 
 	add_whole(&fixture, "one", "ab", 1);
-	refused(add_stranger(&fixture, NULL, &addition), RT_CONFIG);
-	refused(add_stranger(&fixture, "1123456789abcdef0123456789abcdef", &addition), RT_CONFIG);
-	assert_null(add_stranger(&fixture, "0123456789abcdef0123456789abcdef", &addition));
+	refused(add_stranger(&fixture, NULL, "6.1", &addition), RT_CONFIG);
+	refused(add_stranger(&fixture, "1123456789abcdef0123456789abcdef", "6.1", &addition), RT_CONFIG);
+	refused(add_stranger(&fixture, "0123456789abcdef0123456789abcdef", "6\033[2J", &addition), RT_CONFIG);
+	assert_null(add_stranger(&fixture, "0123456789abcdef0123456789abcdef", "6.1", &addition));
 	assert_string_equal(rt_store_addition_snapshot(addition)->name, "two");
 	assert_null(rt_store_addition_publish(addition));
 	rt_store_addition_free(addition);
