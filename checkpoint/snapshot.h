@@ -92,9 +92,9 @@ Rt__Snapshot *rt_store_addition_snapshot(struct rt_store_addition *addition);
 /* Takes in what the descriptor has, from its start on. */
 struct rt_error *rt_store_addition_file(struct rt_store_addition *addition, int fd, const char *name, Rt__StoredFile *ret) _must_check_;
 
-/* In place of files, for a snapshot that comes from elsewhere: its index first, which replaces the message (but for the name), then its chunks. RT_CONFIG where the
- * bytes are not those that the digest is of. Publishing fails where a chunk is missing. */
-struct rt_error *rt_store_addition_index(struct rt_store_addition *addition, const void *bytes, size_t size) _must_check_;
+/* In place of rt_store_add() and files, for a snapshot that comes from elsewhere: its index, then its chunks. `name` NULL: the one in the index. RT_CONFIG where the
+ * bytes are not those that the digest is of, or the manifest, where it can be read, is none. Publishing fails where a chunk is missing. */
+struct rt_error *rt_store_add_index(const struct rt_store *store, const char *name, const void *bytes, size_t size, struct rt_store_addition **ret) _must_check_;
 struct rt_error *rt_store_addition_chunk(struct rt_store_addition *addition, const char *digest, const void *bytes, size_t size) _must_check_;
 
 /* Whether the store, or what was added, has it: of this size, its bytes are not looked at. */

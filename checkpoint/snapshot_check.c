@@ -283,7 +283,7 @@ static struct rt_error *check_chunk(void *userdata, int dir_fd, const char *name
 	check->verdict->chunks++;
 	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0) /* gc was quicker, of what nobody needs */
 		return errno == ENOENT ? NULL : rt_fail_errno("cannot look at chunk '%s'", name);
-	if (!S_ISREG(st.st_mode) || st.st_size > UINT32_MAX || !rt_chunk_parse(name, digest))
+	if (!S_ISREG(st.st_mode) || st.st_size > RT_SNAPSHOT_CHUNK_MAX + RT_CIPHER_TAG || !rt_chunk_parse(name, digest))
 		return tell(check, rt_fail(RT_CONFIG, "'%s' is no chunk", name));
 	return tell(check, check_bytes(check, digest, (uint64_t)st.st_size));
 }

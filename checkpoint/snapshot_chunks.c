@@ -31,15 +31,6 @@ bool rt_chunk_parse(const char *text, uint8_t ret[RT_DIGEST])
 	return true;
 }
 
-static void digest_of(const void *bytes, size_t size, uint8_t ret[RT_DIGEST])
-{
-	struct sha256_ctx context;
-
-	sha256_init(&context);
-	sha256_update(&context, size, bytes);
-	sha256_digest(&context, RT_DIGEST, ret);
-}
-
 static bool is_zero(const uint8_t *bytes, size_t size)
 {
 	return size == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0);
@@ -192,21 +183,59 @@ static struct rt_error *add_chunk(struct rt_store_addition *addition, size_t siz
 		bytes = addition->sealed;
 		size += RT_CIPHER_TAG;
 	}
-	digest_of(bytes, size, digest);
+	rt_digest(bytes, size, digest);
 	return put_chunk(addition, bytes, size, digest);
 }
 
-struct rt_error *rt_store_addition_index(struct rt_store_addition *addition, const void *bytes, size_t size)
+/* What errors and lists quote of a manifest: it may not steer a terminal. */
+static bool can_be_shown(const Rt__Manifest *manifest)
 {
+	const char *const shown[] = {
+		manifest->container ? manifest->container->id : "", manifest->maker ? manifest->maker->architecture : "",
+		manifest->maker ? manifest->maker->kernel_release : "", manifest->cpu ? manifest->cpu->vendor : "",
+	};
+
+	for (size_t i = 0; i < RT_ARRAY_SIZE(shown); i++)
+		for (const char *at = shown[i]; *at; at++)
+			if (*at < ' ' || *at > '~')
+				return false;
+	return true;
+}
+
+/* Before it is in the store, where whatever reads it would stumble. */
+static struct rt_error *check_manifest(const Rt__Snapshot *snapshot)
+{
+	_cleanup_manifest_ Rt__Manifest *manifest = NULL;
+	struct rt_error *err;
+
+	if (rt_snapshot_is_sealed(snapshot))
+		return NULL;
+	err = rt_manifest_parse(snapshot->manifest.data, snapshot->manifest.len, &manifest);
+	if (!err && !rt_str_equal(manifest->id, snapshot->id))
+		err = rt_fail(RT_CONFIG, "its manifest is of another checkpoint");
+	if (!err && !can_be_shown(manifest))
+		err = rt_fail(RT_CONFIG, "its manifest has a name that is not printable");
+	return err;
+}
+
+struct rt_error *rt_store_add_index(const struct rt_store *store, const char *name, const void *bytes, size_t size, struct rt_store_addition **ret)
+{
+	_cleanup_(rt_store_addition_freep) struct rt_store_addition *addition = NULL;
 	_cleanup_snapshot_ Rt__Snapshot *snapshot = NULL;
 	struct rt_error *err = rt_snapshot_parse(bytes, size, NULL, &snapshot);
 
 	if (!err)
-		err = rt_manifest_set(&snapshot->name, addition->name);
+		err = check_manifest(snapshot);
 	if (err)
 		return rt_while(err, "the index of the snapshot");
+	err = rt_store_add(store, name ? name : snapshot->name, &addition);
+	if (!err)
+		err = rt_manifest_set(&snapshot->name, addition->name);
+	if (err)
+		return err;
 	rt_snapshot_free(addition->snapshot);
 	addition->snapshot = rt_take_ptr(snapshot);
+	*ret = rt_take_ptr(addition);
 	return NULL;
 }
 
@@ -216,7 +245,7 @@ struct rt_error *rt_store_addition_chunk(struct rt_store_addition *addition, con
 
 	if (!rt_chunk_parse(digest, told))
 		return rt_fail(RT_CONFIG, "'%.80s' is no digest of a chunk", digest);
-	digest_of(bytes, size, own);
+	rt_digest(bytes, size, own);
 	if (memcmp(told, own, RT_DIGEST) != 0)
 		return rt_fail(RT_CONFIG, "chunk '%s' is damaged: its digest is another", digest);
 	return put_chunk(addition, bytes, size, own);
@@ -381,7 +410,7 @@ struct rt_error *rt_chunk_load(const struct rt_store *store, const uint8_t diges
 	err = rt_read_exact(fd, buffer, size);
 	if (err)
 		return rt_while(err, "reading chunk '%s'", path + 3);
-	digest_of(buffer, size, own);
+	rt_digest(buffer, size, own);
 	if (memcmp(own, digest, RT_DIGEST) != 0)
 		return rt_fail(RT_CONFIG, "chunk '%s' is damaged: its digest is another", path + 3);
 	return NULL;

@@ -51,14 +51,11 @@ static struct rt_error *seal_all(const struct rt_store *store, const struct rt_c
 	for (size_t i = 0; i < chunks->count && !err; i++) {
 		const struct rt_listed_chunk *chunk = &chunks->chunks[i];
 		_cleanup_free_ uint8_t *sealed = malloc(chunk->size + RT_CIPHER_TAG);
-		struct sha256_ctx context;
 
 		err = sealed ? rt_chunk_load_sealed(store, chunk->digest, chunk->size, sealed) : rt_error_oom();
 		if (err)
 			break;
-		sha256_init(&context);
-		sha256_update(&context, chunk->size + RT_CIPHER_TAG, sealed);
-		sha256_digest(&context, RT_DIGEST, list[i].sealed);
+		rt_digest(sealed, chunk->size + RT_CIPHER_TAG, list[i].sealed);
 		memcpy(list[i].digest, chunk->digest, RT_DIGEST);
 		memcpy(ret->chunks[i].digest, list[i].sealed, RT_DIGEST);
 		ret->chunks[i].size = chunk->size + RT_CIPHER_TAG;

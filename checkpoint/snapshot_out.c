@@ -3,21 +3,35 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+
+#define WORDS (RT_DIGEST / sizeof(uint64_t))
 
 struct listing {
 	const Rt__Snapshot *snapshot;
 	struct rt_chunk_list *list;
 	uint8_t (*seen)[RT_DIGEST]; /* a hash table; zeros: free */
-	size_t room; /* a power of two */
+	unsigned bits; /* of the table's size */
+	uint64_t random[WORDS]; /* odd */
 };
+
+/* Digests are as good as random only where they are some: in a stranger's index all may be alike but for the bits that a simpler function leaves out. */
+static size_t place_of(const struct listing *listing, const uint8_t digest[RT_DIGEST])
+{
+	uint64_t words[WORDS], sum = 0;
+
+	memcpy(words, digest, RT_DIGEST);
+	for (size_t i = 0; i < WORDS; i++)
+		sum += words[i] * listing->random[i];
+	return (size_t)(sum >> (64 - listing->bits));
+}
 
 /* False where it was there already. */
 static bool note_seen(struct listing *listing, const uint8_t digest[RT_DIGEST])
 {
-	size_t at;
+	size_t last = ((size_t)1 << listing->bits) - 1, at;
 
-	memcpy(&at, digest, sizeof(at)); /* as good as random */
-	for (at &= listing->room - 1; !rt_chunk_is_zero(listing->seen[at]); at = (at + 1) & (listing->room - 1))
+	for (at = place_of(listing, digest); !rt_chunk_is_zero(listing->seen[at]); at = (at + 1) & last)
 		if (memcmp(listing->seen[at], digest, RT_DIGEST) == 0)
 			return false;
 	memcpy(listing->seen[at], digest, RT_DIGEST);
@@ -56,13 +70,17 @@ void rt_chunk_list_deinit(struct rt_chunk_list *list)
 struct rt_error *rt_snapshot_chunks(const Rt__Snapshot *snapshot, struct rt_chunk_list *ret)
 {
 	_cleanup_(rt_chunk_list_deinit) struct rt_chunk_list list = { 0 };
-	struct listing listing = { .snapshot = snapshot, .list = &list, .room = 16 };
+	struct listing listing = { .snapshot = snapshot, .list = &list, .bits = 4 };
 	size_t count = 0;
 	struct rt_error *err = rt_snapshot_each_file(snapshot, count_file, &count);
 
-	while (listing.room < 2 * count)
-		listing.room *= 2;
-	listing.seen = calloc(listing.room, RT_DIGEST);
+	if (!err && getrandom(listing.random, sizeof(listing.random), 0) != sizeof(listing.random))
+		err = rt_fail_errno("cannot draw random numbers");
+	for (size_t i = 0; i < WORDS; i++)
+		listing.random[i] |= 1;
+	while ((size_t)1 << listing.bits < 2 * count)
+		listing.bits++;
+	listing.seen = calloc((size_t)1 << listing.bits, RT_DIGEST);
 	list.chunks = calloc(count + 1, sizeof(*list.chunks));
 	if (!err && (!listing.seen || !list.chunks))
 		err = rt_error_oom();

@@ -101,6 +101,7 @@ struct rt_error *rt_snapshot_unseal(Rt__Snapshot *snapshot, const struct rt_ciph
 	err = rt_cipher_open(cipher, RT_CIPHER_INDEX, beside, beside_size, snapshot->sealed.data, size, inside);
 	if (!err)
 		err = take_inside(snapshot, inside, size - RT_CIPHER_TAG);
+	explicit_bzero(inside, size);
 	return err;
 }
 

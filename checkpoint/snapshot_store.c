@@ -116,15 +116,46 @@ uint32_t rt_chunk_bytes(const Rt__StoredFile *file, uint32_t chunk_size, uint64_
 	return left < chunk_size ? (uint32_t)left : chunk_size;
 }
 
+/* What a stranger wrote is shown to people: nothing in it may steer a terminal. */
+static bool is_printable(const char *text)
+{
+	while (*text > ' ' && *text <= '~')
+		text++;
+	return *text == '\0';
+}
+
+/* RFC 3339: '0' stands for a digit in `form`; a fraction and the zone come behind. */
+static bool is_time(const char *text)
+{
+	static const char form[] = "0000-00-00T00:00:00", zone[] = "+00:00";
+
+	for (const char *at = form; *at; at++, text++)
+		if (*at == '0' ? !isdigit((unsigned char)*text) : *text != *at)
+			return false;
+	if (*text == '.') {
+		size_t digits = strspn(text + 1, "0123456789");
+
+		if (digits < 1 || digits > 9)
+			return false;
+		text += 1 + digits;
+	}
+	if (rt_str_equal(text, "Z"))
+		return true;
+	for (const char *at = zone; *at; at++, text++)
+		if (*at == '0' ? !isdigit((unsigned char)*text) : *text != *at && !(*at == '+' && *text == '-'))
+			return false;
+	return *text == '\0';
+}
+
 static struct rt_error *check_file(void *userdata, const Rt__StoredFile *file)
 {
 	const Rt__Snapshot *snapshot = userdata;
 	uint64_t chunks = file->size / snapshot->chunk_size + (file->size % snapshot->chunk_size != 0);
 
+	if (!*file->name || *file->name == '.' || strchr(file->name, '/') || strlen(file->name) > 255 || !is_printable(file->name))
+		return rt_fail(RT_CONFIG, "it names a file as none can be named");
 	if (file->digests.len % RT_DIGEST != 0 || file->digests.len / RT_DIGEST != chunks)
 		return rt_fail(RT_CONFIG, "'%.128s' has not as many chunks as its size needs", file->name);
-	if (!*file->name || *file->name == '.' || strchr(file->name, '/'))
-		return rt_fail(RT_CONFIG, "'%.128s' is no name of a file", file->name);
 	return NULL;
 }
 
@@ -140,22 +171,17 @@ static struct rt_error *check(const Rt__Snapshot *snapshot, const char *name)
 	if (rt_snapshot_is_sealed(snapshot) ? !snapshot->sealed.len || snapshot->manifest.len || snapshot->rootfs_deleted.len || snapshot->n_rootfs :
 					      snapshot->sealed.len > 0)
 		return rt_fail(RT_CONFIG, "one half of it is encrypted");
+	if (!is_printable(snapshot->name))
+		return rt_fail(RT_CONFIG, "it names itself as none can be named");
 	if (name && !rt_str_equal(snapshot->name, name))
 		return rt_fail(RT_CONFIG, "it names itself '%.128s'", snapshot->name);
 	if (strspn(snapshot->id, "0123456789abcdef") != 32 || strlen(snapshot->id) != 32)
 		return rt_fail(RT_CONFIG, "its id is none");
+	if (!is_time(snapshot->created))
+		return rt_fail(RT_CONFIG, "when it was made is no time");
 	if (snapshot->chunk_size < CHUNK_MIN || snapshot->chunk_size > RT_SNAPSHOT_CHUNK_MAX)
 		return rt_fail(RT_CONFIG, "its chunks are of %u bytes", snapshot->chunk_size);
 	return rt_snapshot_each_file(snapshot, check_file, (void *)snapshot);
-}
-
-static void digest(const void *bytes, size_t size, uint8_t ret[RT_DIGEST])
-{
-	struct sha256_ctx context;
-
-	sha256_init(&context);
-	sha256_update(&context, size, bytes);
-	sha256_digest(&context, RT_DIGEST, ret);
 }
 
 struct rt_error *rt_snapshot_parse(const void *bytes, size_t size, const char *name, Rt__Snapshot **ret)
@@ -167,7 +193,7 @@ struct rt_error *rt_snapshot_parse(const void *bytes, size_t size, const char *n
 
 	if (size < RT_DIGEST)
 		return rt_fail(RT_CONFIG, "it has only %zu bytes", size);
-	digest((const uint8_t *)bytes + RT_DIGEST, size - RT_DIGEST, own);
+	rt_digest((const uint8_t *)bytes + RT_DIGEST, size - RT_DIGEST, own);
 	if (memcmp(own, bytes, RT_DIGEST) != 0)
 		return rt_fail(RT_CONFIG, "its digest is not that of its content");
 	err = rt_unpack(&rt__snapshot__descriptor, (const uint8_t *)bytes + RT_DIGEST, size - RT_DIGEST, &message);
@@ -229,7 +255,7 @@ struct rt_error *rt_snapshot_pack(const Rt__Snapshot *snapshot, void **ret, size
 	bytes = malloc(size + RT_DIGEST);
 	if (!bytes)
 		return rt_error_oom();
-	digest(packed, size, bytes);
+	rt_digest(packed, size, bytes);
 	memcpy(bytes + RT_DIGEST, packed, size);
 	*ret = bytes;
 	*ret_size = size + RT_DIGEST;

@@ -3,6 +3,7 @@
 #include "checkpoint/cpu.h"
 #include "migrate/clone_fill.h"
 #include "migrate/lazy.h"
+#include "migrate/scratch.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/io.h"
 #include "runtime/base/lock.h"
@@ -11,7 +12,6 @@
 
 #include <fcntl.h>
 
-#define SCRATCH "dump-"
 #define WHOLE "whole"
 
 void rt_clone_cache_deinit(struct rt_clone_cache *cache)
@@ -68,20 +68,6 @@ struct rt_error *rt_clone_check_machine(const Rt__Manifest *manifest)
 
 /* ---- making and finding ---- */
 
-static struct rt_error *open_cache(const struct rt_context *context, char **ret_path, int *ret)
-{
-	struct rt_error *err = rt_format(ret_path, "%s/" RT_CLONE_CACHE, context->root);
-
-	if (!err)
-		err = rt_make_dirs(*ret_path, 0711);
-	if (err)
-		return err;
-	if (chmod(*ret_path, 0700) < 0)
-		return rt_fail_errno("cannot change the mode of '%s'", *ret_path);
-	*ret = open(*ret_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return *ret < 0 ? rt_fail_errno("cannot open '%s'", *ret_path) : NULL;
-}
-
 static bool must_be_whole(const Rt__Manifest *manifest)
 {
 	const Rt__Container *container = manifest->container;
@@ -110,6 +96,8 @@ static struct rt_error *make(const struct rt_store *store, const Rt__Snapshot *s
 	dir_fd = openat(cache_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (dir_fd < 0)
 		return rt_fail_errno("cannot open '%s'", path);
+	if (rt_snapshot_is_sealed(snapshot))
+		rt_scratch_warn_of_disk(dir_fd, path);
 	err = rt_store_lock(store, &store_lock);
 	if (!err)
 		err = rt_clone_fill(store, snapshot, whole, dir_fd, path);
@@ -126,7 +114,7 @@ static struct rt_error *find(const struct rt_context *context, const struct rt_s
 {
 	_cleanup_free_ char *cache_path = NULL;
 	_cleanup_close_ int cache_fd = -1;
-	struct rt_error *err = open_cache(context, &cache_path, &cache_fd);
+	struct rt_error *err = rt_scratch_open(context, &cache_path, &cache_fd);
 
 	if (!err)
 		err = rt_format(&cache->path, "%s/%s", cache_path, cache->snapshot->id);
@@ -162,86 +150,6 @@ struct rt_error *rt_clone_cache_open(const struct rt_context *context, const str
 	*ret = cache;
 	cache = RT_CLONE_CACHE_NULL;
 	return NULL;
-}
-
-/* ---- in memory alone ---- */
-
-struct rt_error *rt_clone_scratch_make(const struct rt_context *context, struct rt_clone_scratch *ret)
-{
-	struct rt_clone_scratch scratch = RT_CLONE_SCRATCH_NULL;
-	_cleanup_free_ char *cache_path = NULL;
-	_cleanup_close_ int cache_fd = -1, lock_fd = -1;
-	struct rt_error *err = open_cache(context, &cache_path, &cache_fd);
-
-	/* With the lock of all, so that it is not taken for one that was left before it is locked itself. */
-	if (!err)
-		err = rt_lock_at(cache_fd, "lock", &lock_fd);
-	if (!err)
-		err = rt_format(&scratch.path, "%s/" SCRATCH "XXXXXX", cache_path);
-	if (err)
-		return err;
-	if (!mkdtemp(scratch.path))
-		err = rt_fail_errno("cannot make a directory like '%s'", scratch.path);
-	if (!err && (scratch.dir_fd = open(scratch.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)) < 0)
-		err = rt_fail_errno("cannot open '%s'", scratch.path);
-	if (!err)
-		err = rt_lock_at(scratch.dir_fd, "lock", &scratch.lock_fd);
-	if (err)
-		rt_clone_scratch_remove(&scratch);
-	else
-		*ret = scratch;
-	return err;
-}
-
-struct rt_error *rt_clone_scratch_directory(const struct rt_clone_scratch *scratch, const char *name, char **ret)
-{
-	if (mkdirat(scratch->dir_fd, name, 0700) < 0)
-		return rt_fail_errno("cannot make '%s/%s'", scratch->path, name);
-	return rt_format(ret, "%s/%s", scratch->path, name);
-}
-
-void rt_clone_scratch_remove(struct rt_clone_scratch *scratch)
-{
-	if (scratch->dir_fd >= 0)
-		rt_warn_ignored(rt_remove_tree_at(AT_FDCWD, scratch->path));
-	rt_closep(&scratch->dir_fd);
-	rt_closep(&scratch->lock_fd);
-	free(scratch->path);
-	*scratch = RT_CLONE_SCRATCH_NULL;
-}
-
-static int is_scratch(const struct dirent *entry)
-{
-	return rt_str_starts(entry->d_name, SCRATCH);
-}
-
-/* Of one who died: nobody holds its lock. */
-static struct rt_error *remove_if_left(int cache_fd, const char *name)
-{
-	_cleanup_close_ int dir_fd = openat(cache_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW), lock_fd = -1;
-	struct rt_error *err;
-
-	if (dir_fd < 0)
-		return errno == ENOENT ? NULL : rt_fail_errno("cannot open '%s'", name);
-	err = rt_lock_try_at(dir_fd, "lock", &lock_fd);
-	return err || lock_fd < 0 ? err : rt_remove_tree_at(cache_fd, name);
-}
-
-static struct rt_error *trim_scratch(int cache_fd)
-{
-	struct dirent **entries;
-	int count = scandirat(cache_fd, ".", &entries, is_scratch, alphasort);
-	struct rt_error *err = NULL;
-
-	if (count < 0)
-		return rt_fail_errno("cannot list what snapshots left in memory");
-	for (int i = 0; i < count; i++) {
-		if (!err)
-			err = remove_if_left(cache_fd, entries[i]->d_name);
-		free(entries[i]);
-	}
-	free(entries);
-	return err;
 }
 
 /* ---- taking away ---- */
@@ -316,13 +224,13 @@ struct rt_error *rt_clone_cache_trim(const struct rt_context *context, const str
 	_cleanup_free_ char *path = NULL;
 	_cleanup_close_ int fd = -1, lock_fd = -1;
 	struct dirent **entries;
-	struct rt_error *err = open_cache(context, &path, &fd);
+	struct rt_error *err = rt_scratch_open(context, &path, &fd);
 	int count;
 
 	if (!err)
 		err = rt_lock_at(fd, "lock", &lock_fd);
 	if (!err)
-		err = trim_scratch(fd);
+		err = rt_scratch_trim(fd);
 	if (err)
 		return err;
 	count = scandirat(fd, ".", &entries, is_id, alphasort);

@@ -6,7 +6,7 @@
  *	ROOT/@snapshots/ID/changes/	the snapshot's changes of the root filesystem, as a layer of an overlay
  *	ROOT/@snapshots/ID/record	which pages the first container touched, in its order
  *	ROOT/@snapshots/ID/store	where the snapshot is kept
- *	ROOT/@snapshots/dump-XXXXXX/	of a snapshot that is to be encrypted: the dump, before it is; its file "lock" is held as long as somebody works on it
+ *	ROOT/@snapshots/dump-XXXXXX/	of a snapshot that is to be encrypted (scratch.h)
  *	ROOT/@snapshots/ID/whole	an empty file: the images have all of the memory, and pages/ none (see `whole` below)
  *	ROOT/@clones/CONTAINER/		of one container (clone_rootfs.h); its file "snapshot" holds the ID it uses
  *
@@ -15,9 +15,9 @@
 
 #include "checkpoint/manifest.h"
 #include "checkpoint/snapshot.h"
+#include "migrate/scratch.h"
 #include "runtime/container/container.h"
 
-#define RT_CLONE_CACHE "@snapshots"
 #define RT_CLONES "@clones"
 
 struct rt_clone_cache {
@@ -36,17 +36,6 @@ struct rt_error *rt_clone_cache_open(const struct rt_context *context, const str
 
 /* The container that uses it has its directory: from here on rt_clone_cache_trim() knows. */
 void rt_clone_cache_settle(struct rt_clone_cache *cache);
-
-/* A directory in memory for what must not reach the disk as it is. */
-struct rt_clone_scratch {
-	char *path;
-	int dir_fd, lock_fd;
-};
-#define RT_CLONE_SCRATCH_NULL ((struct rt_clone_scratch){ .dir_fd = -1, .lock_fd = -1 })
-struct rt_error *rt_clone_scratch_make(const struct rt_context *context, struct rt_clone_scratch *ret) _must_check_;
-/* *ret is a new directory in it, the caller's to free. */
-struct rt_error *rt_clone_scratch_directory(const struct rt_clone_scratch *scratch, const char *name, char **ret) _must_check_;
-void rt_clone_scratch_remove(struct rt_clone_scratch *scratch);
 
 /* Takes away what was made of snapshots that are in this store no more, and is used by no container; and what somebody left who died. */
 struct rt_error *rt_clone_cache_trim(const struct rt_context *context, const struct rt_store *store) _must_check_;

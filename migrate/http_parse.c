@@ -5,6 +5,8 @@
 #include <arpa/inet.h>
 #include <strings.h>
 
+#define PATH_SHOWN_MAX 256
+
 static struct rt_error *bad_listen(const char *text)
 {
 	char shown[128];
@@ -136,6 +138,13 @@ void rt_http_sentence(const char *bytes, size_t size, char *ret, size_t room)
 			ret[i] = ret[i + 1] = '?';
 	}
 	ret[used] = 0;
+}
+
+int rt_http_path_shown(const char *path)
+{
+	size_t length = strcspn(path, "?");
+
+	return length < PATH_SHOWN_MAX ? (int)length : PATH_SHOWN_MAX;
 }
 
 bool rt_http_host_is_loopback(const char *host)

@@ -30,5 +30,8 @@ bool rt_http_bearer_matches(const char *header, const char *token);
 /* One line of at most room - 1 bytes for people, from bytes of a peer: without control characters, which could steer a terminal. */
 void rt_http_sentence(const char *bytes, size_t size, char *ret, size_t room);
 
+/* How much of a path may be shown, for "%.*s": not its query, in which signatures and tokens travel. */
+int rt_http_path_shown(const char *path);
+
 /* "localhost", 127.0.0.0/8, ::1: by its text, nothing is looked up. */
 bool rt_http_host_is_loopback(const char *host);

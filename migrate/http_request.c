@@ -305,31 +305,31 @@ static struct rt_error *refused(struct rt_http_connection *connection, unsigned 
 	char sentence[1024];
 
 	rt_http_sentence(connection->body ? connection->body : "", connection->size, sentence, sizeof(sentence));
-	return rt_fail(RT_PEER, "host '%s': %s%s(status %u of %s %s)", connection->client->host, sentence, *sentence ? " " : "",
-		       status, connection->request->method, connection->request->path);
+	return rt_fail(RT_PEER, "host '%s': %s%s(status %u of %s %.*s)", connection->client->host, sentence, *sentence ? " " : "",
+		       status, connection->request->method, rt_http_path_shown(connection->request->path), connection->request->path);
 }
 
 /* The reason of a callback, then what the peer said, then what libcurl says. */
 static struct rt_error *judge(struct rt_http_connection *connection, CURLcode code)
 {
-	const char *host = connection->client->host;
-	const struct rt_http_request *request = connection->request;
+	const char *host = connection->client->host, *method = connection->request->method, *path = connection->request->path;
 	unsigned status = status_of(connection);
+	int shown = rt_http_path_shown(path);
 
 	if (connection->err)
-		return rt_while(rt_take_ptr(connection->err), "host '%s': %s %s", host, request->method, request->path);
+		return rt_while(rt_take_ptr(connection->err), "host '%s': %s %.*s", host, method, shown, path);
 	if (atomic_load(&connection->cancelled))
-		return rt_fail(RT_PEER, "host '%s': %s %s was cancelled", host, request->method, request->path);
+		return rt_fail(RT_PEER, "host '%s': %s %.*s was cancelled", host, method, shown, path);
 	if (status >= 300 && status != connection->accept && connection->accept != RT_HTTP_ANY_STATUS)
 		return refused(connection, status);
 	if (code == CURLE_OK || connection->enough)
 		return NULL;
 	if (connection->stalled)
-		return rt_fail(RT_PEER, "host '%s': %s %s: nothing came or went for %u ms", host, request->method, request->path,
+		return rt_fail(RT_PEER, "host '%s': %s %.*s: nothing came or went for %u ms", host, method, shown, path,
 			       connection->client->stall_timeout_ms);
 	if (connection->repeated)
-		return rt_fail(RT_PEER, "host '%s': %s %s: the connection was closed before an answer came", host, request->method, request->path);
-	return rt_fail(RT_PEER, "host '%s': %s %s: %s", host, request->method, request->path,
+		return rt_fail(RT_PEER, "host '%s': %s %.*s: the connection was closed before an answer came", host, method, shown, path);
+	return rt_fail(RT_PEER, "host '%s': %s %.*s: %s", host, method, shown, path,
 		       connection->message[0] ? connection->message : curl_easy_strerror(code));
 }
 

@@ -107,16 +107,24 @@ static struct rt_error *read_token(const struct rt_registry *registry, const str
 	return err ? rt_while(err, "registry '%s': the token", registry->reference->host) : NULL;
 }
 
-/* name=value, escaped. */
+static void wipe_curl(char **text)
+{
+	if (*text)
+		explicit_bzero(*text, strlen(*text));
+	curl_free(*text);
+}
+
+/* name=value, escaped. Both may be secrets. */
 static struct rt_error *append_field(char **text, char separator, const char *name, const char *value)
 {
-	_cleanup_curl_ char *escaped = curl_easy_escape(NULL, value, 0);
+	_cleanup_(wipe_curl) char *escaped = curl_easy_escape(NULL, value, 0);
 	_cleanup_(rt_secret_freep) char *before = *text;
 
 	*text = NULL;
 	return escaped ? rt_format(text, "%s%c%s=%s", before, separator, name, escaped) : rt_error_oom();
 }
 
+/* What we need, not what a challenge names: that of /v2/ may name a repository of nobody's, that of a HEAD only the right to read. */
 static struct rt_error *make_scope(const struct rt_registry *registry, char **ret)
 {
 	return rt_format(ret, "repository:%s:%s", registry->reference->repository, registry->options.push ? "pull,push" : "pull");
@@ -197,19 +205,25 @@ static struct rt_error *get_token(struct rt_registry *registry, const struct rt_
 	return err;
 }
 
+/* Some registries (Harbor) answer a token that has expired with a challenge for Basic alone: where they gave tokens before, the next one is to be had there. */
 static struct rt_error *make_authorization(struct rt_registry *registry, const struct rt_http_connection *connection, char **ret)
 {
 	struct rt_registry_challenge challenge;
-	bool basic = false;
+	bool basic = false, bearer = false;
 	const char *header;
 
-	for (size_t i = 0; (header = rt_http_header(connection, "WWW-Authenticate", i)); i++) {
+	for (size_t i = 0; !bearer && (header = rt_http_header(connection, "WWW-Authenticate", i)); i++) {
 		if (!rt_registry_parse_challenge(header, &challenge))
 			continue;
-		if (challenge.scheme == RT_REGISTRY_BEARER)
-			return get_token(registry, &challenge, ret);
 		basic = true;
+		bearer = challenge.scheme == RT_REGISTRY_BEARER;
 	}
+	if (bearer) {
+		registry->bearer = challenge;
+		registry->has_bearer = true;
+	}
+	if (registry->has_bearer)
+		return get_token(registry, &registry->bearer, ret);
 	if (!basic)
 		return rt_fail(RT_PEER, "registry '%s': it refused us, and asks for neither a password nor a token", registry->reference->host);
 	if (!registry->credentials.basic || registry->authorization)
@@ -297,7 +311,8 @@ static struct rt_error *find(struct rt_registry *registry)
 	return err;
 }
 
-/* Before anything is read or sent, so that a wrong password is told at once. */
+/* Before anything is read or sent, so that a wrong password is told at once. Without one there is nothing to find out: many registries answer 401 here to whoever
+ * has none, and have public repositories all the same. */
 static struct rt_error *sign_in(struct rt_registry *registry)
 {
 	struct rt_http_request request = { .method = "GET", .path = "/v2/", .answer_max = 64u << 10, .timeout_ms = TIMEOUT_MS };
@@ -325,7 +340,7 @@ struct rt_error *rt_registry_open(const struct rt_registry_reference *reference,
 	err = rt_registry_find_credentials(options->authfile, reference->host, reference->repository, &registry->credentials);
 	if (!err)
 		err = find(registry);
-	if (!err)
+	if (!err && (registry->credentials.basic || registry->credentials.identity))
 		err = sign_in(registry);
 	if (err) {
 		rt_registry_close(registry);

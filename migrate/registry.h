@@ -19,7 +19,7 @@ struct rt_registry_options {
 };
 
 struct rt_registry;
-/* Asks the registry who it wants us to be. To a loopback address https is tried first, then http. Borrows the reference. */
+/* Asks the registry who it wants us to be, where there are credentials for it. To a loopback address https is tried first, then http. Borrows the reference. */
 struct rt_error *rt_registry_open(const struct rt_registry_reference *reference, const struct rt_registry_options *options,
 				  struct rt_registry **ret) _must_check_;
 void rt_registry_close(struct rt_registry *registry);

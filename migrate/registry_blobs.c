@@ -8,7 +8,9 @@
 /* A blob may take as long as this rate makes of it. */
 #define SLOWEST_BYTES_PER_MS 16u
 #define TIMEOUT_MS 60000u
+#define MANIFEST_TIMEOUT_MS 600000u
 #define LINES 8
+#define TRIES 3
 
 static unsigned timeout_for(uint64_t size)
 {
@@ -80,6 +82,15 @@ static struct rt_error *begin_upload(struct rt_registry_line *line, const char *
 	return err;
 }
 
+/* Where the connection broke, or a proxy of the registry's answered in its place, the bytes were sent again, to an upload that the first time may have ended. */
+static struct rt_error *look_after(struct rt_registry_line *line, const char *digest, size_t size, struct rt_error *refusal)
+{
+	bool there = false;
+
+	rt_error_free(rt_registry_has_blob(line, digest, size, &there));
+	return there ? rt_error_free(refusal) : refusal;
+}
+
 struct rt_error *rt_registry_put_blob(struct rt_registry_line *line, const char *digest, const void *bytes, size_t size)
 {
 	struct rt_http_request request = { .method = "PUT", .body = bytes, .body_size = size, .repeatable = true, .timeout_ms = timeout_for(size) };
@@ -92,6 +103,8 @@ struct rt_error *rt_registry_put_blob(struct rt_registry_line *line, const char 
 		err = rt_registry_ask(line, &request, &answer);
 	if (!err && answer.status != 201)
 		err = rt_registry_refused(line->registry, &request, &answer);
+	if (err && answer.status == 404)
+		err = look_after(line, digest, size, err);
 	free(answer.body);
 	return err;
 }
@@ -100,6 +113,7 @@ struct receipt {
 	const char *host, *digest;
 	uint8_t *bytes;
 	size_t size, got, room;
+	bool too_much;
 };
 
 /* Grows with what comes: the size is only what somebody says it is. */
@@ -107,7 +121,8 @@ static struct rt_error *receive(void *userdata, const void *bytes, size_t size, 
 {
 	struct receipt *receipt = userdata;
 
-	if (size > receipt->size - receipt->got)
+	receipt->too_much = size > receipt->size - receipt->got;
+	if (receipt->too_much)
 		return rt_fail(RT_PEER, "it sends more than %zu bytes", receipt->size);
 	if (receipt->got + size > receipt->room) {
 		size_t room = 2 * (receipt->got + size);
@@ -135,6 +150,26 @@ static struct rt_error *check_receipt(const struct receipt *receipt)
 	return NULL;
 }
 
+/* A pull of hours shall not end with one connection. What came whole, but is wrong, is no better the next time. */
+static struct rt_error *fetch_blob(struct rt_registry_line *line, const struct rt_http_request *request, struct receipt *receipt, struct rt_http_answer *answer)
+{
+	struct rt_error *err = NULL;
+
+	for (unsigned i = 0; i < TRIES; i++) {
+		struct rt_http_request once = *request;
+
+		rt_error_free(err);
+		receipt->got = 0;
+		line->broken = false;
+		err = rt_registry_fetch(line, &once, answer);
+		if (!err || !line->broken || receipt->too_much)
+			break;
+		if (i + 1 < TRIES)
+			rt_registry_wait(i);
+	}
+	return err;
+}
+
 struct rt_error *rt_registry_get_blob(struct rt_registry_line *line, const char *digest, size_t size, uint8_t **ret)
 {
 	struct receipt receipt = { .host = line->registry->reference->host, .digest = digest, .size = size };
@@ -145,7 +180,7 @@ struct rt_error *rt_registry_get_blob(struct rt_registry_line *line, const char 
 
 	request.path = path;
 	if (!err)
-		err = rt_registry_fetch(line, &request, &answer);
+		err = fetch_blob(line, &request, &receipt, &answer);
 	if (!err && answer.status != 200)
 		err = rt_registry_refused(line->registry, &request, &answer);
 	if (!err)
@@ -160,10 +195,11 @@ struct rt_error *rt_registry_get_blob(struct rt_registry_line *line, const char 
 
 /* ---- the manifest ---- */
 
+/* Some registries look at each of its blobs before they answer, and they may be thousands. */
 struct rt_error *rt_registry_put_manifest(struct rt_registry_line *line, const char *type, const void *bytes, size_t size)
 {
 	struct rt_http_request request = {
-		.method = "PUT", .body = bytes, .body_size = size, .content_type = type, .repeatable = true, .timeout_ms = timeout_for(size),
+		.method = "PUT", .body = bytes, .body_size = size, .content_type = type, .repeatable = true, .may_stall = true, .timeout_ms = MANIFEST_TIMEOUT_MS,
 	};
 	struct rt_http_answer answer = { 0 };
 	_cleanup_free_ char *path = NULL;

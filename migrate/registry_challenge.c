@@ -65,8 +65,6 @@ static const char *take_parameters(const char *at, struct rt_registry_challenge 
 			to = challenge->realm;
 		else if (is(at, length, "service"))
 			to = challenge->service;
-		else if (is(at, length, "scope"))
-			to = challenge->scope;
 		at = take_value(value, to);
 		if (!at)
 			return NULL;

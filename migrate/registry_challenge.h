@@ -7,12 +7,12 @@
 
 enum rt_registry_scheme {
 	RT_REGISTRY_BASIC,
-	RT_REGISTRY_BEARER, /* a token, to be had at the realm for this service and scope */
+	RT_REGISTRY_BEARER, /* a token, to be had at the realm for this service */
 };
 
 struct rt_registry_challenge {
 	enum rt_registry_scheme scheme;
-	char realm[RT_REGISTRY_WORD_MAX], service[RT_REGISTRY_WORD_MAX], scope[RT_REGISTRY_WORD_MAX]; /* empty: not given */
+	char realm[RT_REGISTRY_WORD_MAX], service[RT_REGISTRY_WORD_MAX]; /* empty: not given */
 };
 
 /* The first challenge in the header of a scheme we know; false: there is none, or it is malformed. */

@@ -78,13 +78,24 @@ struct rt_error *rt_registry_refused(const struct rt_registry *registry, const s
 		if (err)
 			return err;
 	}
-	return rt_fail(RT_PEER, "registry '%s': %s%s(status %u of %s %.256s%s)", registry->reference->host, sentence, *sentence ? " " : "", answer->status,
-		       request->method, request->path, known ? known : "");
+	return rt_fail(RT_PEER, "registry '%s': %s%s(status %u of %s %.*s%s)", registry->reference->host, sentence, *sentence ? " " : "", answer->status,
+		       request->method, rt_http_path_shown(request->path), request->path, known ? known : "");
 }
 
 /* ---- asking ---- */
 
 #define HEADERS_MAX 4
+
+static struct rt_error *ask_on(struct rt_registry_line *line, struct rt_http_connection *connection, const struct rt_http_request *request,
+			       struct rt_http_answer *ret)
+{
+	struct rt_error *err;
+
+	line->answered = connection;
+	err = rt_http_ask(connection, request, RT_HTTP_ANY_STATUS, ret);
+	line->broken = err != NULL;
+	return err;
+}
 
 /* `request` with one header more. */
 static struct rt_error *ask_as(struct rt_registry_line *line, const struct rt_http_request *request, const char *authorization, struct rt_http_answer *ret)
@@ -99,8 +110,7 @@ static struct rt_error *ask_as(struct rt_registry_line *line, const struct rt_ht
 	}
 	headers[count] = authorization;
 	with.headers = headers;
-	line->answered = line->connection;
-	return rt_http_ask(line->connection, &with, RT_HTTP_ANY_STATUS, ret);
+	return ask_on(line, line->connection, &with, ret);
 }
 
 /* The header as it is now; another thread may renew it. */
@@ -123,7 +133,7 @@ static bool is_busy(unsigned status)
 	return status == 429 || status == 502 || status == 503 || status == 504;
 }
 
-static void wait_a_while(unsigned number)
+void rt_registry_wait(unsigned number)
 {
 	long ms = 200;
 
@@ -154,7 +164,7 @@ struct rt_error *rt_registry_ask(struct rt_registry_line *line, struct rt_http_r
 		}
 		if (answer.status != 401) {
 			free(answer.body);
-			wait_a_while(pauses++);
+			rt_registry_wait(pauses++);
 			continue;
 		}
 		if (again)
@@ -218,8 +228,7 @@ static struct rt_error *follow(struct rt_registry_line *line, const struct rt_ht
 	err = connect_elsewhere(line, url);
 	if (err)
 		return rt_while(err, "registry '%s': it sends us to another host", line->registry->reference->host);
-	line->answered = line->other;
-	return rt_http_ask(line->other, &there, RT_HTTP_ANY_STATUS, ret);
+	return ask_on(line, line->other, &there, ret);
 }
 
 struct rt_error *rt_registry_fetch(struct rt_registry_line *line, struct rt_http_request *request, struct rt_http_answer *ret)
@@ -229,7 +238,7 @@ struct rt_error *rt_registry_fetch(struct rt_registry_line *line, struct rt_http
 	struct rt_error *err = rt_registry_ask(line, request, &answer);
 
 	if (!err && !rt_registry_resolve(line->registry->origin, "/", request->path, &at))
-		err = rt_fail(RT_USAGE, "'%.200s' is no path", request->path);
+		err = rt_fail(RT_USAGE, "'%.*s' is no path", rt_http_path_shown(request->path), request->path);
 	for (int i = 0; !err && is_redirect(answer.status); i++) {
 		free(rt_take_ptr(answer.body));
 		if (i == REDIRECTS_MAX)

@@ -27,6 +27,8 @@ struct rt_registry {
 	pthread_mutex_t lock; /* of what follows */
 	char *authorization; /* the whole header, a secret; NULL: none */
 	unsigned generation; /* counts what `authorization` has been */
+	struct rt_registry_challenge bearer; /* the last that told where tokens are to be had, if one did */
+	bool has_bearer;
 };
 
 struct rt_registry_line {
@@ -37,6 +39,7 @@ struct rt_registry_line {
 	struct rt_http_client *other_client;
 	struct rt_http_connection *other;
 	struct rt_http_connection *answered; /* which of the two did: borrowed */
+	bool broken; /* there was no answer to the last request, or not all of one */
 };
 
 /* `reference` as it stands in an answer to a request for `target` at `origin`; false: it is no http or https URL, or has a user in it. */
@@ -44,6 +47,9 @@ bool rt_registry_resolve(const char *origin, const char *target, const char *ref
 
 /* Says who we are as the challenges in the answer on this connection want it, unless another thread has since `generation`. */
 struct rt_error *rt_registry_authorize(struct rt_registry *registry, const struct rt_http_connection *connection, unsigned generation) _must_check_;
+
+/* Before something is tried again: 0.2, 0.6, 1.8 ... seconds. */
+void rt_registry_wait(unsigned number);
 
 /* With our authorization, once more where that has to be renewed, and a few times more where the registry is busy. Any status but 401 is an answer. */
 struct rt_error *rt_registry_ask(struct rt_registry_line *line, struct rt_http_request *request, struct rt_http_answer *ret) _must_check_;

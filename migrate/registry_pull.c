@@ -117,7 +117,6 @@ static struct rt_error *begin(const struct rt_store *store, struct rt_registry *
 			      struct rt_store_addition **ret)
 {
 	_cleanup_(rt_registry_line_closep) struct rt_registry_line *line = NULL;
-	_cleanup_snapshot_ Rt__Snapshot *snapshot = NULL;
 	_cleanup_free_ uint8_t *index = NULL;
 	struct rt_error *err = rt_registry_line_open(registry, &line);
 
@@ -125,11 +124,7 @@ static struct rt_error *begin(const struct rt_store *store, struct rt_registry *
 		err = get_manifest(line, ret_manifest);
 	if (!err)
 		err = rt_registry_get_blob(line, ret_manifest->index.digest, ret_manifest->index.size, &index);
-	if (!err)
-		err = rt_snapshot_parse(index, ret_manifest->index.size, NULL, &snapshot);
-	if (!err)
-		err = rt_store_add(store, name ? name : snapshot->name, ret);
-	return err ? err : rt_store_addition_index(*ret, index, ret_manifest->index.size);
+	return err ? err : rt_store_add_index(store, name, index, ret_manifest->index.size, ret);
 }
 
 static struct rt_error *pull_into(const struct rt_store *store, struct rt_registry *registry, const char *name)

@@ -74,8 +74,22 @@ static struct rt_error *push_bundle(void *userdata, struct rt_registry_line *lin
 	return err ? err : send_blob(push, line, blob, bytes);
 }
 
-static struct rt_error *push_index(struct push *push, struct rt_registry_line *line, const Rt__Snapshot *snapshot, struct rt_registry_blob *ret)
+/* With digests that are not known yet it is as long as with those. */
+static struct rt_error *check_room(const struct push *push, struct rt_registry_manifest *manifest)
 {
+	_cleanup_free_ char *text = NULL;
+
+	for (size_t i = 0; i < manifest->count; i++) {
+		strcpy(manifest->bundles[i].digest, manifest->index.digest);
+		manifest->bundles[i].size = push->bundles[i].size;
+	}
+	return rt_registry_manifest_write(manifest, &text);
+}
+
+/* The index first, as with its size is known whether all of it will fit: before anything was sent. */
+static struct rt_error *push_index(struct push *push, struct rt_registry_line *line, const Rt__Snapshot *snapshot, struct rt_registry_manifest *manifest)
+{
+	struct rt_registry_blob *blob = &manifest->index;
 	_cleanup_free_ void *index = NULL;
 	size_t size;
 	struct rt_error *err = rt_snapshot_pack(snapshot, &index, &size);
@@ -83,28 +97,37 @@ static struct rt_error *push_index(struct push *push, struct rt_registry_line *l
 
 	if (err)
 		return err;
-	rt_registry_digest_bytes(index, size, ret->digest);
-	ret->size = size;
-	err = rt_registry_has_blob(line, ret->digest, size, &there);
-	return err || there ? err : send_blob(push, line, ret, index);
+	rt_registry_digest_bytes(index, size, blob->digest);
+	blob->size = size;
+	err = check_room(push, manifest);
+	if (!err)
+		err = rt_registry_has_blob(line, blob->digest, size, &there);
+	return err || there ? err : send_blob(push, line, blob, index);
 }
 
 /* The manifest last: a registry refuses one whose blobs it lacks, and whoever pulls sees the snapshot only from then on. */
-static struct rt_error *push_manifest(struct push *push, struct rt_registry *registry, const Rt__Snapshot *snapshot, struct rt_registry_manifest *manifest,
-				      char digest[80])
+static struct rt_error *push_manifest(struct rt_registry_line *line, const struct rt_registry_manifest *manifest, char digest[80])
 {
-	_cleanup_(rt_registry_line_closep) struct rt_registry_line *line = NULL;
 	_cleanup_free_ char *text = NULL;
-	struct rt_error *err = rt_registry_line_open(registry, &line);
+	struct rt_error *err = rt_registry_manifest_write(manifest, &text);
 
-	if (!err)
-		err = push_index(push, line, snapshot, &manifest->index);
-	if (!err)
-		err = rt_registry_manifest_write(manifest, &text);
 	if (err)
 		return err;
 	rt_registry_digest_bytes(text, strlen(text), digest);
 	return rt_registry_put_manifest(line, RT_REGISTRY_MANIFEST, text, strlen(text));
+}
+
+static struct rt_error *push_blobs(struct push *push, struct rt_registry *registry, const Rt__Snapshot *snapshot, struct rt_registry_manifest *manifest,
+				   char digest[80])
+{
+	_cleanup_(rt_registry_line_closep) struct rt_registry_line *line = NULL;
+	struct rt_error *err = rt_registry_line_open(registry, &line);
+
+	if (!err)
+		err = push_index(push, line, snapshot, manifest);
+	if (!err)
+		err = rt_registry_each(registry, manifest->count, push_bundle, push);
+	return err ? err : push_manifest(line, manifest, digest);
 }
 
 static struct rt_error *push_chunks(const Rt__Snapshot *snapshot, struct rt_registry *registry, struct push *push, char digest[80])
@@ -123,9 +146,7 @@ static struct rt_error *push_chunks(const Rt__Snapshot *snapshot, struct rt_regi
 		return rt_error_oom();
 	push->bundles = bundles.list;
 	push->blobs = manifest.bundles;
-	err = rt_registry_each(registry, bundles.count, push_bundle, push);
-	if (!err)
-		err = push_manifest(push, registry, snapshot, &manifest, digest);
+	err = push_blobs(push, registry, snapshot, &manifest, digest);
 	if (!err)
 		printf("pushed '%s': %zu blobs, of which %u were new (%.1f MiB)\n%s\n", snapshot->name, bundles.count + 1, atomic_load(&push->sent_blobs),
 		       (double)atomic_load(&push->sent) / (1 << 20), digest);

@@ -4,7 +4,7 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/overlay.h"
-#include "migrate/clone_cache.h"
+#include "migrate/scratch.h"
 #include "runtime/base/io.h"
 #include "runtime/base/str.h"
 
@@ -15,7 +15,7 @@ struct creation {
 	const struct rt_snapshot_values *values;
 	struct rt_store_addition *addition;
 	Rt__Snapshot *snapshot; /* of the addition */
-	struct rt_clone_scratch scratch; /* of one that is to be encrypted */
+	struct rt_scratch scratch; /* of one that is to be encrypted */
 	char *images, *spool; /* directories of the addition, or in the scratch */
 	struct rt_rootfs_changes changes;
 };
@@ -27,7 +27,7 @@ static void creation_deinit(struct creation *creation)
 	free(creation->images);
 	free(creation->spool);
 	rt_store_addition_free(creation->addition);
-	rt_clone_scratch_remove(&creation->scratch);
+	rt_scratch_remove(&creation->scratch);
 }
 
 /* What is to be encrypted is on the disk at no time as it is. */
@@ -39,10 +39,10 @@ static struct rt_error *make_directories(struct creation *creation, const struct
 		err = rt_store_addition_directory(creation->addition, "images", &creation->images);
 		return err ? err : rt_store_addition_directory(creation->addition, "spool", &creation->spool);
 	}
-	err = rt_clone_scratch_make(context, &creation->scratch);
+	err = rt_scratch_make(context, &creation->scratch);
 	if (!err)
-		err = rt_clone_scratch_directory(&creation->scratch, "images", &creation->images);
-	return err ? err : rt_clone_scratch_directory(&creation->scratch, "spool", &creation->spool);
+		err = rt_scratch_directory(&creation->scratch, "images", &creation->images);
+	return err ? err : rt_scratch_directory(&creation->scratch, "spool", &creation->spool);
 }
 
 /* ---- the root filesystem ---- */
@@ -177,7 +177,7 @@ static struct rt_error *complete(void *userdata, struct rt_dump *dump, int image
 struct rt_error *rt_snapshot_create(const struct rt_context *context, const char *id, const char *name, const struct rt_snapshot_values *values)
 {
 	_cleanup_(rt_store_deinit) struct rt_store store = RT_STORE_NULL;
-	_cleanup_(creation_deinit) struct creation creation = { .values = values, .changes = { .tar_fd = -1 }, .scratch = RT_CLONE_SCRATCH_NULL };
+	_cleanup_(creation_deinit) struct creation creation = { .values = values, .changes = { .tar_fd = -1 }, .scratch = RT_SCRATCH_NULL };
 	const struct rt_dump_hooks hooks = {
 		.complete = complete, .userdata = &creation,
 	};

@@ -245,7 +245,6 @@ static struct rt_error *take_salt(struct file *file)
 /* The name of the file says nothing; that of the snapshot is in its index. */
 static struct rt_error *begin(const struct rt_store *store, struct file *file, const char *name, struct rt_store_addition **ret)
 {
-	_cleanup_snapshot_ Rt__Snapshot *snapshot = NULL;
 	_cleanup_free_ uint8_t *bytes = NULL;
 	struct rt_error *err = take_salt(file);
 	size_t size = 0;
@@ -254,11 +253,7 @@ static struct rt_error *begin(const struct rt_store *store, struct file *file, c
 		err = take_piece(file, INDEX_ENTRY, RT_SNAPSHOT_INDEX_MAX, &bytes, &size, NULL);
 	if (!err && !bytes)
 		err = rt_fail(RT_CONFIG, "it is no exported snapshot: it is empty");
-	if (!err)
-		err = rt_snapshot_parse(bytes, size, NULL, &snapshot);
-	if (!err)
-		err = rt_store_add(store, name ? name : snapshot->name, ret);
-	return err ? err : rt_store_addition_index(*ret, bytes, size);
+	return err ? err : rt_store_add_index(store, name, bytes, size, ret);
 }
 
 static struct rt_error *read_chunks(struct file *file, struct rt_store_addition *addition)

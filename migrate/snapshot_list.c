@@ -2,9 +2,10 @@
 #include "migrate/snapshot.h"
 
 #include "checkpoint/manifest.h"
+#include "runtime/base/log.h"
 #include "runtime/base/str.h"
 #include "runtime/cmd/output.h"
-
+#include "runtime/container/container.h"
 
 static uint64_t size_of(const Rt__Snapshot *snapshot)
 {
@@ -25,6 +26,15 @@ static struct rt_error *load_both(const struct rt_store *store, const char *name
 	return err ? err : rt_manifest_parse((*ret)->manifest.data, (*ret)->manifest.len, ret_manifest);
 }
 
+/* A stranger may have written it, and a terminal is what it is printed to. */
+static struct rt_error *check_container(const Rt__Container *container)
+{
+	struct rt_error *err = rt_container_check_id(container->id);
+
+	rt_error_free(err);
+	return err ? rt_fail(RT_CONFIG, "the id of its container is none") : NULL;
+}
+
 static struct rt_error *list_one(const struct rt_store *store, const char *name, json_t *list)
 {
 	_cleanup_snapshot_ Rt__Snapshot *snapshot = NULL;
@@ -32,12 +42,27 @@ static struct rt_error *list_one(const struct rt_store *store, const char *name,
 	struct rt_error *err = load_both(store, name, &snapshot, &manifest);
 	json_t *row;
 
+	if (!err && manifest && manifest->container)
+		err = check_container(manifest->container);
 	if (err)
 		return err;
 	row = json_pack("{s:s, s:s, s:s, s:b, s:I}", "name", name, "created", snapshot->created, "container",
 			manifest && manifest->container ? manifest->container->id : "", "encrypted", rt_snapshot_is_sealed(snapshot), "size",
 			(json_int_t)size_of(snapshot));
 	return !row || json_array_append_new(list, row) < 0 ? rt_error_oom() : NULL;
+}
+
+/* One that is damaged hides none of the others. */
+static struct rt_error *list_or_warn(const struct rt_store *store, const char *name, json_t *list)
+{
+	struct rt_error *err = list_one(store, name, list);
+
+	if (err && err->code == RT_NOT_FOUND) /* removed just now */
+		return rt_error_free(err);
+	if (!err || (err->code != RT_CONFIG && err->code != RT_USAGE))
+		return err;
+	rt_warn_ignored(rt_while(err, "cannot list '%.128s'", name));
+	return NULL;
 }
 
 static void print_table(const json_t *list)
@@ -72,11 +97,8 @@ struct rt_error *rt_snapshot_list(const struct rt_snapshot_values *values)
 	err = rt_store_open(values->store, &store);
 	if (!err)
 		err = rt_store_names(&store, &names);
-	for (char **name = names; !err && *name; name++) {
-		err = list_one(&store, *name, list);
-		if (err && err->code == RT_NOT_FOUND) /* removed just now */
-			err = rt_error_free(err);
-	}
+	for (char **name = names; !err && *name; name++)
+		err = list_or_warn(&store, *name, list);
 	rt_names_free(names);
 	if (err)
 		return err;

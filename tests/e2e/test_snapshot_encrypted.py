@@ -59,6 +59,21 @@ def everything(path):
                 yield f.read()
 
 
+def test_a_root_that_is_no_tmpfs_is_told(running, store, key, work):
+    c = running(SLEEP)
+    assert "is not in memory" not in store.create(c, "one", "--leave-running", "--encrypt", key).err
+    for name in ("lower", "upper", "more"):
+        os.mkdir(f"{work}/{name}")
+    # What an overlay lies on can't be known.
+    proc.run(["mount", "-t", "overlay", "overlay", "-o", f"lowerdir={work}/lower,upperdir={work}/upper,workdir={work}/more", c.root + "/@snapshots"])
+    try:
+        err = store.create(c, "two", "--leave-running", "--encrypt", key).err
+        assert f"'{c.root}/@snapshots/dump-" in err and "is not in memory" in err
+        assert os.listdir(work + "/upper") == ["lock"]
+    finally:
+        proc.run(["umount", c.root + "/@snapshots"])
+
+
 def test_nothing_of_it_is_to_be_read_without_the_key(inside, store, key, work):
     c = inside(changes={"hostname": "swordfish-host"})
     c.do("secret = b'swordfish' * 100000; data = os.urandom(4 << 20); open('/changed', 'w').write('swordfish')")

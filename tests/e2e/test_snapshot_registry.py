@@ -1,6 +1,7 @@
 """`rt snapshot push` and `pull`: through Debian's registry, and against registries that are not what they should be."""
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -120,9 +121,11 @@ def test_who_we_are_is_looked_for_where_engines_keep_it(taken, store, work):
         assert f"'{work}/helped' leaves the password to 'docker-credential-vault', which is not asked" in push(ok=False, REGISTRY_AUTH_FILE=work + "/helped")
 
 
-def test_a_registry_that_gives_tokens(taken, store, other, work):
+@pytest.mark.parametrize("harbor", [False, True])
+def test_a_registry_that_gives_tokens(taken, store, other, work, harbor):
     auth = ["--authfile", registry.auth_file(work + "/auth.json", **{"127.0.0.1": "wrong:one"})]
     with registry.Fake(auth="bearer") as there:
+        there.harbor = harbor
         place = there.host + "/team/web:tag"
         assert "its token service refused us, and no credentials for it were found" in store.rt(taken, "push", *auth, "s", place, ok=False).err
         registry.auth_file(work + "/auth.json", **{there.host: "me:secret"})
@@ -141,6 +144,20 @@ def test_a_registry_that_gives_tokens(taken, store, other, work):
         other.is_sound(taken)
         given = [headers["Authorization"] for _, path, headers in there.requests if "Authorization" in headers and not path.startswith("/token")]
         assert given and all(word.startswith("Bearer ") for word in given)
+
+
+def test_what_is_public_is_pulled_by_anybody(taken, store, other, work):
+    auth = ["--authfile", registry.auth_file(work + "/auth.json", **{"127.0.0.1": "wrong:one"})]
+    with registry.Fake(auth="bearer") as there:
+        registry.auth_file(work + "/auth.json", **{there.host: "me:secret"})
+        store.rt(taken, "push", *auth, "s", there.host + "/web:tag")
+        there.public = there.harbor = True
+        other.rt(taken, "pull", there.host + "/web:tag", env=with_no_credentials())
+        other.is_sound(taken)
+        there.blobs = {}
+        err = store.rt(taken, "push", "s", there.host + "/web:tag", ok=False, env=with_no_credentials()).err
+        assert "UNAUTHORIZED: who are you? (status 401 of POST" in err and "without credentials" in err
+        is_one_sentence(err)
 
 
 def test_an_identity_token_is_enough(taken, store, work):
@@ -170,6 +187,88 @@ def test_a_busy_registry_is_asked_again(taken, store, other):
         other.is_sound(taken)
         there.answer = lambda request: "/blobs/" in request.path and request.send(429, b"never")
         assert "never (status 429 of GET" in other.rt(taken, "pull", place, "again", ok=False).err
+
+
+def test_a_broken_connection_ends_no_pull(taken, store, other):
+    with registry.Fake() as there:
+        place = there.host + "/web:tag"
+        store.rt(taken, "push", "s", place)
+        tries = {}
+
+        def cut(request, times):
+            with there.lock:
+                tries[request.path] = tries.get(request.path, 0) + 1
+            if "/blobs/" in request.path and tries[request.path] <= times:
+                data = there.blobs[request.path.split("/")[-1]]
+                request.close_connection = True
+                return request.send(200, data[:len(data) // 2], length=len(data))
+        there.answer = lambda request: cut(request, 2)
+        other.rt(taken, "pull", place, timeout=60)
+        assert {times for path, times in tries.items() if "/blobs/" in path} == {3}
+        other.is_sound(taken)
+        tries.clear()
+        there.answer = lambda request: cut(request, 9)
+        err = other.rt(taken, "pull", place, "again", ok=False).err
+        assert [times for path, times in tries.items() if "/blobs/" in path] == [3] and "GET /v2/web/blobs/sha256:" in err
+        is_one_sentence(err)
+        # What is wrong is not asked for again.
+        tries.clear()
+        other_bytes(there)
+        there.answer = lambda request: cut(request, 0)
+        assert "is something else: its digest is" in other.rt(taken, "pull", place, "again", ok=False).err
+        assert [times for path, times in tries.items() if "/blobs/" in path] == [1]
+
+
+def test_a_blob_that_is_there_in_spite_of_the_answer_is_there(taken, store, other):
+    with registry.Fake() as there:
+        place = there.host + "/web:tag"
+        seen, lost = set(), []
+
+        def answer(request):
+            if request.command != "PUT" or "/uploads/" not in request.path:
+                return False
+            digest = registry.digest_of(request.body)
+            with there.lock:
+                again = digest in seen
+                seen.add(digest)
+            if not again and digest not in lost:
+                there.blobs[digest] = request.body
+            return request.send(404, b"no such upload") if again else request.send(504, b"slow")
+        there.answer = answer
+        store.rt(taken, "push", "s", place, timeout=60)
+        other.rt(taken, "pull", place)
+        other.is_sound(taken)
+        lost = list(there.blobs)
+        there.blobs.clear()
+        seen.clear()
+        assert "no such upload (status 404 of PUT" in store.rt(taken, "push", "s", place, ok=False, timeout=60).err
+
+
+def test_a_registry_may_think_about_the_manifest(taken, store):
+    with registry.Fake() as there:
+        there.answer = lambda request: request.command == "PUT" and "/manifests/" in request.path and time.sleep(32)
+        store.rt(taken, "push", "s", there.host + "/web:tag", timeout=60)
+        assert "tag" in there.manifests
+
+
+def test_what_a_url_has_behind_its_path_is_told_to_nobody(taken, store, other):
+    with registry.Fake() as there:
+        place = there.host + "/web:tag"
+
+        def cut(request):
+            request.close_connection = True
+            return request.send(200, b"x", length=100)
+        there.answer = lambda request: request.command == "PUT" and request.send(413, b"too large")
+        err = store.rt(taken, "push", "s", place, ok=False).err
+        assert "(status 413 of PUT /v2/web/blobs/uploads/one)" in err
+        there.answer = None
+        store.rt(taken, "push", "s", place)
+        for last in (lambda request: request.send(403, b"no"), cut):
+            there.answer = lambda request: "/blobs/" in request.path and (
+                last(request) if "swordfish" in request.path else request.send(307, Location=request.path + "?signature=swordfish"))
+            err = other.rt(taken, "pull", place, ok=False).err
+            assert "/v2/web/blobs/sha256:" in err and "swordfish" not in err
+            is_one_sentence(err)
 
 
 def test_plain_http_is_spoken_to_this_host_alone(taken, store, other, work):
@@ -428,7 +527,7 @@ def field(number, value):
     return varint(number << 3) + varint(value) if isinstance(value, int) else varint(number << 3 | 2) + varint(len(value)) + value
 
 
-def put_snapshot(store, name, chunks):
+def put_snapshot(store, name, chunks, created=b"2026-11-26T20:00:00Z", more=b""):
     """One of a single file with chunks of 4096 bytes, so that it has many and is small all the same."""
     digests = b""
     for chunk in chunks:
@@ -438,7 +537,8 @@ def put_snapshot(store, name, chunks):
             f.write(chunk)
         digests += bytes.fromhex(digest)
     file = field(1, b"pages-1.img") + field(2, 4096 * len(chunks)) + field(3, digests)
-    message = field(1, 1) + field(2, name.encode()) + field(3, 32 * b"a") + field(5, 4096) + field(7, file)
+    message = field(1, 1) + field(2, name.encode()) + field(3, 32 * b"a") + field(4, created) + field(5, 4096)
+    message += field(6, field(1, 1) + field(2, 32 * b"a") + more) + field(7, file)
     os.makedirs(store.path + "/index", exist_ok=True)
     with open(f"{store.path}/index/{name}", "wb") as f:
         f.write(bytes.fromhex(registry.digest_of(message)[7:]) + message)
@@ -471,6 +571,36 @@ def test_a_large_snapshot_travels_in_bundles(container, store, other):
         assert int(other.rt(c, "pull", place + "two").out.split()[6]) <= 5
         other.is_sound(c)
         assert [os.path.basename(path) for path in other.chunks()] == [os.path.basename(path) for path in store.chunks()]
+
+
+def test_a_snapshot_that_is_damaged_hides_no_other(container, store):
+    c = container()
+    put_snapshot(store, "fine", [b"%4096d" % 1], more=field(7, field(1, b"web")))
+    put_snapshot(store, "id", [b"%4096d" % 1], more=field(7, field(1, b"web\x1b[31m")))
+    put_snapshot(store, "time", [b"%4096d" % 1], created=b"now\x1b[31m")
+    for name in ("empty", "no name~"):
+        with open(f"{store.path}/index/{name}", "w"):
+            pass
+    result = store.rt(c, "ls")
+    assert [line.split()[:3] for line in result.out.splitlines()] == [["NAME", "CREATED", "CONTAINER"], ["fine", "2026-11-26T20:00:00", "web"]]
+    for name in ("id", "time", "empty", "no name~"):
+        assert f"cannot list '{name}': " in result.err
+    assert "\x1b" not in result.out + result.err and result.err.count("ignoring") == 4
+    assert store.names(c) == ["fine"]
+
+
+def test_a_push_that_no_registry_takes_begins_nothing(container, store):
+    c = container()
+    # Each ends a bundle: so many blobs don't fit into a manifest.
+    digests = b"".join(hashlib.sha256(b"%d" % i).digest()[:30] + b"\0\0" for i in range(30000))
+    file = field(1, b"pages-1.img") + field(2, 4096 * 30000) + field(3, digests)
+    message = field(1, 1) + field(2, b"s") + field(3, 32 * b"a") + field(4, b"2026-11-26T20:00:00Z") + field(5, 4096) + field(7, file)
+    os.makedirs(store.path + "/index")
+    with open(store.path + "/index/s", "wb") as f:
+        f.write(bytes.fromhex(registry.digest_of(message)[7:]) + message)
+    with registry.Fake() as there:
+        assert "for 30000 blobs: registries take 4194304" in store.rt(c, "push", "s", there.host + "/web:tag", ok=False).err
+        assert all(command == "GET" for command, _, _ in there.requests) and not there.blobs
 
 
 def test_gc_waits_for_a_pull(taken, store, other):

@@ -33,7 +33,7 @@ static void challenge(const char *text)
 
 	if (!rt_registry_parse_challenge(text, &found))
 		return;
-	assert(strlen(found.realm) < sizeof(found.realm) && strlen(found.service) < sizeof(found.service) && strlen(found.scope) < sizeof(found.scope));
+	assert(strlen(found.realm) < sizeof(found.realm) && strlen(found.service) < sizeof(found.service));
 	assert(found.scheme == RT_REGISTRY_BASIC || *found.realm);
 }
 

@@ -136,12 +136,14 @@ class Request(http.server.BaseHTTPRequestHandler):
 
 
 class Fake:
-    """As much of a registry as `rt` needs, in memory. `auth`: None, "basic" or "bearer" (me:secret); `answer` may take any request first."""
+    """As much of a registry as `rt` needs, in memory. `auth`: None, "basic" or "bearer" (me:secret); `answer` may take any request first. As Harbor does, one of
+    `harbor` answers a dead token with a challenge for Basic; one of `public` gives tokens to anybody, with which /v2/ is refused and the rest may be read."""
 
     def __init__(self, auth=None, address="127.0.0.1", tls=None):
         self.auth, self.answer = auth, None
         self.blobs, self.manifests, self.requests = {}, {}, []
         self.tokens = 0
+        self.harbor = self.public = False
         self.lock = threading.Lock()
         self.server = http.server.ThreadingHTTPServer((address, 0), Request)
         self.server.registry = self
@@ -167,10 +169,12 @@ class Fake:
         given = request.headers.get("Authorization")
         if self.auth == "basic":
             return given == "Basic " + base64.b64encode(b"me:secret").decode()
+        if self.public and given == f"Bearer anybody-{self.tokens}":
+            return request.command in ("GET", "HEAD") and request.path != "/v2/"
         return self.auth is None or given == f"Bearer token-{self.tokens}"
 
-    def challenge(self):
-        if self.auth == "basic":
+    def challenge(self, request):
+        if self.auth == "basic" or self.harbor and request.headers.get("Authorization"):
             return 'Basic realm="here"'
         return f'Bearer realm="{self.url}/token?x=1",service="the service",scope="repository:nothing:pull"'
 
@@ -183,6 +187,8 @@ class Fake:
                 self.tokens += 1
                 self.scope = form["scope"][0]
             return request.send(200, json.dumps({"access_token": f"token-{self.tokens}"}).encode())
+        if self.public and not request.headers.get("Authorization"):
+            return request.send(200, json.dumps({"token": f"anybody-{self.tokens}"}).encode())
         if request.headers.get("Authorization") != "Basic " + base64.b64encode(b"me:secret").decode():
             return request.send(401, b'{"details": "who?"}')
         assert query == {"x": ["1"], "service": ["the service"], "scope": query["scope"]}
@@ -197,7 +203,7 @@ class Fake:
         if url.path == "/token":
             return self.give_token(request, query)
         if not self.allowed(request):
-            return request.send(401, b'{"errors": [{"code": "UNAUTHORIZED", "message": "who are you?"}]}', WWW_Authenticate=self.challenge())
+            return request.send(401, b'{"errors": [{"code": "UNAUTHORIZED", "message": "who are you?"}]}', WWW_Authenticate=self.challenge(request))
         if url.path == "/v2/":
             return request.send(200, b"{}")
         match = re.fullmatch(r"/v2/(.+)/(blobs|manifests)/(.+)", url.path)

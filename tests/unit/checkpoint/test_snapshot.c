@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -58,6 +59,7 @@ static struct rt_store_addition *add(const struct fixture *fixture, const char *
 	assert_null(rt_store_add(&fixture->store, name, &addition));
 	snapshot = rt_store_addition_snapshot(addition);
 	assert_null(rt_manifest_set(&snapshot->id, "0123456789abcdef0123456789abcdef"));
+	assert_null(rt_manifest_set(&snapshot->created, "2026-11-26T20:00:00.123456789Z"));
 	write_chunks(fixture, "source", kinds, rest);
 	fd = openat(fixture->made.fd, "source", O_RDONLY | O_CLOEXEC);
 	assert_null(rt_manifest_append(&snapshot->images, &snapshot->n_images, &rt__stored_file__descriptor, &file));
@@ -304,6 +306,123 @@ static void an_index_that_lies_is_refused(void **state)
 	end(&fixture);
 }
 
+static void what_a_stranger_wrote_is_text_that_can_be_shown(void **state)
+{
+	static const char *const fine[] = { "2026-11-26T20:00:00Z", "2026-11-26T20:00:00.5+01:00", "2026-11-26T20:00:00-05:30" };
+	static const char *const bad[] = { "", "yesterday", "2026-11-26", "2026-11-26T20:00:00", "2026-11-26T20:00:00.Z", "2026-11-26T20:00:00Z\033[2J",
+					   "\033[2J6-11-26T20:00:00Z", "2026-11-26T20:00:00+1:00", "2026-11-26T20:00:00.0000000000Z" };
+	struct fixture fixture = begin();
+	_cleanup_snapshot_ Rt__Snapshot *snapshot = NULL;
+
+	add_whole(&fixture, "one", "a", 1);
+	assert_null(rt_snapshot_load(&fixture.store, "one", &snapshot));
+	for (size_t i = 0; i < RT_ARRAY_SIZE(fine) + RT_ARRAY_SIZE(bad); i++) {
+		_cleanup_snapshot_ Rt__Snapshot *parsed = NULL;
+		_cleanup_free_ void *bytes = NULL;
+		size_t size;
+
+		assert_null(rt_manifest_set(&snapshot->created, i < RT_ARRAY_SIZE(fine) ? fine[i] : bad[i - RT_ARRAY_SIZE(fine)]));
+		assert_null(rt_snapshot_pack(snapshot, &bytes, &size));
+		if (i < RT_ARRAY_SIZE(fine))
+			assert_null(rt_snapshot_parse(bytes, size, NULL, &parsed));
+		else
+			refused(rt_snapshot_parse(bytes, size, NULL, &parsed), RT_CONFIG);
+	}
+	assert_null(rt_manifest_set(&snapshot->created, fine[0]));
+	for (int i = 0; i < 2; i++) {
+		_cleanup_snapshot_ Rt__Snapshot *parsed = NULL;
+		_cleanup_free_ void *bytes = NULL;
+		size_t size;
+
+		assert_null(rt_manifest_set(i == 0 ? &snapshot->images[0]->name : &snapshot->name, "pages\033[2J"));
+		assert_null(rt_snapshot_pack(snapshot, &bytes, &size));
+		refused(rt_snapshot_parse(bytes, size, NULL, &parsed), RT_CONFIG);
+		assert_null(rt_manifest_set(&snapshot->images[0]->name, "pages-1.img"));
+	}
+	end(&fixture);
+}
+
+/* An index from elsewhere; `id` NULL: with no manifest. */
+static struct rt_error *add_stranger(const struct fixture *fixture, const char *id, const char *kernel, struct rt_store_addition **ret)
+{
+	_cleanup_snapshot_ Rt__Snapshot *snapshot = NULL;
+	_cleanup_manifest_ Rt__Manifest *manifest = NULL;
+	_cleanup_free_ void *bytes = NULL, *packed = NULL;
+	size_t size;
+
+	assert_null(rt_snapshot_load(&fixture->store, "one", &snapshot));
+	assert_null(rt_manifest_new(0, &manifest));
+	assert_null(rt_manifest_set(&manifest->id, id));
+	assert_null(rt_manifest_set(&manifest->maker->kernel_release, kernel));
+	assert_null(rt_pack(&manifest->base, &packed, &size));
+	if (id)
+		assert_null(rt_manifest_set_bytes(&snapshot->manifest, packed, size));
+	assert_null(rt_snapshot_pack(snapshot, &bytes, &size));
+	return rt_store_add_index(&fixture->store, "two", bytes, size, ret);
+}
+
+static void an_index_from_elsewhere_has_the_manifest_of_its_snapshot(void **state)
+{
+	struct rt_store_addition *addition = NULL;
+	struct fixture fixture = begin();
+
+	add_whole(&fixture, "one", "ab", 1);
+	refused(add_stranger(&fixture, NULL, "6.1", &addition), RT_CONFIG);
+	refused(add_stranger(&fixture, "1123456789abcdef0123456789abcdef", "6.1", &addition), RT_CONFIG);
+	refused(add_stranger(&fixture, "0123456789abcdef0123456789abcdef", "6\033[2J", &addition), RT_CONFIG);
+	assert_null(add_stranger(&fixture, "0123456789abcdef0123456789abcdef", "6.1", &addition));
+	assert_string_equal(rt_store_addition_snapshot(addition)->name, "two");
+	assert_null(rt_store_addition_publish(addition));
+	rt_store_addition_free(addition);
+	assert_int_equal(faults(&fixture, NULL), 0);
+	end(&fixture);
+}
+
+#define MANY 200000u
+
+/* With a function that a stranger knows these would be 20,000,000,000 comparisons. */
+static void digests_that_are_alike_are_listed_as_quickly(void **state)
+{
+	_cleanup_free_ uint8_t *digests = calloc(MANY, RT_DIGEST);
+	Rt__StoredFile file = RT__STORED_FILE__INIT, *files[] = { &file };
+	Rt__Snapshot snapshot = RT__SNAPSHOT__INIT;
+	clock_t before = clock();
+
+	file.name = (char *)"pages-1.img";
+	file.size = (uint64_t)MANY * 4096;
+	file.digests = (ProtobufCBinaryData){ .data = digests, .len = (size_t)MANY * RT_DIGEST };
+	snapshot.chunk_size = 4096;
+	snapshot.images = files;
+	snapshot.n_images = 1;
+	for (size_t at = 0; at < RT_DIGEST; at += 8) {
+		struct rt_chunk_list list = { 0 };
+
+		/* The same everywhere, but for one word. */
+		memset(digests, 0x5a, (size_t)MANY * RT_DIGEST);
+		for (uint32_t i = 0; i < MANY; i++)
+			memcpy(digests + (size_t)i * RT_DIGEST + at, &i, sizeof(i));
+		assert_null(rt_snapshot_chunks(&snapshot, &list));
+		assert_int_equal(list.count, MANY);
+		rt_chunk_list_deinit(&list);
+	}
+	assert_true(clock() - before < 20 * CLOCKS_PER_SEC);
+}
+
+static void a_huge_file_is_no_chunk(void **state)
+{
+	struct fixture fixture = begin();
+	_cleanup_close_ int fd = -1;
+
+	add_whole(&fixture, "one", "a", 1);
+	fd = openat(fixture.store.chunks_fd, "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(ftruncate(fd, UINT32_MAX), 0);
+	/* It is never read: that would take as much memory, twice. */
+	assert_int_equal(faults(&fixture, NULL), 1);
+	assert_int_equal(ftruncate(fd, RT_SNAPSHOT_CHUNK_MAX + RT_CIPHER_TAG + 1), 0);
+	assert_int_equal(faults(&fixture, NULL), 1);
+	end(&fixture);
+}
+
 static void give_key(struct fixture *fixture, const char *key)
 {
 	char path[96];
@@ -439,6 +558,10 @@ int main(void)
 		cmocka_unit_test(any_flipped_bit_of_an_index_is_found),
 		cmocka_unit_test(any_flipped_bit_of_a_chunk_is_found),
 		cmocka_unit_test(an_index_that_lies_is_refused),
+		cmocka_unit_test(what_a_stranger_wrote_is_text_that_can_be_shown),
+		cmocka_unit_test(an_index_from_elsewhere_has_the_manifest_of_its_snapshot),
+		cmocka_unit_test(digests_that_are_alike_are_listed_as_quickly),
+		cmocka_unit_test(a_huge_file_is_no_chunk),
 		cmocka_unit_test(what_is_encrypted_is_read_with_its_key_alone),
 		cmocka_unit_test(keys_share_nothing),
 		cmocka_unit_test(encrypting_later_makes_the_same),

@@ -109,6 +109,18 @@ static void sentences_hold_nothing_that_steers_a_terminal(void **state)
 	assert_string_equal(text, "");
 }
 
+static void of_a_path_the_query_is_not_shown(void **state)
+{
+	char path[2000];
+
+	assert_int_equal(rt_http_path_shown("/a/b?token=x?y"), 4);
+	assert_int_equal(rt_http_path_shown("/a"), 2);
+	assert_int_equal(rt_http_path_shown("?x"), 0);
+	memset(path, 'x', sizeof(path) - 1);
+	path[sizeof(path) - 1] = '\0';
+	assert_int_equal(rt_http_path_shown(path), 256);
+}
+
 static void loopback_is_told_by_its_text(void **state)
 {
 	static const char *const loopback[] = { "localhost", "LOCALHOST", "127.0.0.1", "127.255.0.9", "::1", "0:0::1" };
@@ -128,6 +140,7 @@ int main(void)
 		cmocka_unit_test(paths_match_whole_or_not_at_all),
 		cmocka_unit_test(tokens_match_byte_by_byte),
 		cmocka_unit_test(sentences_hold_nothing_that_steers_a_terminal),
+		cmocka_unit_test(of_a_path_the_query_is_not_shown),
 		cmocka_unit_test(loopback_is_told_by_its_text),
 	};
 

@@ -15,15 +15,15 @@ static void what_registries_send_is_understood(void **state)
 		const char *header;
 		struct rt_registry_challenge challenge;
 	} cases[] = {
-		{ "Basic realm=\"here\"", { RT_REGISTRY_BASIC, "here", "", "" } },
-		{ "basic", { RT_REGISTRY_BASIC, "", "", "" } },
+		{ "Basic realm=\"here\"", { RT_REGISTRY_BASIC, "here", "" } },
+		{ "basic", { RT_REGISTRY_BASIC, "", "" } },
 		{ "Bearer realm=\"https://auth.example/token\",service=\"registry.example\",scope=\"repository:a/b:pull,push\"",
-		  { RT_REGISTRY_BEARER, "https://auth.example/token", "registry.example", "repository:a/b:pull,push" } },
-		{ "bearer  REALM = \"x\" , error=\"invalid_token\", service=y", { RT_REGISTRY_BEARER, "x", "y", "" } },
-		{ "Bearer realm=\"a \\\"b\\\" \\\\c\"", { RT_REGISTRY_BEARER, "a \"b\" \\c", "", "" } },
+		  { RT_REGISTRY_BEARER, "https://auth.example/token", "registry.example" } },
+		{ "bearer  REALM = \"x\" , error=\"invalid_token\", service=y", { RT_REGISTRY_BEARER, "x", "y" } },
+		{ "Bearer realm=\"a \\\"b\\\" \\\\c\"", { RT_REGISTRY_BEARER, "a \"b\" \\c", "" } },
 		/* Several in one header; what is unknown is passed over. */
-		{ "Digest realm=\"r\", nonce=\"n, Basic\", Bearer realm=\"x\", Basic realm=\"y\"", { RT_REGISTRY_BEARER, "x", "", "" } },
-		{ "Negotiate, Basic realm=\"y\"", { RT_REGISTRY_BASIC, "y", "", "" } },
+		{ "Digest realm=\"r\", nonce=\"n, Basic\", Bearer realm=\"x\", Basic realm=\"y\"", { RT_REGISTRY_BEARER, "x", "" } },
+		{ "Negotiate, Basic realm=\"y\"", { RT_REGISTRY_BASIC, "y", "" } },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -33,7 +33,6 @@ static void what_registries_send_is_understood(void **state)
 		assert_int_equal(challenge.scheme, cases[i].challenge.scheme);
 		assert_string_equal(challenge.realm, cases[i].challenge.realm);
 		assert_string_equal(challenge.service, cases[i].challenge.service);
-		assert_string_equal(challenge.scope, cases[i].challenge.scope);
 	}
 }
 
