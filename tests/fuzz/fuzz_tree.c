@@ -54,7 +54,8 @@ static void add_entry(struct archive *archive, struct source *source)
 
 	text(source, path_length, path);
 	text(source, length, content);
-	archive_entry_set_pathname(entry, path);
+	/* libarchive 3.6 looks in front of an empty one when it makes a name of it for extended attributes. */
+	archive_entry_set_pathname(entry, *path ? path : ".");
 	archive_entry_set_mode(entry, kinds[kind] | 0755);
 	archive_entry_set_size(entry, kinds[kind] == AE_IFREG && kind != 5 ? (la_int64_t)strlen(content) : 0);
 	if (kind == 2)
