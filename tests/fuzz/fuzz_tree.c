@@ -54,8 +54,8 @@ static void add_entry(struct archive *archive, struct source *source)
 
 	text(source, path_length, path);
 	text(source, length, content);
-	/* libarchive 3.6 looks in front of an empty one when it makes a name of it for extended attributes. */
-	archive_entry_set_pathname(entry, *path ? path : ".");
+	/* Of a name that is nothing but these libarchive 3.6 reads the byte in front, when it makes one for extended attributes of it. */
+	archive_entry_set_pathname(entry, path[strspn(path, "./")] ? path : "x");
 	archive_entry_set_mode(entry, kinds[kind] | 0755);
 	archive_entry_set_size(entry, kinds[kind] == AE_IFREG && kind != 5 ? (la_int64_t)strlen(content) : 0);
 	if (kind == 2)
