@@ -170,14 +170,13 @@ static struct rt_error *delete_table(int socket, const char *name)
 	return err ? rt_while(err, "removing table '%s'", name) : NULL;
 }
 
-static struct rt_error *add(int namespace_fd, struct rt_nft_batch *batch)
+static struct rt_error *add(int namespace_fd, struct rt_nft_batch *batch, int *socket)
 {
-	_cleanup_close_ int socket = -1;
-	struct rt_error *err = open_nfnetlink(namespace_fd, &socket);
+	struct rt_error *err = *socket < 0 ? open_nfnetlink(namespace_fd, socket) : NULL;
 	int error = 0;
 
 	if (!err)
-		err = rt_nft_commit(socket, batch, &error);
+		err = rt_nft_commit(*socket, batch, &error);
 	if (!err && error)
 		err = rt_fail_with(error, "the kernel refuses the rules (of nftables)");
 	return err;
@@ -191,7 +190,7 @@ static struct rt_error *take_away(int namespace_fd, const char *table)
 	return err ? err : delete_table(socket, table);
 }
 
-struct rt_error *rt_netlock_add_own(int namespace_fd)
+struct rt_error *rt_netlock_add_own(int namespace_fd, int *socket)
 {
 	struct rt_error *err;
 	struct rt_nft_batch batch;
@@ -200,7 +199,7 @@ struct rt_error *rt_netlock_add_own(int namespace_fd)
 	rt_nft_make_table(&batch, OWN_TABLE);
 	rt_nft_add_chain(&batch, OWN_TABLE, "input", NF_INET_LOCAL_IN, NF_DROP, 0);
 	rt_nft_add_chain(&batch, OWN_TABLE, "output", NF_INET_LOCAL_OUT, NF_DROP, NLM_F_ACK);
-	err = add(namespace_fd, &batch);
+	err = add(namespace_fd, &batch, socket);
 	return err ? rt_while(err, "locking the network") : NULL;
 }
 
@@ -235,7 +234,7 @@ static void add_door_rule(struct rt_nft_batch *batch)
 	rt_nft_end(batch, start);
 }
 
-struct rt_error *rt_netlock_close_door(int namespace_fd)
+struct rt_error *rt_netlock_close_door(int namespace_fd, int *socket)
 {
 	struct rt_error *err;
 	struct rt_nft_batch batch;
@@ -244,7 +243,7 @@ struct rt_error *rt_netlock_close_door(int namespace_fd)
 	rt_nft_make_table(&batch, DOOR_TABLE);
 	rt_nft_add_chain(&batch, DOOR_TABLE, DOOR_CHAIN, NF_INET_LOCAL_IN, NF_ACCEPT, 0);
 	add_door_rule(&batch);
-	err = add(namespace_fd, &batch);
+	err = add(namespace_fd, &batch, socket);
 	return err ? rt_while(err, "keeping new connections out") : NULL;
 }
 

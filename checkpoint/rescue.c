@@ -98,7 +98,7 @@ static struct rt_error *open_door(const struct rt_rescue *rescue)
 
 struct rt_error *rt_rescue_lock(struct rt_rescue *rescue)
 {
-	return rescue->lock == RT_LOCK_OWN ? rt_netlock_add_own(rescue->network_fd) : NULL;
+	return rescue->lock == RT_LOCK_OWN ? rt_netlock_add_own(rescue->network_fd, &rescue->rules_fd) : NULL;
 }
 
 struct rt_error *rt_rescue_thaw(struct rt_rescue *rescue)
@@ -162,7 +162,7 @@ void rt_rescue_revive(struct rt_rescue *rescue)
 
 struct rt_error *rt_rescue_close_door(struct rt_rescue *rescue)
 {
-	return rt_netlock_close_door(rescue->network_fd);
+	return rt_netlock_close_door(rescue->network_fd, &rescue->rules_fd);
 }
 
 struct rt_error *rt_rescue_freeze(struct rt_rescue *rescue)
@@ -238,6 +238,7 @@ void rt_rescue_deinit(struct rt_rescue *rescue)
 {
 	rt_guard_dismiss(&rescue->guard);
 	rt_closep(&rescue->init_fd);
+	rt_closep(&rescue->rules_fd);
 	rt_closep(&rescue->network_fd);
 	*rescue = RT_RESCUE_NULL;
 }

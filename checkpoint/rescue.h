@@ -28,9 +28,10 @@ struct rt_rescue {
 	bool was_frozen;
 	enum rt_lock lock;
 	bool door; /* may be closed */
+	int rules_fd; /* of netlock.h; -1: not used yet */
 	struct rt_guard guard;
 };
-#define RT_RESCUE_NULL ((struct rt_rescue){ .work_fd = -1, .network_fd = -1, .init_fd = -1, .guard = RT_GUARD_NULL })
+#define RT_RESCUE_NULL ((struct rt_rescue){ .work_fd = -1, .network_fd = -1, .init_fd = -1, .rules_fd = -1, .guard = RT_GUARD_NULL })
 
 /* Notes how the container is, and starts the guard: a process that does rt_rescue_revive() in our place where we are killed. `work_fd` and
  * `log_name` must stay valid. `door`: it will be closed. To be called before CRIU is started, whose socket the guard must not hold. */

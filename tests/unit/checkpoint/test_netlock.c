@@ -109,7 +109,7 @@ static bool succeeds(struct rt_error *err)
 /* Each step that fails has a number; 77: namespaces are not to be had. */
 static int lock_and_unlock(void)
 {
-	_cleanup_close_ int network = -1;
+	_cleanup_close_ int network = -1, rules = -1;
 
 	if (unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
 		return 77;
@@ -117,11 +117,11 @@ static int lock_and_unlock(void)
 	network = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	if (send_to_self() != 0)
 		return 1;
-	if (!succeeds(rt_netlock_add_own(network)))
+	if (!succeeds(rt_netlock_add_own(network, &rules)))
 		return 2;
 	if (send_to_self() != EPERM)
 		return 3;
-	if (!succeeds(rt_netlock_add_own(network))) /* somebody was killed before he took it away */
+	if (!succeeds(rt_netlock_add_own(network, &rules))) /* somebody was killed before he took it away */
 		return 4;
 	if (!succeeds(rt_netlock_remove_own(network)))
 		return 5;
@@ -130,7 +130,7 @@ static int lock_and_unlock(void)
 	if (!succeeds(rt_netlock_remove_own(network)))
 		return 7;
 	/* The door is for those outside: to ourselves it is open. */
-	if (!succeeds(rt_netlock_close_door(network)) || !succeeds(rt_netlock_close_door(network)) || send_to_self() != 0)
+	if (!succeeds(rt_netlock_close_door(network, &rules)) || !succeeds(rt_netlock_close_door(network, &rules)) || send_to_self() != 0)
 		return 8;
 	return succeeds(rt_netlock_open_door(network)) && succeeds(rt_netlock_open_door(network)) ? 0 : 9;
 }
