@@ -119,6 +119,13 @@ part_build()
 	CC=clang step "clang, no warnings" configure_and_compile "$build-clang" -Dwerror=true
 }
 
+run_meson()
+{
+	rm -f "$1/meson-logs/testlog.json"
+	meson test -C "$1" --no-rebuild --num-processes "$(nproc)" --print-errorlogs >"$logs/unit" 2>&1
+}
+
+# Some of them wait for what others on the machine may delay: what fails is told, and all are tried once more.
 run_unit()
 {
 	local directory=$1
@@ -127,9 +134,12 @@ run_unit()
 		add 0 1 0
 		return
 	fi
-	rm -f "$directory/meson-logs/testlog.json"
-	meson test -C "$directory" --no-rebuild --num-processes "$(nproc)" --print-errorlogs \
-		>"$logs/unit" 2>&1 || grep -v ' OK  ' "$logs/unit" | tail -n 80
+	if ! run_meson "$directory"; then
+		grep -v ' OK  ' "$logs/unit" | tail -n 80
+		echo "   once more, as these failed:"
+		grep -E ' (FAIL|ERROR|TIMEOUT) ' "$logs/unit" | sed 's/^/   /'
+		run_meson "$directory" || grep -v ' OK  ' "$logs/unit" | tail -n 80
+	fi
 	count meson "$directory/meson-logs/testlog.json"
 }
 
