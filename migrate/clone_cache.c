@@ -13,6 +13,8 @@
 #include <fcntl.h>
 
 #define WHOLE "whole"
+#define UNFINISHED ".new" /* behind an id: it is being made, or taken away, or whoever did has died */
+#define NAME_ROOM 64
 
 void rt_clone_cache_deinit(struct rt_clone_cache *cache)
 {
@@ -82,10 +84,10 @@ static struct rt_error *make(const struct rt_store *store, const Rt__Snapshot *s
 {
 	_cleanup_close_ int store_lock = -1, dir_fd = -1;
 	_cleanup_free_ char *path = NULL;
-	char name[64];
+	char name[NAME_ROOM];
 	struct rt_error *err;
 
-	snprintf(name, sizeof(name), "%s.new", snapshot->id);
+	snprintf(name, sizeof(name), "%s" UNFINISHED, snapshot->id);
 	err = rt_format(&path, "%s/%s", cache_path, name);
 	if (!err)
 		err = rt_remove_tree_at(cache_fd, name); /* of one who died at it */
@@ -157,6 +159,40 @@ struct rt_error *rt_clone_cache_open(const struct rt_context *context, const str
 static int is_id(const struct dirent *entry)
 {
 	return strlen(entry->d_name) == 32 && strspn(entry->d_name, "0123456789abcdef") == 32;
+}
+
+static int is_unfinished(const struct dirent *entry)
+{
+	return strspn(entry->d_name, "0123456789abcdef") == 32 && rt_str_equal(entry->d_name + 32, UNFINISHED);
+}
+
+/* With the lock of all nobody is at work on one. */
+static struct rt_error *remove_unfinished(int cache_fd)
+{
+	struct rt_error *err = NULL;
+	struct dirent **entries;
+	int count = scandirat(cache_fd, ".", &entries, is_unfinished, alphasort);
+
+	if (count < 0)
+		return rt_fail_errno("cannot list what snapshots have in memory");
+	for (int i = 0; i < count; i++) {
+		if (!err)
+			err = rt_remove_tree_at(cache_fd, entries[i]->d_name);
+		free(entries[i]);
+	}
+	free(entries);
+	return err;
+}
+
+/* Under its own name it is whole at all times: who finds it starts from it. */
+static struct rt_error *take_away(int cache_fd, const char *id)
+{
+	char name[NAME_ROOM];
+
+	snprintf(name, sizeof(name), "%.32s" UNFINISHED, id);
+	if (renameat(cache_fd, id, cache_fd, name) < 0)
+		return rt_fail_errno("cannot rename '%s'", id);
+	return rt_remove_tree_at(cache_fd, name);
 }
 
 static int is_visible(const struct dirent *entry)
@@ -231,6 +267,8 @@ struct rt_error *rt_clone_cache_trim(const struct rt_context *context, const str
 		err = rt_lock_at(fd, "lock", &lock_fd);
 	if (!err)
 		err = rt_scratch_trim(fd);
+	if (!err)
+		err = remove_unfinished(fd);
 	if (err)
 		return err;
 	count = scandirat(fd, ".", &entries, is_id, alphasort);
@@ -244,7 +282,7 @@ struct rt_error *rt_clone_cache_trim(const struct rt_context *context, const str
 		if (!err && gone)
 			err = is_used(context, entries[i]->d_name, &used);
 		if (!err && gone && !used)
-			err = rt_remove_tree_at(fd, entries[i]->d_name);
+			err = take_away(fd, entries[i]->d_name);
 		free(entries[i]);
 	}
 	free(entries);

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from lib import cgroup, config as configs
+from lib import inside as agents
 from lib import host, needs, netns, proc
 from test_snapshot_start import clones, snapshot, state, store  # noqa: F401
 
@@ -120,12 +121,7 @@ def test_memory_that_nobody_touches_is_not_in_a_clone_that_asks_for_it_on_demand
     else:
         assert all(kib > 64 * 1024 for kib in memory), memory
     # It is there when it is wanted, and only in the one that does.
-    root = f"/proc/{pids[0]}/root/agent/"
-    with open(root + "request.new", "w") as f:
-        f.write("hashlib.sha256(data).hexdigest() == digest")
-    os.rename(root + "request.new", root + "request")
-    proc.eventually(lambda: os.path.exists(root + "answer"), what="an answer")
-    assert open(root + "answer").read() == "(True, True)"
+    assert agents.ask(pids[0], "hashlib.sha256(data).hexdigest() == digest") is True
     assert pss_kib(pids[0]) > 64 * 1024 and (not flag or pss_kib(pids[1]) < 24 * 1024)
 
 
@@ -175,12 +171,7 @@ def test_clones_of_a_container_in_a_user_namespace(inside, store, clones):  # no
     c.do("data = os.urandom(1 << 20) * 16; digest = hashlib.sha256(data).hexdigest()")
     snapshot(c, store)
     for id in many(c, store, clones, 2):
-        root = f"/proc/{state(c, id)['pid']}/root/agent/"
-        with open(root + "request.new", "w") as f:
-            f.write("hashlib.sha256(data).hexdigest() == digest")
-        os.rename(root + "request.new", root + "request")
-        proc.eventually(lambda: os.path.exists(root + "answer"), what="an answer")
-        assert open(root + "answer").read() == "(True, True)"
+        assert agents.ask(state(c, id)['pid'], "hashlib.sha256(data).hexdigest() == digest") is True
     result = clones(c, "asks", "--on-demand", ok=None)
     assert result.code == 0 if lazily else "vm.unprivileged_userfaultfd is 0" in result.err and result.err.count("\n") == 1
 

@@ -39,14 +39,21 @@ rootfs.COMMANDS["python"] = COMMAND
 
 def tell(c, text):
     """Hands over a request and does not wait."""
-    path = c.host_path(agent.DIRECTORY)
+    tell_at(c.host_path(agent.DIRECTORY), text)
+
+
+def tell_at(path, text):
     with open(f"{path}/request.new", "w") as f:
         f.write(text)
     os.rename(f"{path}/request.new", f"{path}/request")
 
 
 def answer(c, timeout=20):
-    path = c.host_path(agent.DIRECTORY) + "/answer"
+    return answer_at(c.host_path(agent.DIRECTORY), timeout)
+
+
+def answer_at(path, timeout=20):
+    path += "/answer"
     proc.eventually(lambda: os.path.exists(path), timeout=timeout, what="an answer from inside")
     with open(path) as f:
         fine, value = ast.literal_eval(f.read())
@@ -59,3 +66,10 @@ def do(c, text, timeout=20):
     """Statements of Python, executed inside; the value of the last one, if it is an expression of plain values."""
     tell(c, text)
     return answer(c, timeout)
+
+
+def ask(pid, text):
+    """The same of a process whose files are elsewhere than those of its `container`: of a clone."""
+    path = f"/proc/{pid}/root{agent.DIRECTORY}"
+    tell_at(path, text)
+    return answer_at(path)
