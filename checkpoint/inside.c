@@ -1,7 +1,7 @@
 #include "checkpoint/inside.h"
 
-#include "checkpoint/images.h"
 #include "checkpoint/unpack.h"
+#include "proto/criu_images.pb-c.h"
 #include "runtime/base/io.h"
 #include "runtime/base/str.h"
 #include "runtime/sys/ns.h"
@@ -41,7 +41,7 @@ bool rt_inside_is_quick(void)
 struct rt_error *rt_inside_start(int network_fd, const struct rt_criu_options *options, struct rt_criu **ret)
 {
 	_cleanup_close_ int own = -1;
-	struct rt_error *err = rt_sys_open_namespace("/proc/self/ns/net", RT_NS_NETWORK, &own), *second;
+	struct rt_error *err = rt_sys_open_namespace_of(0, RT_NS_NETWORK, &own), *second;
 
 	if (!err)
 		err = rt_sys_setns(network_fd, CLONE_NEWNET);
@@ -95,8 +95,8 @@ static struct rt_error *correct(Img__Inventory *inventory, bool locked)
 
 struct rt_error *rt_inside_correct(int image_fd, bool locked)
 {
+	_cleanup_unpacked_ ProtobufCMessage *inventory = NULL;
 	_cleanup_free_ char *bytes = NULL;
-	Img__Inventory *inventory = NULL;
 	struct rt_error *err;
 	struct head head;
 	size_t size;
@@ -105,14 +105,12 @@ struct rt_error *rt_inside_correct(int image_fd, bool locked)
 	if (!err && size < sizeof(head))
 		err = rt_fail(RT_CRIU, "it is too short");
 	if (!err)
+		err = rt_unpack(&img__inventory__descriptor, bytes + sizeof(head), size - sizeof(head), &inventory);
+	if (!err)
+		err = correct((Img__Inventory *)inventory, locked);
+	if (!err) {
 		memcpy(&head, bytes, sizeof(head));
-	if (!err)
-		err = rt_images_inventory(image_fd, &inventory);
-	if (!err)
-		err = correct(inventory, locked);
-	if (!err)
-		err = store(image_fd, head.magic, inventory);
-	if (inventory)
-		rt_unpack_free(&inventory->base);
+		err = store(image_fd, head.magic, (Img__Inventory *)inventory);
+	}
 	return err ? rt_while(err, "correcting image '%s'", INVENTORY) : NULL;
 }

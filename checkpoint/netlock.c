@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <sys/socket.h>
 
@@ -19,8 +20,6 @@
 /* Less of a run id would not tell two CRIUs apart. */
 #define RUN_ID_LEAST 8
 #define RUN_ID_MAX 63
-#define TCP_SYN 0x02
-#define TCP_ACK 0x10
 #define LOG_HEAD (64u << 10)
 #define MOST_TABLES 32
 #define ANSWER_ROOM (32u << 10)
@@ -182,12 +181,11 @@ static struct rt_error *add(int namespace_fd, struct rt_nft_batch *batch, int *s
 	return err;
 }
 
-static struct rt_error *take_away(int namespace_fd, const char *table)
+static struct rt_error *take_away(int namespace_fd, const char *table, int *socket)
 {
-	_cleanup_close_ int socket = -1;
-	struct rt_error *err = open_nfnetlink(namespace_fd, &socket);
+	struct rt_error *err = *socket < 0 ? open_nfnetlink(namespace_fd, socket) : NULL;
 
-	return err ? err : delete_table(socket, table);
+	return err ? err : delete_table(*socket, table);
 }
 
 struct rt_error *rt_netlock_add_own(int namespace_fd, int *socket)
@@ -203,9 +201,9 @@ struct rt_error *rt_netlock_add_own(int namespace_fd, int *socket)
 	return err ? rt_while(err, "locking the network") : NULL;
 }
 
-struct rt_error *rt_netlock_remove_own(int namespace_fd)
+struct rt_error *rt_netlock_remove_own(int namespace_fd, int *socket)
 {
-	struct rt_error *err = take_away(namespace_fd, OWN_TABLE);
+	struct rt_error *err = take_away(namespace_fd, OWN_TABLE, socket);
 
 	return err ? rt_while(err, "unlocking the network") : NULL;
 }
@@ -215,7 +213,7 @@ struct rt_error *rt_netlock_remove_own(int namespace_fd)
 /* iif != lo, l4proto == tcp, flags & (syn | ack) == syn: drop */
 static void add_door_rule(struct rt_nft_batch *batch)
 {
-	static const uint8_t tcp = IPPROTO_TCP, syn = TCP_SYN;
+	static const uint8_t tcp = IPPROTO_TCP, syn = TH_SYN;
 	static const uint32_t loopback = 1; /* its index in every namespace */
 	size_t start = batch->used, steps;
 
@@ -227,7 +225,7 @@ static void add_door_rule(struct rt_nft_batch *batch)
 	rt_nft_compare(batch, NFT_CMP_NEQ, &loopback, sizeof(loopback));
 	rt_nft_load_meta(batch, NFT_META_L4PROTO);
 	rt_nft_compare(batch, NFT_CMP_EQ, &tcp, 1);
-	rt_nft_load_tcp_flags(batch, TCP_SYN | TCP_ACK);
+	rt_nft_load_tcp_flags(batch, TH_SYN | TH_ACK);
 	rt_nft_compare(batch, NFT_CMP_EQ, &syn, 1);
 	rt_nft_drop(batch);
 	rt_nft_end_nest(batch, steps);
@@ -247,9 +245,9 @@ struct rt_error *rt_netlock_close_door(int namespace_fd, int *socket)
 	return err ? rt_while(err, "keeping new connections out") : NULL;
 }
 
-struct rt_error *rt_netlock_open_door(int namespace_fd)
+struct rt_error *rt_netlock_open_door(int namespace_fd, int *socket)
 {
-	struct rt_error *err = take_away(namespace_fd, DOOR_TABLE);
+	struct rt_error *err = take_away(namespace_fd, DOOR_TABLE, socket);
 
 	return err ? rt_while(err, "letting new connections in") : NULL;
 }

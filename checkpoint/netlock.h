@@ -27,12 +27,12 @@ struct rt_error *rt_netlock_remove_iptables(int namespace_fd) _must_check_;
 /* `socket`: -1, or from another call for this namespace; the caller's to close, when nobody waits any more: after a change that takes a grace period, 10 ms. */
 struct rt_error *rt_netlock_add_own(int namespace_fd, int *socket) _must_check_;
 /* None: fine. */
-struct rt_error *rt_netlock_remove_own(int namespace_fd) _must_check_;
+struct rt_error *rt_netlock_remove_own(int namespace_fd, int *socket) _must_check_;
 
 /* Another such table, "rt-door": nobody outside can open a new TCP connection to the container; those that are there go on. */
 struct rt_error *rt_netlock_close_door(int namespace_fd, int *socket) _must_check_;
 /* None: fine. */
-struct rt_error *rt_netlock_open_door(int namespace_fd) _must_check_;
+struct rt_error *rt_netlock_open_door(int namespace_fd, int *socket) _must_check_;
 
 /* Pure: whether the table `name` is that of one of the run ids. */
 bool rt_netlock_is_of(const char *name, const char *run_ids);

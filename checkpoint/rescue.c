@@ -86,14 +86,14 @@ static struct rt_error *unlock_network(const struct rt_rescue *rescue)
 	return err;
 }
 
-static struct rt_error *remove_lock(const struct rt_rescue *rescue)
+static struct rt_error *remove_lock(struct rt_rescue *rescue)
 {
-	return rescue->lock == RT_LOCK_OWN && rescue->network_fd >= 0 ? rt_netlock_remove_own(rescue->network_fd) : NULL;
+	return rescue->lock == RT_LOCK_OWN && rescue->network_fd >= 0 ? rt_netlock_remove_own(rescue->network_fd, &rescue->rules_fd) : NULL;
 }
 
-static struct rt_error *open_door(const struct rt_rescue *rescue)
+static struct rt_error *open_door(struct rt_rescue *rescue)
 {
-	return rescue->door && rescue->network_fd >= 0 ? rt_netlock_open_door(rescue->network_fd) : NULL;
+	return rescue->door && rescue->network_fd >= 0 ? rt_netlock_open_door(rescue->network_fd, &rescue->rules_fd) : NULL;
 }
 
 struct rt_error *rt_rescue_lock(struct rt_rescue *rescue)
@@ -208,15 +208,13 @@ struct rt_error *rt_rescue_arm(struct rt_rescue *rescue, const struct rt_contain
 			       enum rt_lock lock, bool door)
 {
 	struct rt_error *err;
-	char path[32];
 
 	rescue->container = container;
 	rescue->work_fd = work_fd;
 	rescue->log_name = log_name;
 	rescue->lock = lock;
 	rescue->door = door;
-	snprintf(path, sizeof(path), "/proc/%d/ns/net", container->state.pid);
-	err = rt_sys_open_namespace(path, RT_NS_NETWORK, &rescue->network_fd);
+	err = rt_sys_open_namespace_of(container->state.pid, RT_NS_NETWORK, &rescue->network_fd);
 	if (!err)
 		err = rt_container_pidfd(container, &rescue->init_fd);
 	if (!err && container->cgroup)
@@ -288,7 +286,6 @@ struct rt_error *rt_rescue_late(const struct rt_container *container, const char
 	_cleanup_close_ int work_fd = open(work_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct rt_rescue rescue = RT_RESCUE_NULL;
 	struct rt_error *err;
-	char path[32];
 
 	/* Without it nobody knows what CRIU called its rules; all the rest can be undone. */
 	if (work_fd < 0 && errno != ENOENT)
@@ -301,8 +298,7 @@ struct rt_error *rt_rescue_late(const struct rt_container *container, const char
 	rescue.lock = own_network ? RT_LOCK_OWN : RT_LOCK_CRIU;
 	rescue.door = own_network;
 	rescue.was_frozen = was_frozen;
-	snprintf(path, sizeof(path), "/proc/%d/ns/net", container->state.pid);
-	err = rt_sys_open_namespace(path, RT_NS_NETWORK, &rescue.network_fd);
+	err = rt_sys_open_namespace_of(container->state.pid, RT_NS_NETWORK, &rescue.network_fd);
 	if (!err)
 		err = rt_container_pidfd(container, &rescue.init_fd);
 	if (!err)

@@ -143,14 +143,12 @@ static struct rt_error *open_own_network(struct rt_container *container, int *re
 {
 	const struct rt_spec *spec = NULL;
 	struct rt_error *err;
-	char path[32];
 
 	*ret = -1;
 	err = rt_container_spec(container, &spec);
 	if (err || !spec->namespaces[RT_NS_NETWORK].wanted || spec->namespaces[RT_NS_NETWORK].path)
 		return err;
-	snprintf(path, sizeof(path), "/proc/%d/ns/net", container->state.pid);
-	return rt_sys_open_namespace(path, RT_NS_NETWORK, ret);
+	return rt_sys_open_namespace_of(container->state.pid, RT_NS_NETWORK, ret);
 }
 
 /* Its peers go on with the copy over there: nothing that ends here may tell them that it ends. */
@@ -292,7 +290,7 @@ static struct rt_error *reconnect(const struct rt_context *context, const char *
 {
 	struct rt_container container = RT_CONTAINER_NULL;
 	struct rt_network network = { NULL };
-	_cleanup_close_ int namespace_fd = -1;
+	_cleanup_close_ int namespace_fd = -1, rules_fd = -1;
 	const struct rt_spec *spec = NULL;
 	enum rt_status status;
 	struct rt_error *err = rt_container_lookup(context, id, RT_OPEN_LOCKED, &container, &status);
@@ -300,9 +298,9 @@ static struct rt_error *reconnect(const struct rt_context *context, const char *
 	if (!err && (status == RT_STATUS_RUNNING || status == RT_STATUS_PAUSED))
 		err = open_own_network(&container, &namespace_fd);
 	if (!err && namespace_fd >= 0)
-		err = rt_netlock_remove_own(namespace_fd);
+		err = rt_netlock_remove_own(namespace_fd, &rules_fd);
 	if (!err && namespace_fd >= 0)
-		err = rt_netlock_open_door(namespace_fd);
+		err = rt_netlock_open_door(namespace_fd, &rules_fd);
 	if (!err && namespace_fd >= 0)
 		err = rt_container_spec(&container, &spec);
 	if (!err && spec)

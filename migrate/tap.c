@@ -3,19 +3,17 @@
 #include "runtime/sys/ns.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/virtio_net.h>
 #include <net/if_arp.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #define HEADER sizeof(struct virtio_net_hdr)
 #define LENGTH sizeof(uint16_t)
-#define TCP_SYN 0x02
-#define TCP_ACK 0x10
 #define TCP_FLAGS 13 /* offset in TCP's header */
 
 /* TCP over IPv4, with options or without, or directly over IPv6; SYN without ACK. */
@@ -31,8 +29,8 @@ static const struct sock_filter syn_only[] = {
 	/* 8 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_TCP, 0, 4),
 	/* 9 */ BPF_STMT(BPF_LDX | BPF_IMM, 40),
 	/* 10 */ BPF_STMT(BPF_LD | BPF_B | BPF_IND, 14 + TCP_FLAGS),
-	/* 11 */ BPF_STMT(BPF_ALU | BPF_AND | BPF_K, TCP_SYN | TCP_ACK),
-	/* 12 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TCP_SYN, 1, 0),
+	/* 11 */ BPF_STMT(BPF_ALU | BPF_AND | BPF_K, TH_SYN | TH_ACK),
+	/* 12 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TH_SYN, 1, 0),
 	/* 13 */ BPF_STMT(BPF_RET | BPF_K, 0),
 	/* 14 */ BPF_STMT(BPF_RET | BPF_K, RT_TAP_FRAME_MAX),
 };
@@ -43,11 +41,9 @@ struct rt_error *rt_tap_open(pid_t pid, int *ret)
 	const struct sockaddr_ll address = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
 	_cleanup_close_ int fd = -1, network = -1;
 	struct rt_error *err;
-	char path[32];
 	int one = 1;
 
-	snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
-	err = rt_sys_open_namespace(path, RT_NS_NETWORK, &network);
+	err = rt_sys_open_namespace_of(pid, RT_NS_NETWORK, &network);
 	if (!err)
 		err = rt_sys_socket_in(network, AF_PACKET, SOCK_RAW, 0, &fd);
 	if (err)

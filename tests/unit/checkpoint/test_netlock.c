@@ -123,16 +123,16 @@ static int lock_and_unlock(void)
 		return 3;
 	if (!succeeds(rt_netlock_add_own(network, &rules))) /* somebody was killed before he took it away */
 		return 4;
-	if (!succeeds(rt_netlock_remove_own(network)))
+	if (!succeeds(rt_netlock_remove_own(network, &rules)))
 		return 5;
 	if (send_to_self() != 0)
 		return 6;
-	if (!succeeds(rt_netlock_remove_own(network)))
+	if (!succeeds(rt_netlock_remove_own(network, &rules)))
 		return 7;
 	/* The door is for those outside: to ourselves it is open. */
 	if (!succeeds(rt_netlock_close_door(network, &rules)) || !succeeds(rt_netlock_close_door(network, &rules)) || send_to_self() != 0)
 		return 8;
-	return succeeds(rt_netlock_open_door(network)) && succeeds(rt_netlock_open_door(network)) ? 0 : 9;
+	return succeeds(rt_netlock_open_door(network, &rules)) && succeeds(rt_netlock_open_door(network, &rules)) ? 0 : 9;
 }
 
 static void our_own_lock_lets_nothing_through(void **state)
