@@ -1,4 +1,4 @@
-#include "migrate/worker.h"
+#include "migrate/worker_private.h"
 
 #include "checkpoint/arriving.h"
 #include "migrate/catcher.h"
@@ -10,6 +10,7 @@
 #include "migrate/tmpfs.h"
 #include "migrate/pause.h"
 #include "migrate/tap.h"
+#include "runtime/base/clock.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/io.h"
 #include "runtime/base/log.h"
@@ -23,13 +24,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <sys/wait.h>
-#include <time.h>
-
-#define SOCKET "worker.sock"
-#define LOCK "worker.lock"
-#define LOG_FD 4 /* the daemon's standard error */
 
 struct worker {
 	struct rt_worker_task task;
@@ -60,88 +54,6 @@ struct worker {
 	struct rt_catcher catcher;
 	uint64_t committed_at;
 };
-
-static uint64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
-/* ---- starting one ---- */
-
-static struct rt_error *send_task(const struct rt_worker_task *task, int fd)
-{
-	_cleanup_json_ json_t *words = json_pack("{s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:b}", "id", task->id, "bundle", task->bundle,
-						 "directory", task->directory, "lazy", task->lazy, "postCopy", task->post_copy, "tcpEstablished",
-						 task->tcp_established, "tcpClose", task->tcp_close, "extUnixSk", task->ext_unix_sk, "fileLocks",
-						 task->file_locks, "linkRemap", task->link_remap);
-	_cleanup_free_ char *text = words ? json_dumps(words, JSON_COMPACT) : NULL;
-
-	return text ? rt_send_message(fd, text, strlen(text), NULL, 0) : rt_error_oom();
-}
-
-static const char *manager_word(enum rt_cgroup_manager manager)
-{
-	switch (manager) {
-	case RT_CGROUP_CGROUPFS:
-		return "cgroupfs";
-	case RT_CGROUP_SYSTEMD:
-		return "systemd";
-	case RT_CGROUP_DISABLED:
-		return "disabled";
-	}
-	return "cgroupfs";
-}
-
-/* In the child. Its standard output is the container's; what it has to say itself goes where the daemon's words go. */
-static void become_worker(const struct rt_worker_task *task, int end, int output)
-{
-	const char *argv[] = { "rt-migrate", "--root", task->context->root, "--cgroup-manager", manager_word(task->context->manager), "--log",
-			       "/proc/self/fd/4", "receive", "--worker", NULL };
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	rt_signals_reset();
-	setsid();
-	/* Above all that is put in place here. */
-	end = fcntl(end, F_DUPFD_CLOEXEC, 10);
-	output = fcntl(output, F_DUPFD_CLOEXEC, 10);
-	if (dup2(STDERR_FILENO, LOG_FD) < 0 || dup2(end, RT_WORKER_FD) < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0 ||
-	    dup2(output, STDERR_FILENO) < 0)
-		_exit(126);
-	execv("/proc/self/exe", (char **)argv);
-	_exit(127);
-}
-
-struct rt_error *rt_worker_start(const struct rt_worker_task *task, int *ret_fd, pid_t *ret_pid)
-{
-	_cleanup_free_ char *log = NULL;
-	_cleanup_close_ int output = -1, ours = -1, theirs = -1;
-	struct rt_error *err;
-	int ends[2];
-
-	err = rt_format(&log, "%s/output.log", task->bundle);
-	if (!err)
-		err = rt_link_pair(ends);
-	if (err)
-		return err;
-	ours = ends[0];
-	theirs = ends[1];
-	output = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (output < 0)
-		return rt_fail_errno("cannot open '%s'", log);
-	*ret_pid = fork();
-	if (*ret_pid < 0)
-		return rt_fail_errno("cannot fork");
-	if (*ret_pid == 0)
-		become_worker(task, theirs, output);
-	err = send_task(task, ours);
-	if (err)
-		return err;
-	*ret_fd = rt_take_fd(ours);
-	return NULL;
-}
 
 /* ---- the daemon ---- */
 
@@ -222,9 +134,8 @@ static struct rt_error *write_journal(const struct worker *worker, const char *s
 
 static void listen_for_successor(struct worker *worker)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct sockaddr_un address = rt_worker_address(worker->dir_fd);
 
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s/" SOCKET, rt_fd_path(worker->dir_fd).text);
 	worker->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (worker->listener < 0 || bind(worker->listener, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(worker->listener, 4) < 0)
 		rt_warn_ignored(rt_fail_errno("no successor of this daemon can take the migration over"));
@@ -423,7 +334,7 @@ static struct rt_error *await_images(void *userdata)
 	struct worker *worker = userdata;
 
 	rt_pause("worker-receiving");
-	rt_warn_ignored(rt_catcher_prepare(&worker->catcher, &worker->network, worker->task.id, LOG_FD));
+	rt_warn_ignored(rt_catcher_prepare(&worker->catcher, &worker->network, worker->task.id, RT_WORKER_LOG_FD));
 	say(worker, &(struct rt_link_message){ .word = RT_LINK_PREPARED });
 	return wait_for(worker, RT_LINK_RESTORE);
 }
@@ -445,7 +356,7 @@ static struct rt_error *restored(void *userdata)
 	rt_pause("worker-ready");
 	say(worker, &(struct rt_link_message){ .word = RT_LINK_READY });
 	err = wait_for_decision(worker);
-	worker->committed_at = now_us();
+	worker->committed_at = rt_now_us();
 	if (!err)
 		rt_pause("worker-decided");
 	if (!err)
@@ -471,7 +382,7 @@ static void running(void *userdata)
 	/* Not before: until here CRIU keeps the container's network closed. */
 	if (worker->catcher.started && !rt_catcher_release(&worker->catcher))
 		rt_warn_ignored(rt_network_release(&worker->network, worker->task.id));
-	say(worker, &(struct rt_link_message){ .word = RT_LINK_RUNNING, .a = now_us() - worker->committed_at });
+	say(worker, &(struct rt_link_message){ .word = RT_LINK_RUNNING, .a = rt_now_us() - worker->committed_at });
 	rt_warn_ignored(write_journal(worker, "running"));
 }
 
@@ -501,70 +412,18 @@ static struct rt_error *restore(struct worker *worker)
 	return rt_container_restore(task->context, task->id, &options, &status);
 }
 
-static bool flag(const json_t *words, const char *key)
-{
-	return json_is_true(json_object_get(words, key));
-}
-
 static struct rt_error *take_task(struct worker *worker, const struct rt_context *context)
 {
-	char text[32768];
-	size_t size;
-	struct rt_error *err = rt_receive_message(worker->fd, text, sizeof(text), &size, NULL, 0, NULL);
-	json_t *words;
+	struct rt_error *err = rt_worker_take_task(worker->fd, context, &worker->words, &worker->task);
 
-	if (err)
-		return err;
-	worker->words = words = json_loadb(text, size, 0, NULL);
-	worker->task = (struct rt_worker_task){
-		.context = context,
-		.id = json_string_value(json_object_get(words, "id")),
-		.bundle = json_string_value(json_object_get(words, "bundle")),
-		.directory = json_string_value(json_object_get(words, "directory")),
-		.lazy = flag(words, "lazy"),
-		.post_copy = flag(words, "postCopy"),
-		.tcp_established = flag(words, "tcpEstablished"),
-		.tcp_close = flag(words, "tcpClose"),
-		.ext_unix_sk = flag(words, "extUnixSk"),
-		.file_locks = flag(words, "fileLocks"),
-		.link_remap = flag(words, "linkRemap"),
-	};
-	if (!worker->task.id || !worker->task.bundle || !worker->task.directory)
-		return rt_fail(RT_USAGE, "'rt receive --worker' is not for people");
-	err = rt_format(&worker->config, "%s/config.json", worker->task.directory);
+	if (!err)
+		err = rt_format(&worker->config, "%s/config.json", worker->task.directory);
 	if (!err)
 		err = rt_format(&worker->images, "%s/images", worker->task.directory);
-	worker->dir_fd = err ? -1 : open(worker->task.directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (!err && worker->dir_fd < 0)
-		err = rt_fail_errno("cannot open '%s'", worker->task.directory);
-	return err;
-}
-
-static const struct flock whole_file = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-
-/* A POSIX lock: what we fork does not hold it, and it tells who does. */
-static struct rt_error *take_lock(struct worker *worker)
-{
-	struct flock lock = whole_file;
-	int fd = openat(worker->dir_fd, LOCK, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-
-	if (fd < 0 || fcntl(fd, F_SETLK, &lock) < 0)
-		return rt_fail_errno("cannot lock '%s/" LOCK "'", worker->task.directory);
-	return NULL; /* it stays open as long as we live */
-}
-
-struct rt_error *rt_worker_alive(int dir_fd, pid_t *ret)
-{
-	_cleanup_close_ int fd = openat(dir_fd, LOCK, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	struct flock lock = whole_file;
-
-	*ret = 0;
-	if (fd < 0)
-		return errno == ENOENT ? NULL : rt_fail_errno("cannot open '" LOCK "'");
-	if (fcntl(fd, F_GETLK, &lock) < 0)
-		return rt_fail_errno("cannot look at '" LOCK "'");
-	*ret = lock.l_type == F_UNLCK ? 0 : lock.l_pid;
-	return NULL;
+	if (err)
+		return err;
+	worker->dir_fd = open(worker->task.directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return worker->dir_fd < 0 ? rt_fail_errno("cannot open '%s'", worker->task.directory) : rt_worker_take_lock(worker->dir_fd);
 }
 
 static struct rt_error *find_network(struct worker *worker)
@@ -608,11 +467,9 @@ struct rt_error *rt_worker_run(const struct rt_context *context)
 	pthread_cond_init(&worker.changed, NULL);
 	prctl(PR_SET_NAME, "rt-worker"); /* exec has called us after the program */
 	fcntl(RT_WORKER_FD, F_SETFD, FD_CLOEXEC);
-	fcntl(LOG_FD, F_SETFD, FD_CLOEXEC);
+	fcntl(RT_WORKER_LOG_FD, F_SETFD, FD_CLOEXEC);
 	signal(SIGPIPE, SIG_IGN);
 	err = take_task(&worker, context);
-	if (!err)
-		err = take_lock(&worker);
 	if (!err)
 		err = find_network(&worker);
 	if (!err)
@@ -637,22 +494,4 @@ struct rt_error *rt_worker_run(const struct rt_context *context)
 	/* The rest ends with the process. */
 	rt_network_deinit(&worker.network);
 	return err;
-}
-
-struct rt_error *rt_worker_attach(const char *directory, int *ret_fd)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	_cleanup_close_ int dir_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC), fd = -1;
-
-	*ret_fd = -1;
-	if (dir_fd < 0)
-		return rt_fail_errno("cannot open '%s'", directory);
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s/" SOCKET, rt_fd_path(dir_fd).text);
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return rt_fail_errno("cannot make a socket");
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-		return errno == ENOENT || errno == ECONNREFUSED ? NULL : rt_fail_errno("cannot reach the worker in '%s'", directory);
-	*ret_fd = rt_take_fd(fd);
-	return NULL;
 }
