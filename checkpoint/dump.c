@@ -8,6 +8,7 @@
 #include "checkpoint/handover.h"
 #include "checkpoint/inside.h"
 #include "checkpoint/manifest.h"
+#include "runtime/base/clock.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/interrupt.h"
 #include "runtime/base/io.h"
@@ -19,7 +20,6 @@
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/statvfs.h>
-#include <time.h>
 
 #define LOG_FILE "dump.log"
 #define CONFIG_LIMIT (16u << 20)
@@ -38,14 +38,6 @@ static void dump_deinit(struct rt_dump *dump)
 	rt_closep(&dump->image_fd);
 	rt_container_deinit(&dump->container);
 	rt_exchange_deinit(&dump->exchange);
-}
-
-static uint64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
 static struct rt_error *open_container(struct rt_dump *dump, const struct rt_context *context, const char *id)
@@ -201,11 +193,11 @@ static struct rt_error *start_criu(struct rt_dump *dump)
 static struct rt_error *look_for_obstacles(struct rt_dump *dump)
 {
 	_cleanup_(rt_preflight_deinit) struct rt_preflight report = RT_PREFLIGHT_NULL;
-	uint64_t began = now_us();
+	uint64_t began = rt_now_us();
 	struct rt_error *err;
 
 	err = rt_preflight_dump(&dump->container, dump->spec, dump->settings, dump->criu, dump->image_fd, &report);
-	dump->manifest->timings->preflight = now_us() - began;
+	dump->manifest->timings->preflight = rt_now_us() - began;
 	/* A migration has said so when it began. */
 	if (!err && report.note && !dump->hooks)
 		rt_warn("%s", report.note);
@@ -225,8 +217,8 @@ static struct rt_error *write_manifest(struct rt_dump *dump, uint64_t dumped)
 		err = rt_manifest_digest(dump->image_fd, dump->manifest, 0);
 	if (err)
 		return err;
-	timings->finish = now_us() - dumped;
-	timings->total = now_us() - dump->began;
+	timings->finish = rt_now_us() - dumped;
+	timings->total = rt_now_us() - dump->began;
 	err = rt_manifest_store(dump->image_fd, dump->manifest);
 	return err ? err : rt_images_hand_over(dump->image_fd, dump->spec);
 }
@@ -239,7 +231,7 @@ static struct rt_error *complete(struct rt_dump *dump)
 	err = dump->inside ? rt_inside_correct(dump->image_fd, dump->rescue.lock == RT_LOCK_OWN) : NULL;
 	if (err || !dump->hooks)
 		return err;
-	err = write_manifest(dump, now_us());
+	err = write_manifest(dump, rt_now_us());
 	dump->manifest_written = !err;
 	if (!err)
 		err = dump->hooks->complete(dump->hooks->userdata, dump, dump->image_fd);
@@ -249,7 +241,7 @@ static struct rt_error *complete(struct rt_dump *dump)
 /* CRIU waits for somebody to fetch the memory (--lazy-pages), who needs all the rest for that: the manifest, too. */
 static struct rt_error *tell_ready(struct rt_dump *dump)
 {
-	struct rt_error *err = dump->manifest_written ? NULL : write_manifest(dump, now_us());
+	struct rt_error *err = dump->manifest_written ? NULL : write_manifest(dump, rt_now_us());
 
 	dump->manifest_written = !err;
 	if (err || !dump->settings->has_status_fd)
@@ -365,7 +357,7 @@ static struct rt_error *run(struct rt_dump *dump)
 	if (!err)
 		err = ask_for_dump(dump);
 	if (!err && !dump->manifest_written)
-		err = write_manifest(dump, now_us());
+		err = write_manifest(dump, rt_now_us());
 	if (!err)
 		err = rt_exchange_export(&dump->exchange, dump->settings, dump->container.state.rootfs);
 	return err;
@@ -393,7 +385,7 @@ struct rt_error *rt_container_dump(const struct rt_context *context, const char 
 {
 	_cleanup_(dump_deinit) struct rt_dump dump = {
 		.own_settings = *settings, .hooks = hooks, .flags = flags, .container = RT_CONTAINER_NULL, .image_fd = -1, .work_fd = -1,
-		.nobody_fd = -1, .rescue = RT_RESCUE_NULL, .began = now_us(),
+		.nobody_fd = -1, .rescue = RT_RESCUE_NULL, .began = rt_now_us(),
 	};
 	struct rt_error *err;
 

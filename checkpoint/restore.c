@@ -242,7 +242,7 @@ static struct rt_error *start_criu(struct restore *restore)
 
 	if (here < 0)
 		return rt_fail_errno("cannot open the current directory");
-	err = rt_sys_open_namespace("/proc/self/ns/mnt", RT_NS_MOUNT, &own);
+	err = rt_sys_open_namespace_of(0, RT_NS_MOUNT, &own);
 	if (!err)
 		err = rt_sys_unshare(CLONE_NEWNS);
 	if (err)
@@ -266,15 +266,13 @@ static struct rt_error *prepare_network(const struct rt_spec *spec, pid_t pid)
 {
 	_cleanup_close_ int own = -1, made = -1;
 	struct rt_error *err, *second;
-	char path[32];
 
 	err = rt_sys_loopback_up_of(pid);
 	if (err || spec->sysctl_count == 0)
 		return err;
-	snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
-	err = rt_sys_open_namespace(path, RT_NS_NETWORK, &made);
+	err = rt_sys_open_namespace_of(pid, RT_NS_NETWORK, &made);
 	if (!err)
-		err = rt_sys_open_namespace("/proc/self/ns/net", RT_NS_NETWORK, &own);
+		err = rt_sys_open_namespace_of(0, RT_NS_NETWORK, &own);
 	if (!err)
 		err = rt_sys_setns(made, CLONE_NEWNET);
 	if (err)

@@ -2,18 +2,16 @@
 
 #include "runtime/base/io.h"
 #include "runtime/base/str.h"
+#include "runtime/bundle/archive_data.h"
 #include "runtime/bundle/unpack.h"
 
 #include <fcntl.h>
 #include <search.h>
 #include <stdarg.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 #define CHUNK ((size_t)256 << 10)
-/* Pages that are only ever read as zeroes take no memory. */
-#define ZEROES ((size_t)1 << 30)
 /* A file of nothing takes a container no time and no memory to make; libarchive takes its holes in pieces, and so large a one would keep it frozen for minutes. */
 #define SIZE_LIMIT ((off_t)1 << 50)
 /* More extents of a file than this are not told apart: the map is in memory on both sides. */
@@ -32,7 +30,7 @@ struct pack {
 	size_t length; /* of path */
 	unsigned depth;
 	uint8_t *chunk;
-	const uint8_t *zeroes; /* NULL: not mapped yet */
+	struct rt_archive_zeroes zeroes;
 };
 
 /* A file with more than one name, by the first of them. */
@@ -124,15 +122,7 @@ static void add_extents(struct archive_entry *entry, int fd, const struct stat *
 
 static struct rt_error *write_bytes(struct pack *pack, const uint8_t *bytes, size_t size)
 {
-	while (size > 0) {
-		la_ssize_t written = archive_write_data(pack->archive, bytes, size);
-
-		if (written <= 0)
-			return fail(pack);
-		bytes += written;
-		size -= (size_t)written;
-	}
-	return NULL;
+	return rt_archive_write(pack->archive, bytes, size) ? NULL : fail(pack);
 }
 
 static struct rt_error *write_range(struct pack *pack, int fd, off_t at, off_t end)
@@ -155,21 +145,9 @@ static struct rt_error *write_range(struct pack *pack, int fd, off_t at, off_t e
 	return NULL;
 }
 
-/* libarchive wants holes handed over as well, and drops them. */
 static struct rt_error *write_hole(struct pack *pack, off_t size)
 {
-	struct rt_error *err = NULL;
-
-	if (size > 0 && !pack->zeroes) {
-		void *zeroes = mmap(NULL, ZEROES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-		if (zeroes == MAP_FAILED)
-			return rt_fail_errno("cannot map zeroes");
-		pack->zeroes = zeroes;
-	}
-	for (; !err && size > 0; size -= (off_t)ZEROES)
-		err = write_bytes(pack, pack->zeroes, size < (off_t)ZEROES ? (size_t)size : ZEROES);
-	return err;
+	return rt_archive_write_zeroes(pack->archive, &pack->zeroes, size > 0 ? (uint64_t)size : 0) ? NULL : fail(pack);
 }
 
 static struct rt_error *put(struct pack *pack, struct archive_entry *entry)
@@ -413,8 +391,7 @@ struct rt_error *rt_tmpfs_tar_pack(int dir_fd, int out_fd)
 		archive_write_free(pack.archive);
 	tdestroy(pack.links, free);
 	rt_error_free(pack.err);
-	if (pack.zeroes)
-		munmap((void *)pack.zeroes, ZEROES);
+	rt_archive_zeroes_deinit(&pack.zeroes);
 	free(pack.chunk);
 	return err;
 }

@@ -78,12 +78,10 @@ static struct rt_error *set_hostname(pid_t pid, const char *hostname)
 {
 	_cleanup_close_ int own = -1, theirs = -1;
 	struct rt_error *err, *second;
-	char path[32];
 
-	snprintf(path, sizeof(path), "/proc/%d/ns/uts", pid);
-	err = rt_sys_open_namespace("/proc/self/ns/uts", RT_NS_UTS, &own);
+	err = rt_sys_open_namespace_of(0, RT_NS_UTS, &own);
 	if (!err)
-		err = rt_sys_open_namespace(path, RT_NS_UTS, &theirs);
+		err = rt_sys_open_namespace_of(pid, RT_NS_UTS, &theirs);
 	if (!err)
 		err = rt_sys_setns(theirs, CLONE_NEWUTS);
 	if (err)

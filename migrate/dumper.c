@@ -4,6 +4,7 @@
 #include "migrate/tmpfs.h"
 #include "migrate/pause.h"
 #include "migrate/source_private.h"
+#include "runtime/base/clock.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/log.h"
 #include "runtime/base/str.h"
@@ -16,7 +17,6 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #define KEEPER_SOCKET "migration.sock"
 #define HANDSHAKE_US 100000 /* a round trip to a client that is far away; nobody is kept waiting but new ones */
@@ -112,11 +112,9 @@ static struct rt_error *prepared(void *userdata)
 static void settle(void *userdata)
 {
 	struct dumping *dumping = userdata;
-	struct timespec now;
 
 	rt_network_settle(dumping->diag_fd, ACCEPT_US, HANDSHAKE_US);
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	dumping->frozen_at = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	dumping->frozen_at = rt_now_us();
 }
 
 /* The network is still there: what the container has sent goes its way. */

@@ -1,31 +1,34 @@
 #include "migrate/halt.h"
 
 #include "migrate/pause.h"
-#include "runtime/base/cleanup.h"
 #include "runtime/base/proc.h"
 #include "runtime/sys/cred.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
+#include <poll.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-/* Waits by a descriptor for the process, not for the end of a pipe: other children of the tool would hold that open. */
-static void guard(struct rt_halt *halt, int tool)
-{
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	bool ended;
+struct watch {
+	struct rt_halt *halt;
+	int tool; /* pidfd */
+};
 
-	setsid();
+/* It is the process whose end counts, not that of the pipe: other children of the tool hold that open. */
+static void watch(void *userdata, int pipe_fd)
+{
+	const struct watch *watch = userdata;
+	struct pollfd fds[] = { { .fd = watch->tool, .events = POLLIN }, { .fd = pipe_fd, .events = POLLIN } };
+	struct rt_guard_message message;
+
 	rt_error_free(rt_sys_set_name("rt-halt"));
-	for (int stream = STDIN_FILENO; stream <= STDERR_FILENO && null >= 0; stream++)
-		dup2(null, stream);
-	rt_error_free(rt_pidfd_wait(tool, -1, &ended));
-	if (*halt->halted)
-		rt_error_free(rt_cgroup_freeze(halt->cgroup, false));
-	_exit(0);
+	while (poll(fds, RT_ARRAY_SIZE(fds), -1) < 0 && errno == EINTR)
+		;
+	/* The end of the pipe may come before that of the process. */
+	if (fds[1].revents && rt_guard_hear(pipe_fd, &message))
+		return;
+	if (*watch->halt->halted)
+		rt_error_free(rt_cgroup_freeze(watch->halt->cgroup, false));
 }
 
 struct rt_error *rt_halt_start(struct rt_cgroup *cgroup, struct rt_halt *ret)
@@ -44,11 +47,8 @@ struct rt_error *rt_halt_start(struct rt_cgroup *cgroup, struct rt_halt *ret)
 	if (shared == MAP_FAILED)
 		return rt_fail_errno("cannot map memory");
 	halt.halted = shared;
-	halt.guard = fork();
-	if (halt.guard == 0)
-		guard(&halt, tool);
-	if (halt.guard < 0) {
-		err = rt_fail_errno("cannot fork");
+	err = rt_guard_start(&(struct rt_guard_plan){ .watch = watch, .userdata = &(struct watch){ &halt, tool } }, &halt.guard);
+	if (err) {
 		munmap(shared, sizeof(*halt.halted));
 		return err;
 	}
@@ -58,12 +58,9 @@ struct rt_error *rt_halt_start(struct rt_cgroup *cgroup, struct rt_halt *ret)
 
 void rt_halt_end(struct rt_halt *halt)
 {
-	if (halt->guard > 0) {
-		kill(halt->guard, SIGKILL);
-		while (waitpid(halt->guard, NULL, 0) < 0 && errno == EINTR)
-			;
+	rt_guard_dismiss(&halt->guard);
+	if (halt->halted)
 		munmap((void *)halt->halted, sizeof(*halt->halted));
-	}
 	*halt = RT_HALT_NULL;
 }
 

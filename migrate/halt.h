@@ -3,15 +3,16 @@
 #pragma once
 
 #include "migrate/tracker.h"
+#include "runtime/base/guard.h"
 #include "runtime/cgroup/cgroup.h"
 
 struct rt_halt {
 	struct rt_cgroup *cgroup; /* the container's; must last */
-	pid_t guard; /* lets the tasks go on should we die while they stand; 0: there is none */
+	struct rt_guard guard; /* lets the tasks go on should we die while they stand */
 	volatile int *halted; /* shared with it */
 };
 
-#define RT_HALT_NULL ((struct rt_halt){ .guard = 0 })
+#define RT_HALT_NULL ((struct rt_halt){ .guard = RT_GUARD_NULL })
 
 /* *ret stays RT_HALT_NULL where the container has no freezer of its own. Forks: before there are threads. */
 struct rt_error *rt_halt_start(struct rt_cgroup *cgroup, struct rt_halt *ret) _must_check_;

@@ -1,5 +1,6 @@
 #include "migrate/inject_guard.h"
 
+#include "runtime/base/clock.h"
 #include "runtime/base/io.h"
 #include "runtime/sys/peek.h"
 #include "runtime/sys/ptrace.h"
@@ -11,7 +12,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <time.h>
 
 /* Signals that come while a thread is on its way to our call are delivered first, and the call is tried again. */
 #define CALL_TRIES 5
@@ -35,14 +35,6 @@ struct victim {
 	int64_t altered_at; /* 0: never */
 };
 
-static int64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
 static enum outcome __attribute__((format(printf, 2, 3))) refuse(struct victim *victim, const char *format, ...)
 {
 	va_list arguments;
@@ -64,7 +56,7 @@ static enum outcome stop(struct victim *victim)
 	for (;;) {
 		switch (rt_sys_trace_wait(victim->tid, limit, &signal)) {
 		case RT_STOP_TRAP:
-			victim->stopped_at = now_us();
+			victim->stopped_at = (int64_t)rt_now_us();
 			result = rt_sys_trace_get_registers(victim->tid, &victim->own);
 			if (result == -EOPNOTSUPP)
 				return refuse(victim, "runs code of a processor mode that we can't drive");
@@ -173,7 +165,7 @@ static enum outcome call(struct victim *victim, long call, uint64_t argument, in
 	int signal = 0;
 
 	if (!victim->altered_at)
-		victim->altered_at = now_us();
+		victim->altered_at = (int64_t)rt_now_us();
 	outcome = enter_call(victim, call, arguments);
 	if (outcome != DONE)
 		return outcome;
@@ -260,10 +252,10 @@ static void let_go(struct victim *victim)
 {
 	rt_sys_trace_set_registers(victim->tid, &victim->own);
 	if (victim->altered_at)
-		victim->reply->altered_us += (uint32_t)(now_us() - victim->altered_at);
+		victim->reply->altered_us += (uint32_t)((int64_t)rt_now_us() - victim->altered_at);
 	rt_sys_trace_interrupt(victim->tid);
 	rt_sys_trace_detach(victim->tid);
-	victim->reply->stopped_us += (uint32_t)(now_us() - victim->stopped_at);
+	victim->reply->stopped_us += (uint32_t)((int64_t)rt_now_us() - victim->stopped_at);
 }
 
 static enum outcome serve_thread(struct victim *victim, int *ret_fd)
@@ -296,10 +288,10 @@ static enum outcome serve_thread(struct victim *victim, int *ret_fd)
 
 static void serve(const struct rt_guard_request *request, struct rt_guard_reply *reply, int *ret_fd)
 {
-	int64_t until = now_us() + RT_GUARD_STOP_US;
+	int64_t until = (int64_t)rt_now_us() + RT_GUARD_STOP_US;
 
 	reply->gone = true;
-	for (uint32_t i = 0; i < request->thread_count && i < RT_GUARD_THREADS && (i == 0 || now_us() < until); i++) {
+	for (uint32_t i = 0; i < request->thread_count && i < RT_GUARD_THREADS && (i == 0 || (int64_t)rt_now_us() < until); i++) {
 		struct victim victim = { .tid = request->threads[i], .request = request, .reply = reply };
 
 		switch (serve_thread(&victim, ret_fd)) {

@@ -5,6 +5,7 @@
 #include "migrate/link.h"
 #include "migrate/message.h"
 #include "migrate/tap.h"
+#include "runtime/base/clock.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/log.h"
 #include "runtime/base/str.h"
@@ -23,14 +24,6 @@
 #define DEATH_LOOKS 20
 #define WANTS_MAX 65536
 
-uint64_t rt_move_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 /* ---- its life ---- */
 
 struct rt_error *rt_move_new(const struct rt_context *context, Rt__Offer *offer, const char *directory, const char *bundle, uint64_t memory_limit,
@@ -45,7 +38,7 @@ struct rt_error *rt_move_new(const struct rt_context *context, Rt__Offer *offer,
 	}
 	*move = (struct rt_move){
 		.context = context, .offer = offer, .dir_fd = -1, .worker_fd = -1, .state = RT__MOVE_STATE__MOVE_RECEIVING, .references = 1,
-		.began_us = rt_move_now(), .last_heard_us = rt_move_now(),
+		.began_us = rt_now_us(), .last_heard_us = rt_now_us(),
 	};
 	pthread_mutex_init(&move->lock, NULL);
 	pthread_cond_init(&move->changed, NULL);
@@ -206,7 +199,7 @@ static void hear(struct rt_move *move, const struct rt_link_message *message)
 		move->prepared = true;
 		break;
 	case RT_LINK_READY:
-		move->ready_us = rt_move_now();
+		move->ready_us = rt_now_us();
 		if (move->state == RT__MOVE_STATE__MOVE_RESTORING)
 			move->state = RT__MOVE_STATE__MOVE_READY;
 		break;
@@ -360,7 +353,7 @@ void rt_move_unuse(struct rt_move *move, bool exclusive)
 	move->users--;
 	if (exclusive)
 		move->exclusive = false;
-	move->last_heard_us = rt_move_now();
+	move->last_heard_us = rt_now_us();
 	pthread_cond_broadcast(&move->changed);
 	pthread_mutex_unlock(&move->lock);
 }
@@ -454,7 +447,7 @@ struct rt_error *rt_move_catch(struct rt_move *move, const void *frames, size_t 
 		err = rt_fail(RT_WRONG_STATE, "the migration is %s, not receiving", rt_move_state_name(move->state));
 	else
 		err = rt_link_send(move->worker_fd, &message);
-	move->last_heard_us = rt_move_now();
+	move->last_heard_us = rt_now_us();
 	pthread_mutex_unlock(&move->lock);
 	if (message.fd_count)
 		close(message.fds[0]);
@@ -463,7 +456,7 @@ struct rt_error *rt_move_catch(struct rt_move *move, const void *frames, size_t 
 
 struct rt_error *rt_move_restore(struct rt_move *move, bool (*gone)(void *userdata), void *userdata)
 {
-	uint64_t began = rt_move_now();
+	uint64_t began = rt_now_us();
 	struct rt_error *err = NULL;
 
 	pthread_mutex_lock(&move->lock);
@@ -477,13 +470,13 @@ struct rt_error *rt_move_restore(struct rt_move *move, bool (*gone)(void *userda
 	}
 	while (!err && move->state == RT__MOVE_STATE__MOVE_RESTORING) {
 		wait_a_little(move, LOOK_MS);
-		if (move->state == RT__MOVE_STATE__MOVE_RESTORING && (gone(userdata) || rt_move_now() - began > RESTORE_TIMEOUT_US))
+		if (move->state == RT__MOVE_STATE__MOVE_RESTORING && (gone(userdata) || rt_now_us() - began > RESTORE_TIMEOUT_US))
 			err = rt_fail(RT_PEER, "nobody waits for it any more");
 	}
 	if (!err && move->state != RT__MOVE_STATE__MOVE_READY)
 		err = failure(move);
 	move->restore_us = move->ready_us - began;
-	move->last_heard_us = rt_move_now();
+	move->last_heard_us = rt_now_us();
 	pthread_mutex_unlock(&move->lock);
 	return err;
 }
@@ -503,7 +496,7 @@ struct rt_error *rt_move_commit(struct rt_move *move)
 		pthread_cond_wait(&move->changed, &move->lock);
 	if (!err && move->state != RT__MOVE_STATE__MOVE_RUNNING && move->state != RT__MOVE_STATE__MOVE_COMPLETE)
 		err = failure(move);
-	move->last_heard_us = rt_move_now();
+	move->last_heard_us = rt_now_us();
 	pthread_mutex_unlock(&move->lock);
 	return err;
 }
@@ -599,7 +592,7 @@ struct rt_error *rt_move_heard(struct rt_move *move)
 	struct rt_error *err = NULL;
 
 	pthread_mutex_lock(&move->lock);
-	move->last_heard_us = rt_move_now();
+	move->last_heard_us = rt_now_us();
 	if (move->state == RT__MOVE_STATE__MOVE_ABORTED)
 		err = failure(move);
 	pthread_mutex_unlock(&move->lock);
@@ -613,7 +606,7 @@ bool rt_move_release(struct rt_move *move)
 	pthread_mutex_lock(&move->lock);
 	complete = move->state == RT__MOVE_STATE__MOVE_COMPLETE;
 	move->released |= complete;
-	move->last_heard_us = rt_move_now();
+	move->last_heard_us = rt_now_us();
 	pthread_mutex_unlock(&move->lock);
 	return complete;
 }

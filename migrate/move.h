@@ -90,4 +90,3 @@ Rt__MoveState rt_move_look_at(const struct rt_move *move, Rt__MoveState written)
 Rt__MoveState rt_move_state(struct rt_move *move);
 /* A copy of the reason, or NULL; the caller's. */
 char *rt_move_reason(struct rt_move *move);
-uint64_t rt_move_now(void); /* us */

@@ -256,14 +256,10 @@ unsigned rt_network_drain(int diag_fd, unsigned us)
 
 struct rt_error *rt_network_open_diag(pid_t pid, int *ret)
 {
-	char path[32];
 	_cleanup_close_ int namespace_fd = -1;
+	struct rt_error *err = rt_sys_open_namespace_of(pid, RT_NS_NETWORK, &namespace_fd);
 
-	snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
-	namespace_fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (namespace_fd < 0)
-		return rt_fail_errno("cannot open '%s'", path);
-	return rt_sys_socket_in(namespace_fd, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG, ret);
+	return err ? err : rt_sys_socket_in(namespace_fd, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG, ret);
 }
 
 /* ---- off and on ---- */

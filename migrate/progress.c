@@ -1,5 +1,6 @@
 #include "migrate/progress.h"
 
+#include "runtime/base/clock.h"
 #include "runtime/base/str.h"
 
 #include <inttypes.h>
@@ -9,7 +10,6 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 
 #define DRAW_EVERY_US 100000
 #define EVENT_EVERY_US 1000000
@@ -27,14 +27,6 @@ struct rt_progress {
 	bool drawn; /* a bar stands on the last line */
 };
 
-static uint64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 struct rt_error *rt_progress_new(enum rt_progress_form form, FILE *stream, struct rt_progress **ret)
 {
 	struct rt_progress *progress = calloc(1, sizeof(*progress));
@@ -45,7 +37,7 @@ struct rt_error *rt_progress_new(enum rt_progress_form form, FILE *stream, struc
 		form = isatty(fileno(stream)) ? RT_PROGRESS_BAR : RT_PROGRESS_LINES;
 	setlocale(LC_CTYPE, "");
 	*progress = (struct rt_progress){
-		.form = form, .stream = stream, .utf8 = rt_str_equal(nl_langinfo(CODESET), "UTF-8"), .began = now_us(),
+		.form = form, .stream = stream, .utf8 = rt_str_equal(nl_langinfo(CODESET), "UTF-8"), .began = rt_now_us(),
 	};
 	*ret = progress;
 	return NULL;
@@ -69,7 +61,7 @@ static void event(struct rt_progress *progress, const char *name, json_t *fields
 	_cleanup_json_ json_t *json = fields ? fields : json_object();
 
 	json_object_set_new(json, "event", json_string(name));
-	json_object_set_new(json, "seconds", json_real((double)(now_us() - progress->began) / 1e6));
+	json_object_set_new(json, "seconds", json_real((double)(rt_now_us() - progress->began) / 1e6));
 	json_dumpf(json, progress->stream, JSON_COMPACT | JSON_SORT_KEYS);
 	fputc('\n', progress->stream);
 	fflush(progress->stream);
@@ -78,7 +70,7 @@ static void event(struct rt_progress *progress, const char *name, json_t *fields
 void rt_progress_step(struct rt_progress *progress, const char *doing)
 {
 	progress->step = doing;
-	progress->amount_at = now_us();
+	progress->amount_at = rt_now_us();
 	progress->drawn_at = progress->form == RT_PROGRESS_BAR ? 0 : progress->amount_at; /* what is over soon needs no line */
 	if (progress->form == RT_PROGRESS_JSON)
 		event(progress, "step", json_pack("{s:s}", "doing", doing));
@@ -146,7 +138,7 @@ static void outlook(const struct rt_progress *progress, char *text, size_t room)
 void rt_progress_amount(struct rt_progress *progress, unsigned round, uint64_t done_bytes, uint64_t of_bytes)
 {
 	static const uint64_t pause[] = { [RT_PROGRESS_BAR] = DRAW_EVERY_US, [RT_PROGRESS_LINES] = LINE_EVERY_US, [RT_PROGRESS_JSON] = EVENT_EVERY_US };
-	uint64_t now = now_us(), elapsed = now - progress->amount_at;
+	uint64_t now = rt_now_us(), elapsed = now - progress->amount_at;
 	double rate = elapsed > 0 ? (double)done_bytes / (double)elapsed : 0;
 	unsigned filled = of_bytes ? (unsigned)((double)done_bytes / (double)of_bytes * BAR) : BAR + 1;
 	char head[96], amount[96], more[96];

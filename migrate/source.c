@@ -4,6 +4,7 @@
 #include "migrate/link.h"
 #include "migrate/pause.h"
 #include "migrate/tap.h"
+#include "runtime/base/clock.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/interrupt.h"
 #include "runtime/base/io.h"
@@ -15,20 +16,11 @@
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
-#include <time.h>
 
 #define CONFIG_LIMIT (16u << 20)
 #define MAKE_TRIES 10
 #define ARRIVAL_US 30000000ull
 #define ARRIVAL_STEP_US 20000
-
-uint64_t rt_source_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
 
 static void source_deinit(struct rt_source *source)
 {
@@ -64,13 +56,13 @@ static struct rt_error *await_memory(struct rt_source *source)
 	struct rt_error *err;
 	bool arriving;
 
-	for (uint64_t began = rt_source_now();; usleep(ARRIVAL_STEP_US)) {
+	for (uint64_t began = rt_now_us();; usleep(ARRIVAL_STEP_US)) {
 		err = rt_memory_is_arriving(source->container.dir_fd, &arriving);
 		if (!err)
 			err = rt_interrupt_check();
 		if (err || !arriving)
 			return err;
-		if (rt_source_now() - began > ARRIVAL_US)
+		if (rt_now_us() - began > ARRIVAL_US)
 			return rt_fail(RT_WRONG_STATE, "its memory has not all arrived yet from where it was before");
 	}
 }
@@ -205,7 +197,7 @@ static struct rt_error *open_tracker(struct rt_source *source)
 	if (err)
 		return err;
 	pause = rt_halt_pause(&source->halt);
-	return rt_tracker_open(source->tracking, source->halt.guard > 0 ? &pause : NULL, &source->tracker);
+	return rt_tracker_open(source->tracking, source->halt.halted != NULL ? &pause : NULL, &source->tracker);
 }
 
 /* All that must be there before the first thread is, as it forks. */
@@ -328,14 +320,14 @@ static struct rt_error *freeze(struct rt_source *source)
 	err = rt_heartbeat_start(source, &source->heartbeat);
 	if (err)
 		return err;
-	source->frozen_at = rt_source_now();
+	source->frozen_at = rt_now_us();
 	source->frozen = true;
 	err = stop_tasks(source);
 	if (!err)
 		err = take_off_network(source);
 	if (!err)
 		err = rt_source_last_look(source);
-	source->proceeded_at = rt_source_now();
+	source->proceeded_at = rt_now_us();
 	if (!err)
 		err = rt_link_say(source->dumper.fd, RT_LINK_PROCEED);
 	if (!err)
@@ -344,7 +336,7 @@ static struct rt_error *freeze(struct rt_source *source)
 		err = rt_source_send_changes(source);
 	if (!err)
 		err = rt_link_expect(source->dumper.fd, RT_LINK_COMPLETE, "dumper");
-	source->completed_at = rt_source_now();
+	source->completed_at = rt_now_us();
 	return err;
 }
 
@@ -412,7 +404,7 @@ static void finish_report(struct rt_source *source, const struct rt_error *err)
 {
 	_cleanup_free_ char *text = err ? rt_error_text(err) : NULL;
 
-	source->report.total_us = rt_source_now() - source->began;
+	source->report.total_us = rt_now_us() - source->began;
 	source->report.moved = source->committed;
 	rt_progress_finish(source->progress, &source->report, text);
 	if (source->values->report && !source->values->dry_run)
@@ -423,7 +415,7 @@ struct rt_error *rt_migrate(const struct rt_context *context, const char *id, co
 {
 	struct rt_source source = {
 		.context = context, .id = id, .url = url, .values = values, .target_id = values->new_id ? values->new_id : id,
-		.container = RT_CONTAINER_NULL, .dumper = RT_DUMPER_NULL, .diag_fd = -1, .tap_fd = -1, .began = rt_source_now(),
+		.container = RT_CONTAINER_NULL, .dumper = RT_DUMPER_NULL, .diag_fd = -1, .tap_fd = -1, .began = rt_now_us(),
 		.report = { .id = id, .url = url },
 	};
 	struct rt_error *err;

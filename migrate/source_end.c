@@ -5,6 +5,7 @@
 #include "migrate/journal.h"
 #include "migrate/link.h"
 #include "migrate/pause.h"
+#include "runtime/base/clock.h"
 #include "runtime/base/log.h"
 #include "runtime/base/str.h"
 
@@ -75,7 +76,7 @@ struct rt_error *rt_source_final(struct rt_source *source)
 	if (outcome->state != RT__MOVE_STATE__MOVE_READY)
 		err = rt_fail(RT_PEER, "%s", outcome->reason && *outcome->reason ? outcome->reason : "the target could not restore it");
 	else
-		note_times(source, rt_source_now(), outcome);
+		note_times(source, rt_now_us(), outcome);
 	rt_unpack_free(&outcome->base);
 	return err;
 }
@@ -96,7 +97,7 @@ static bool is_settled(Rt__MoveState state)
 struct rt_error *rt_source_resolve(struct rt_http_connection *control, const char *path_abort, unsigned patience_ms, bool *ret_known, Rt__MoveState *ret_state,
 				   char **ret_reason)
 {
-	uint64_t until = rt_source_now() + patience_ms * 1000ull;
+	uint64_t until = rt_now_us() + patience_ms * 1000ull;
 	struct rt_error *err = NULL;
 
 	*ret_known = false;
@@ -124,7 +125,7 @@ struct rt_error *rt_source_resolve(struct rt_http_connection *control, const cha
 			rt_unpack_free(&outcome->base);
 		if (err || !*ret_known)
 			usleep(RETRY_US);
-	} while (!*ret_known && rt_source_now() < until);
+	} while (!*ret_known && rt_now_us() < until);
 	if (*ret_known)
 		return err;
 	if (err)
@@ -137,7 +138,7 @@ static struct rt_error *ask_to_commit(struct rt_source *source)
 {
 	Rt__Outcome *outcome = NULL;
 	struct rt_error *err = rt_source_ask(source, source->path_commit, COMMIT_TIMEOUT_MS, &outcome);
-	uint64_t now = rt_source_now();
+	uint64_t now = rt_now_us();
 
 	if (err)
 		return err;

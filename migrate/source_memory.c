@@ -1,6 +1,7 @@
 #include "migrate/source_private.h"
 
 #include "checkpoint/members.h"
+#include "runtime/base/clock.h"
 #include "runtime/base/io.h"
 #include "runtime/base/str.h"
 
@@ -116,11 +117,11 @@ static struct rt_error *send_round(struct rt_source *source, struct rt_report_ro
 	struct rt_outflow_totals totals;
 	struct rt_error *err;
 
-	round->begin_us = rt_source_now() - source->began;
+	round->begin_us = rt_now_us() - source->began;
 	err = send_all(source, source->precopy.rounds + 1, &totals);
 	if (err)
 		return err;
-	round->us = rt_source_now() - source->began - round->begin_us;
+	round->us = rt_now_us() - source->began - round->begin_us;
 	round->pages = totals.pages;
 	round->zero = totals.zero;
 	round->wire = totals.wire;
@@ -398,7 +399,7 @@ static struct rt_error *await_complete(struct rt_source *source)
 struct rt_error *rt_source_push(struct rt_source *source)
 {
 	struct rt_outflow_totals totals = { 0 };
-	uint64_t began = rt_source_now();
+	uint64_t began = rt_now_us();
 	struct rt_error *err;
 
 	if (!source->lazy)
@@ -418,7 +419,7 @@ struct rt_error *rt_source_push(struct rt_source *source)
 	err = await_complete(source);
 	rt_source_answer_end(source);
 	source->report.pushed_pages = totals.pages;
-	source->report.pushed_us = sends_afterwards(source) ? rt_source_now() - began : 0;
+	source->report.pushed_us = sends_afterwards(source) ? rt_now_us() - began : 0;
 	source->report.wire += totals.wire;
 	return err;
 }

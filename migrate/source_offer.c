@@ -5,6 +5,7 @@
 #include "checkpoint/unpack.h"
 #include "migrate/duct.h"
 #include "migrate/tap.h"
+#include "runtime/base/clock.h"
 #include "runtime/base/str.h"
 
 #include <pthread.h>
@@ -237,7 +238,7 @@ struct rt_error *rt_source_send_rootfs(struct rt_source *source)
 {
 	_cleanup_free_ char *upper = NULL;
 	struct rt_tree_totals totals = { 0 };
-	uint64_t began = rt_source_now();
+	uint64_t began = rt_now_us();
 	struct rt_error *err;
 	const char *root;
 
@@ -254,7 +255,7 @@ struct rt_error *rt_source_send_rootfs(struct rt_source *source)
 		err = rt_source_note_mapped(source);
 	if (err)
 		return err;
-	source->report.rootfs_us = rt_source_now() - began;
+	source->report.rootfs_us = rt_now_us() - began;
 	source->report.rootfs_bytes = totals.bytes;
 	source->report.wire += totals.bytes;
 	rt_progress_note(source->progress, "%llu files of the root filesystem, %llu MiB", (unsigned long long)totals.files,

@@ -73,7 +73,6 @@ struct rt_source {
 
 #define RT_SOURCE_DIRECTORY "/run/rt-migrate" /* one directory a migration */
 
-uint64_t rt_source_now(void); /* us */
 /* A migration's directory says whose it is, and is locked by the tool and its dumper as long as they live: --recover removes those that nobody is at. */
 #define RT_SOURCE_OWNER "owner"
 struct rt_error *rt_source_lock_directory(const char *directory) _must_check_; /* once a process; until it ends */

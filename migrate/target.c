@@ -5,6 +5,7 @@
 #include "checkpoint/unpack.h"
 #include "migrate/journal.h"
 #include "migrate/size.h"
+#include "runtime/base/clock.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/interrupt.h"
 #include "runtime/base/log.h"
@@ -93,7 +94,7 @@ static bool is_silent(const struct rt_target *target, struct rt_move *move)
 
 	pthread_mutex_lock(&move->lock);
 	silent = (move->state == RT__MOVE_STATE__MOVE_RECEIVING || move->state == RT__MOVE_STATE__MOVE_READY) &&
-		 rt_move_now() - move->last_heard_us > target->timeout_s * 1000000ull;
+		 rt_now_us() - move->last_heard_us > target->timeout_s * 1000000ull;
 	pthread_mutex_unlock(&move->lock);
 	return silent;
 }
@@ -104,7 +105,7 @@ static bool is_forgotten(struct rt_move *move)
 	bool old;
 
 	pthread_mutex_lock(&move->lock);
-	since = rt_move_now() - move->last_heard_us;
+	since = rt_now_us() - move->last_heard_us;
 	old = (move->released && since > LINGER_US) || (move->state == RT__MOVE_STATE__MOVE_ABORTED && since > REMEMBER_US);
 	pthread_mutex_unlock(&move->lock);
 	return old;
@@ -187,7 +188,7 @@ static struct rt_error *offer_of(const json_t *journal, Rt__Offer **ret)
 /* Until it is known what an earlier worker has come to: it has ended, and the journal says the last; or it has decided, and *ret_fd leads to it. */
 static struct rt_error *await_worker(const char *directory, int dir_fd, json_t **ret_journal, int *ret_fd)
 {
-	uint64_t began = rt_move_now();
+	uint64_t began = rt_now_us();
 	Rt__MoveState state;
 	pid_t pid;
 
@@ -206,7 +207,7 @@ static struct rt_error *await_worker(const char *directory, int dir_fd, json_t *
 			err = rt_worker_attach(directory, ret_fd);
 		if (err || *ret_fd >= 0)
 			return err;
-		if (rt_move_now() - began > WORKER_PATIENCE_US)
+		if (rt_now_us() - began > WORKER_PATIENCE_US)
 			kill(pid, SIGKILL);
 		usleep(WORKER_LOOK_US);
 	}
@@ -373,7 +374,7 @@ static struct rt_error *serve(struct rt_target *target)
 
 struct rt_error *rt_receive(const struct rt_context *context, const struct rt_receive_values *values)
 {
-	struct rt_target target = { .context = context, .values = values, .started_us = rt_move_now() };
+	struct rt_target target = { .context = context, .values = values, .started_us = rt_now_us() };
 	struct rt_error *err;
 
 	pthread_mutex_init(&target.lock, NULL);

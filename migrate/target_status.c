@@ -1,5 +1,6 @@
 #include "migrate/target_private.h"
 
+#include "runtime/base/clock.h"
 #include "runtime/base/str.h"
 
 #include <jansson.h>
@@ -16,7 +17,7 @@ static json_t *describe(struct rt_move *move)
 	json = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:f}", "migration", move->offer->migration, "id", move->offer->id, "state",
 			 rt_move_state_name(move->state), "bundle", move->bundle, "pagesHeld", (json_int_t)usage.data, "zeroPages", (json_int_t)usage.zero,
 			 "restoreMicroseconds", (json_int_t)move->restore_us, "resumeMicroseconds", (json_int_t)move->resume_us, "ageSeconds",
-			 (double)(rt_move_now() - move->began_us) / 1e6);
+			 (double)(rt_now_us() - move->began_us) / 1e6);
 	pthread_mutex_unlock(&move->lock);
 	if (json && reason)
 		json_object_set_new(json, "reason", json_string(reason));

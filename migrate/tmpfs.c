@@ -26,15 +26,13 @@ static struct rt_error *visit_begin(struct visit *visit, pid_t pid)
 {
 	_cleanup_close_ int theirs = -1;
 	struct rt_error *err;
-	char path[32];
 
 	*visit = (struct visit){ .own = -1, .here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC) };
 	if (visit->here < 0)
 		return rt_fail_errno("cannot open the current directory");
-	snprintf(path, sizeof(path), "/proc/%d/ns/mnt", pid);
-	err = rt_sys_open_namespace("/proc/self/ns/mnt", RT_NS_MOUNT, &visit->own);
+	err = rt_sys_open_namespace_of(0, RT_NS_MOUNT, &visit->own);
 	if (!err)
-		err = rt_sys_open_namespace(path, RT_NS_MOUNT, &theirs);
+		err = rt_sys_open_namespace_of(pid, RT_NS_MOUNT, &theirs);
 	return err ? err : rt_sys_setns(theirs, CLONE_NEWNS);
 }
 

@@ -1,5 +1,6 @@
 #include "migrate/tracker_private.h"
 
+#include "runtime/base/clock.h"
 #include "runtime/base/log.h"
 #include "runtime/base/proc.h"
 #include "runtime/base/str.h"
@@ -255,21 +256,13 @@ static struct rt_error *scan_paused(struct rt_tracker *tracker, struct rt_page_r
 	return rt_while(resumed, "resuming the tasks after a look at their memory");
 }
 
-static int64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
 struct rt_error *rt_tracker_round(struct rt_tracker *tracker, const pid_t *pids, size_t count, unsigned flags, struct rt_page_ranges *ranges,
 				  struct rt_tracker_round *report)
 {
 	bool pauses = tracker->ops->kind == RT_TRACKER_SOFT_DIRTY && !(flags & RT_ROUND_FROZEN);
 	struct rt_page_ranges_mark mark = rt_page_ranges_mark(ranges);
 	struct rt_tracker_round local, *out = report ? report : &local;
-	int64_t since = now_us();
+	int64_t since = (int64_t)rt_now_us();
 	struct rt_error *err;
 
 	*out = (struct rt_tracker_round){ 0 };
@@ -286,7 +279,7 @@ struct rt_error *rt_tracker_round(struct rt_tracker *tracker, const pid_t *pids,
 	for (size_t i = mark.count ? mark.count - 1 : 0; i < ranges->count; i++)
 		out->pages += ranges->ranges[i].pages;
 	out->pages -= mark.count ? mark.last.pages : 0;
-	out->microseconds = (uint32_t)(now_us() - since);
+	out->microseconds = (uint32_t)((int64_t)rt_now_us() - since);
 	return NULL;
 }
 

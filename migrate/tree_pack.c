@@ -5,13 +5,10 @@
 #include "runtime/base/str.h"
 #include "runtime/bundle/unpack.h"
 
-#include <sys/mman.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
 #define CHUNK ((size_t)256 << 10)
-/* Pages that are only ever read as zeroes take no memory. */
-#define ZEROES ((size_t)1 << 30)
 /* More extents than this are not told apart: the map is in memory on both sides. */
 #define EXTENTS_MAX 65536
 
@@ -58,8 +55,7 @@ void rt_tree_pack_deinit(struct rt_tree_pack *pack)
 		archive_write_fail(pack->archive);
 		archive_write_free(pack->archive);
 	}
-	if (pack->zeroes)
-		munmap((void *)pack->zeroes, ZEROES);
+	rt_archive_zeroes_deinit(&pack->zeroes);
 	rt_error_free(pack->err);
 	free(pack->chunk);
 	free(pack->names);
@@ -229,36 +225,12 @@ struct rt_error *rt_tree_pack_end(struct rt_tree_pack *pack)
 
 static struct rt_error *write_bytes(struct rt_tree_pack *pack, const uint8_t *bytes, size_t size)
 {
-	while (size > 0) {
-		la_ssize_t written = archive_write_data(pack->archive, bytes, size);
-
-		if (written <= 0)
-			return fail(pack);
-		bytes += written;
-		size -= (size_t)written;
-	}
-	return NULL;
+	return rt_archive_write(pack->archive, bytes, size) ? NULL : fail(pack);
 }
 
-/* libarchive wants holes handed over as well, and drops them. */
 static struct rt_error *write_zeroes(struct rt_tree_pack *pack, uint64_t size)
 {
-	struct rt_error *err = NULL;
-
-	if (size > 0 && !pack->zeroes) {
-		void *zeroes = mmap(NULL, ZEROES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-		if (zeroes == MAP_FAILED)
-			return rt_fail_errno("cannot map zeroes");
-		pack->zeroes = zeroes;
-	}
-	while (!err && size > 0) {
-		size_t want = size < ZEROES ? (size_t)size : ZEROES;
-
-		err = write_bytes(pack, pack->zeroes, want);
-		size -= want;
-	}
-	return err;
+	return rt_archive_write_zeroes(pack->archive, &pack->zeroes, size) ? NULL : fail(pack);
 }
 
 static struct rt_error *write_extent(struct rt_tree_pack *pack, int fd, struct rt_tree_extent extent, bool *ret_short)

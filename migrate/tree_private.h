@@ -2,6 +2,7 @@
 #pragma once
 
 #include "migrate/tree.h"
+#include "runtime/bundle/archive_data.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -134,7 +135,7 @@ struct rt_tree_pack {
 	struct rt_tree_totals totals;
 	struct rt_tree_summing summing; /* of the file that is being sent */
 	uint8_t *chunk;
-	const uint8_t *zeroes; /* mapped when they are needed */
+	struct rt_archive_zeroes zeroes;
 	char *names, *value; /* of extended attributes */
 };
 

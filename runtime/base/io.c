@@ -5,12 +5,13 @@
 #include <string.h>
 #include <sys/socket.h>
 
-struct rt_error *rt_write_all(int fd, const void *bytes, size_t size)
+/* offset -1: where the file stands. */
+static struct rt_error *write_whole(int fd, const void *bytes, size_t size, off_t offset)
 {
 	const char *at = bytes;
 
 	while (size > 0) {
-		ssize_t written = write(fd, at, size);
+		ssize_t written = offset < 0 ? write(fd, at, size) : pwrite(fd, at, size, offset);
 
 		if (written < 0) {
 			if (errno == EINTR)
@@ -19,27 +20,19 @@ struct rt_error *rt_write_all(int fd, const void *bytes, size_t size)
 		}
 		at += written;
 		size -= (size_t)written;
+		offset += offset < 0 ? 0 : written;
 	}
 	return NULL;
 }
 
+struct rt_error *rt_write_all(int fd, const void *bytes, size_t size)
+{
+	return write_whole(fd, bytes, size, -1);
+}
+
 struct rt_error *rt_write_all_at(int fd, const void *bytes, size_t size, off_t offset)
 {
-	const char *at = bytes;
-
-	while (size > 0) {
-		ssize_t written = pwrite(fd, at, size, offset);
-
-		if (written < 0) {
-			if (errno == EINTR)
-				continue;
-			return rt_fail_errno("cannot write");
-		}
-		at += written;
-		size -= (size_t)written;
-		offset += written;
-	}
-	return NULL;
+	return offset < 0 ? rt_fail_with(EINVAL, "cannot write before the beginning") : write_whole(fd, bytes, size, offset);
 }
 
 struct rt_error *rt_read_exact(int fd, void *bytes, size_t size)

@@ -1,5 +1,6 @@
 #include "runtime/base/proc.h"
 
+#include "runtime/base/clock.h"
 #include "runtime/base/interrupt.h"
 #include "runtime/base/io.h"
 #include "runtime/base/str.h"
@@ -10,7 +11,6 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #ifndef CLOSE_RANGE_CLOEXEC
 #define CLOSE_RANGE_CLOEXEC 4
@@ -19,14 +19,6 @@
 #define OUTPUT_ROOM 4096
 /* linux/sched.h: PF_EXITING, in the flags of /proc/PID/stat */
 #define TASK_EXITING 0x4u
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* A program that is running, and our ends of its pipes. */
 struct run {
@@ -137,7 +129,7 @@ static void collect_output(struct run *run)
  * hold us up: the program's own end counts. */
 static struct rt_error *run_converse(const struct rt_run_options *options, struct run *run, bool *ret_late)
 {
-	int64_t deadline = options->timeout_ms ? now_ms() + options->timeout_ms : 0;
+	int64_t deadline = options->timeout_ms ? (int64_t)(rt_now_us() / 1000) + options->timeout_ms : 0;
 
 	for (;;) {
 		struct pollfd fds[] = {
@@ -146,7 +138,7 @@ static struct rt_error *run_converse(const struct rt_run_options *options, struc
 			{ .fd = run->output, .events = POLLIN },
 			{ .fd = options->interruptible ? rt_interrupt_fd() : -1, .events = POLLIN },
 		};
-		int64_t left = deadline ? deadline - now_ms() : -1;
+		int64_t left = deadline ? deadline - (int64_t)(rt_now_us() / 1000) : -1;
 
 		if (deadline && left <= 0) {
 			*ret_late = true;
@@ -283,10 +275,10 @@ struct rt_error *rt_pidfd_kill(int pidfd, int signal, bool *ret_gone)
 struct rt_error *rt_pidfd_wait(int pidfd, int timeout_ms, bool *ret_ended)
 {
 	struct pollfd ended = { .fd = pidfd, .events = POLLIN };
-	int64_t deadline = now_ms() + timeout_ms;
+	int64_t deadline = (int64_t)(rt_now_us() / 1000) + timeout_ms;
 
 	for (;;) {
-		int left = timeout_ms < 0 ? -1 : (int)(deadline > now_ms() ? deadline - now_ms() : 0);
+		int left = timeout_ms < 0 ? -1 : (int)(deadline > (int64_t)(rt_now_us() / 1000) ? deadline - (int64_t)(rt_now_us() / 1000) : 0);
 		int count = poll(&ended, 1, left);
 
 		if (count < 0 && errno == EINTR)

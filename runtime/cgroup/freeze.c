@@ -1,5 +1,6 @@
 /* Stopping all tasks of the container and letting them go on. */
 #include "runtime/base/str.h"
+#include "runtime/base/clock.h"
 #include "runtime/cgroup/private.h"
 
 #include <fcntl.h>
@@ -8,14 +9,6 @@
 #include <time.h>
 
 #define PATIENCE_MS 10000
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static void pause_us(long us)
 {
@@ -71,7 +64,7 @@ struct rt_error *rt_cgroup_is_frozen(const struct rt_cgroup *cgroup, bool *ret)
 /* cgroup.events tells of changes by poll(). */
 static struct rt_error *wait_v2(const struct rt_cgroup_place *place, bool frozen, bool *ret_late)
 {
-	int64_t deadline = now_ms() + PATIENCE_MS;
+	int64_t deadline = (int64_t)(rt_now_us() / 1000) + PATIENCE_MS;
 	_cleanup_close_ int fd = -1;
 	char path[PATH_MAX], text[256];
 
@@ -82,7 +75,7 @@ static struct rt_error *wait_v2(const struct rt_cgroup_place *place, bool frozen
 	for (;;) {
 		struct pollfd wait = { .fd = fd, .events = POLLPRI };
 		ssize_t size = pread(fd, text, sizeof(text) - 1, 0);
-		int64_t left = deadline - now_ms();
+		int64_t left = deadline - (int64_t)(rt_now_us() / 1000);
 		uint64_t value = 0;
 
 		if (size < 0)
@@ -130,11 +123,11 @@ static struct rt_error *check_parent_v1(const struct rt_cgroup_place *place)
  * everything run for a moment helps it over a task that waits for another one already frozen. */
 static struct rt_error *freeze_v1(const struct rt_cgroup_place *place)
 {
-	int64_t deadline = now_ms() + PATIENCE_MS;
+	int64_t deadline = (int64_t)(rt_now_us() / 1000) + PATIENCE_MS;
 	struct rt_error *err = NULL;
 	bool frozen = false;
 
-	for (unsigned round = 0; !err && !frozen && now_ms() < deadline; round++) {
+	for (unsigned round = 0; !err && !frozen && (int64_t)(rt_now_us() / 1000) < deadline; round++) {
 		if (round % 50 == 49) {
 			err = rt_place_write(place, "freezer.state", "THAWED");
 			pause_us(100);

@@ -1,5 +1,6 @@
 #include "runtime/cgroup/warm.h"
 
+#include "runtime/base/proc.h"
 #include "runtime/cgroup/layout.h"
 
 #include <errno.h>
@@ -47,24 +48,16 @@ static void keep_warm(int own, int life)
 
 void rt_cgroup_warm(struct rt_cgroup_warmer *warmer)
 {
-	int own = open_own(), ends[2];
+	_cleanup_close_ int own = open_own();
 
 	*warmer = RT_CGROUP_WARMER_NULL;
-	if (own < 0 || pipe2(ends, O_CLOEXEC) < 0) {
-		rt_closep(&own);
+	if (own < 0)
 		return;
-	}
-	warmer->pid = fork();
-	if (warmer->pid == 0) {
-		close(ends[1]);
-		keep_warm(own, ends[0]);
+	rt_error_free(rt_fork_with_pipe(RT_PIPE_TO_CHILD, &warmer->pid, &warmer->fd));
+	if (warmer->fd >= 0 && warmer->pid == 0) {
+		keep_warm(own, warmer->fd);
 		_exit(0);
 	}
-	close(ends[0]);
-	close(own);
-	warmer->fd = ends[1];
-	if (warmer->pid < 0)
-		rt_cgroup_warm_end(warmer);
 }
 
 void rt_cgroup_warm_end(struct rt_cgroup_warmer *warmer)

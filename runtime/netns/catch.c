@@ -78,12 +78,12 @@ static struct rt_error *make_namespace(int *ret)
 	_cleanup_close_ int own = -1, made = -1;
 	struct rt_error *err, *second;
 
-	err = rt_sys_open_namespace("/proc/self/ns/net", RT_NS_NETWORK, &own);
+	err = rt_sys_open_namespace_of(0, RT_NS_NETWORK, &own);
 	if (!err)
 		err = rt_sys_unshare(CLONE_NEWNET);
 	if (err)
 		return err;
-	err = rt_sys_open_namespace("/proc/self/ns/net", RT_NS_NETWORK, &made);
+	err = rt_sys_open_namespace_of(0, RT_NS_NETWORK, &made);
 	second = rt_sys_setns(own, CLONE_NEWNET);
 	if (err)
 		rt_error_free(second);

@@ -42,7 +42,7 @@ static struct rt_error *run_in(int namespace_fd, const char *commands)
 	_cleanup_close_ int own = -1;
 	struct rt_error *err, *second;
 
-	err = rt_sys_open_namespace("/proc/self/ns/net", RT_NS_NETWORK, &own);
+	err = rt_sys_open_namespace_of(0, RT_NS_NETWORK, &own);
 	if (!err)
 		err = rt_sys_setns(namespace_fd, CLONE_NEWNET);
 	if (err)

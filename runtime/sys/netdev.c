@@ -266,12 +266,10 @@ struct rt_error *rt_sys_move_net_devices(const struct rt_spec_net_device *device
 {
 	_cleanup_close_ int namespace_fd = -1, here = -1, there = -1;
 	struct rt_error *err;
-	char path[32];
 
 	if (count == 0)
 		return NULL;
-	snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
-	err = rt_sys_open_namespace(path, RT_NS_NETWORK, &namespace_fd);
+	err = rt_sys_open_namespace_of(pid, RT_NS_NETWORK, &namespace_fd);
 	if (!err)
 		err = open_rtnetlink(&here);
 	if (!err)

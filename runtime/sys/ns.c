@@ -75,6 +75,17 @@ struct rt_error *rt_sys_open_namespace(const char *path, enum rt_namespace_kind 
 	return NULL;
 }
 
+struct rt_error *rt_sys_open_namespace_of(pid_t pid, enum rt_namespace_kind kind, int *ret)
+{
+	char path[64];
+
+	if (pid == 0)
+		snprintf(path, sizeof(path), "/proc/self/ns/%s", rt_namespace_file(kind));
+	else
+		snprintf(path, sizeof(path), "/proc/%d/ns/%s", pid, rt_namespace_file(kind));
+	return rt_sys_open_namespace(path, kind, ret);
+}
+
 static struct rt_error *write_map(pid_t pid, const char *name, const struct rt_id_maps *maps)
 {
 	_cleanup_free_ char *text = NULL;
@@ -167,7 +178,6 @@ struct rt_error *rt_sys_make_user_namespace(const struct rt_id_maps *uids, const
 {
 	_cleanup_close_ int pidfd = -1;
 	struct rt_error *err;
-	char path[64];
 	pid_t pid;
 
 	err = rt_sys_clone(&(struct rt_clone_options){ .flags = CLONE_NEWUSER, .cgroup_fd = -1 }, &pid, &pidfd);
@@ -177,10 +187,8 @@ struct rt_error *rt_sys_make_user_namespace(const struct rt_id_maps *uids, const
 		for (;;)
 			pause();
 	err = rt_sys_write_id_maps(pid, uids, gids);
-	if (!err) {
-		snprintf(path, sizeof(path), "/proc/%d/ns/user", pid);
-		err = rt_sys_open_namespace(path, RT_NS_USER, ret);
-	}
+	if (!err)
+		err = rt_sys_open_namespace_of(pid, RT_NS_USER, ret);
 	kill(pid, SIGKILL);
 	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
@@ -214,7 +222,7 @@ struct rt_error *rt_sys_socket_in(int namespace_fd, int domain, int type, int pr
 	_cleanup_close_ int own = -1;
 	struct rt_error *err, *second;
 
-	err = rt_sys_open_namespace("/proc/self/ns/net", RT_NS_NETWORK, &own);
+	err = rt_sys_open_namespace_of(0, RT_NS_NETWORK, &own);
 	if (!err)
 		err = rt_sys_setns(namespace_fd, CLONE_NEWNET);
 	if (err)
@@ -250,10 +258,8 @@ struct rt_error *rt_sys_loopback_up_of(pid_t pid)
 {
 	_cleanup_close_ int namespace_fd = -1, socket_fd = -1;
 	struct rt_error *err;
-	char path[32];
 
-	snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
-	err = rt_sys_open_namespace(path, RT_NS_NETWORK, &namespace_fd);
+	err = rt_sys_open_namespace_of(pid, RT_NS_NETWORK, &namespace_fd);
 	if (!err)
 		err = rt_sys_socket_in(namespace_fd, AF_INET, SOCK_DGRAM, 0, &socket_fd);
 	return err ? err : raise_loopback(socket_fd);

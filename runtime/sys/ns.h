@@ -18,6 +18,8 @@ struct rt_error *rt_sys_unshare(uint64_t flags) _must_check_;
 
 /* Opens a namespace file and checks that it is one of this kind (NS_GET_NSTYPE). */
 struct rt_error *rt_sys_open_namespace(const char *path, enum rt_namespace_kind kind, int *ret) _must_check_;
+/* The one that a process is in; pid 0: ours. */
+struct rt_error *rt_sys_open_namespace_of(pid_t pid, enum rt_namespace_kind kind, int *ret) _must_check_;
 
 /* Writes /proc/PID/{setgroups,gid_map,uid_map}; where we may not (unprivileged and more than ourselves), runs newuidmap and newgidmap. */
 struct rt_error *rt_sys_write_id_maps(pid_t pid, const struct rt_id_maps *uids, const struct rt_id_maps *gids) _must_check_;

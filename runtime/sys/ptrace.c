@@ -1,5 +1,7 @@
 #include "runtime/sys/ptrace.h"
 
+#include "runtime/base/clock.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -10,14 +12,6 @@
 #ifndef PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG
 #define PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG 0x4211
 #endif
-
-static int64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
 
 int rt_sys_trace_seize(pid_t tid, bool suspend_seccomp)
 {
@@ -46,7 +40,7 @@ static enum rt_sys_stop stop_of(int status, int *ret_signal)
 
 enum rt_sys_stop rt_sys_trace_wait(pid_t tid, int64_t timeout_us, int *ret_signal)
 {
-	int64_t until = now_us() + timeout_us;
+	int64_t until = (int64_t)rt_now_us() + timeout_us;
 	sigset_t child;
 
 	sigemptyset(&child);
@@ -61,7 +55,7 @@ enum rt_sys_stop rt_sys_trace_wait(pid_t tid, int64_t timeout_us, int *ret_signa
 		if (got < 0 && errno != EINTR)
 			return RT_STOP_GONE;
 		if (timeout_us >= 0) {
-			int64_t us = until - now_us();
+			int64_t us = until - (int64_t)rt_now_us();
 
 			if (us <= 0)
 				return RT_STOP_LATE;

@@ -4,6 +4,7 @@
 #include "checkpoint/tmpfs_tar.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/io.h"
+#include "tests/fuzz/victim.h"
 
 #include <fcntl.h>
 #include <stdint.h>
@@ -40,15 +41,6 @@ static int make_image(const uint8_t *bytes, size_t size, bool is_tar)
 	if (rt_write_all(fd, is_tar ? packed : bytes, size) || lseek(fd, 0, SEEK_SET) < 0)
 		abort();
 	return fd;
-}
-
-static void check_victim(const char *path)
-{
-	_cleanup_free_ char *found = NULL;
-	struct stat st;
-
-	if (rt_read_file_at(AT_FDCWD, path, 100, &found, NULL) || strcmp(found, "safe") != 0 || stat(path, &st) < 0 || st.st_nlink != 1 || st.st_mode != (S_IFREG | 0666))
-		abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
