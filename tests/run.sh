@@ -8,7 +8,7 @@
 #   build        gcc and clang, warnings are errors
 #   unit         unit tests
 #   sanitizers   the same under ASan and UBSan
-#   fuzz         each fuzz target for RT_FUZZ_SECONDS (10)
+#   fuzz         each fuzz target for RT_FUZZ_SECONDS (10), from RT_FUZZ_SEED (1) on
 #   e2e          end-to-end tests but for the engines (further arguments: see below)
 #   engines      podman, containerd and Docker with `rt` as their runtime
 #   conformance  the tests of crun's Debian package
@@ -85,9 +85,15 @@ configure()
 	fi
 }
 
+# configure_and_compile DIRECTORY OPTION... [-- TARGET]
 configure_and_compile()
 {
-	configure "$@" && meson compile -C "$1"
+	local options=() directory=$1
+	while [ $# -gt 0 ] && [ "$1" != -- ]; do
+		options+=("$1")
+		shift
+	done
+	configure "${options[@]}" && meson compile -C "$directory" "${@:2}"
 }
 
 part_setup()
@@ -158,7 +164,7 @@ part_sanitizers()
 		UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 run_unit "$build-asan"
 }
 
-# What a target finds stays next to the build directory's own corpus.
+# What a target finds stays next to the build directory's own corpus. Where it begins is fixed, so that what fails on one machine does on another.
 fuzz_one()
 {
 	local target=$1 name words=()
@@ -168,20 +174,35 @@ fuzz_one()
 	[ ! -e "$top/tests/fuzz/$name.dict" ] || words+=(-dict="$top/tests/fuzz/$name.dict")
 	words+=("$build-fuzz/found/$name")
 	[ ! -d "$top/tests/fuzz/corpus/$name" ] || words+=("$top/tests/fuzz/corpus/$name")
-	"$target" -max_total_time="${RT_FUZZ_SECONDS:-10}" -timeout=10 -rss_limit_mb=2048 \
+	"$target" -seed="${RT_FUZZ_SEED:-1}" -max_total_time="${RT_FUZZ_SECONDS:-10}" -timeout=10 -rss_limit_mb=2048 -verbosity=0 \
 		-artifact_prefix="$build-fuzz/$name-" "${words[@]}"
 }
 
 part_fuzz()
 {
 	say "fuzz targets, ${RT_FUZZ_SECONDS:-10} s each"
-	CC=clang step "build" configure_and_compile "$build-fuzz" -Dfuzz=true || return
-	local target found=
-	while read -r target; do
-		found=yes
-		step "$(basename "$target")" fuzz_one "$target"
-	done < <(find "$build-fuzz/tests/fuzz" -maxdepth 1 -type f -name 'fuzz_*' -perm -100 | sort)
-	[ -n "$found" ] || { echo "   FAILED: there are no fuzz targets"; add 0 1 0; }
+	CC=clang step "build" configure_and_compile "$build-fuzz" -Dfuzz=true -- fuzz || return
+	local target targets runs=$logs/fuzz
+	targets=$(find "$build-fuzz/tests/fuzz" -maxdepth 1 -type f -name 'fuzz_*' -perm -100 | sort)
+	[ -n "$targets" ] || { echo "   FAILED: there are no fuzz targets"; add 0 1 0; }
+	mkdir "$runs"
+	for target in $targets; do
+		while [ "$(jobs -pr | wc -l)" -ge "$(nproc)" ]; do
+			wait -n
+		done
+		{ fuzz_one "$target" >"$runs/${target##*/}" 2>&1; echo $? >"$runs/${target##*/}.status"; } &
+	done
+	wait
+	for target in $targets; do
+		step "${target##*/}" ended_well "$runs/${target##*/}"
+	done
+}
+
+# ended_well LOG: what ran in the background, as if it ran now.
+ended_well()
+{
+	cat "$1"
+	[ "$(cat "$1.status")" = 0 ]
 }
 
 # One call of pytest, in a sandbox of its own, for some files; its result is among $logs/results.

@@ -10,9 +10,10 @@ static void check(struct rt_codec *codec, const struct rt_frame *frame)
 {
 	const void *raw = NULL;
 	struct rt_error *err;
+	bool stands_for_pages = frame->type == RT_FRAME_ZERO || frame->type == RT_FRAME_STALE;
 	uint8_t sum = 0;
 
-	assert(frame->stored <= RT_FRAME_STORED_MAX && (frame->type == RT_FRAME_ZERO || frame->size <= RT_FRAME_MAX));
+	assert(frame->stored <= RT_FRAME_STORED_MAX && (stands_for_pages || frame->size <= RT_FRAME_MAX));
 	if (frame->type != RT_FRAME_PAGES && frame->type != RT_FRAME_DATA)
 		return;
 	err = rt_codec_unpack(codec, frame, &raw);
