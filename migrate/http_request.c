@@ -116,22 +116,29 @@ static size_t take_head(char *bytes, size_t one, size_t size, void *userdata)
 	return 0;
 }
 
-/* Called all the time. Any number but 0 ends the request. */
+/* Any number but 0 ends the request. libcurl 8.14 calls it only when there is something to do: silence is for perform() to hear. */
 static int progress(void *userdata, curl_off_t down_total, curl_off_t down, curl_off_t up_total, curl_off_t up)
 {
-	struct rt_http_connection *connection = userdata;
+	const struct rt_http_connection *connection = userdata;
+
+	return atomic_load(&connection->cancelled);
+}
+
+static bool is_over(struct rt_http_connection *connection)
+{
 	int64_t limit = (int64_t)connection->client->stall_timeout_ms * 1000000;
+	curl_off_t down = 0, up = 0;
 
 	if (atomic_load(&connection->cancelled))
-		return 1;
+		return true;
+	curl_easy_getinfo(connection->easy, CURLINFO_SIZE_DOWNLOAD_T, &down);
+	curl_easy_getinfo(connection->easy, CURLINFO_SIZE_UPLOAD_T, &up);
 	if (down + up != connection->last_bytes) {
 		connection->last_bytes = down + up;
 		note_activity(connection);
-	} else if (!connection->request->may_stall && rt_http_client_now_ns() - connection->last_ns > limit) {
-		connection->stalled = true;
-		return 1;
 	}
-	return 0;
+	connection->stalled = !connection->request->may_stall && rt_http_client_now_ns() - connection->last_ns > limit;
+	return connection->stalled;
 }
 
 static bool may_repeat(const struct rt_http_request *request)
@@ -276,6 +283,8 @@ static CURLcode perform(struct rt_http_connection *connection)
 		return result;
 	while (running) {
 		if (curl_multi_perform(connection->multi, &running) != CURLM_OK)
+			break;
+		if (running && is_over(connection))
 			break;
 		if (running && curl_multi_poll(connection->multi, NULL, 0, POLL_MS, NULL) != CURLM_OK)
 			break;
