@@ -3,6 +3,7 @@
 #include "runtime/base/io.h"
 #include "runtime/base/proc.h"
 #include "runtime/base/str.h"
+#include "runtime/netns/defaults.h"
 #include "runtime/sys/ns.h"
 
 #include <fcntl.h>
@@ -15,7 +16,6 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#define ANNOTATION "org.rt.netns"
 #define PROGRAM "rt-netns"
 #define SAVED_MAX (64u << 10)
 #define ANSWER_ROOM 16384
@@ -86,7 +86,7 @@ struct rt_error *rt_network_find(const struct rt_spec *spec, struct rt_network *
 struct rt_error *rt_network_find_moved(const struct rt_spec *spec, struct rt_network *ret)
 {
 	struct rt_error *err = rt_network_find(spec, ret);
-	const char *saved = rt_spec_annotation(spec, ANNOTATION);
+	const char *saved = rt_spec_annotation(spec, RT_NETNS_ANNOTATION);
 
 	return err || !saved ? err : rt_format(&ret->saved, "%s", saved);
 }
@@ -137,7 +137,7 @@ bool rt_network_answer_waits(const void *bytes, size_t size, bool *ret_end)
 	for (const struct nlmsghdr *header = bytes; NLMSG_OK(header, left); header = NLMSG_NEXT(header, left)) {
 		const struct inet_diag_msg *listener = NLMSG_DATA(header);
 
-		if (header->nlmsg_type != SOCK_DIAG_BY_FAMILY || header->nlmsg_len < NLMSG_LENGTH(sizeof(*listener))) {
+		if (header->nlmsg_type != TCPDIAG_GETSOCK || header->nlmsg_len < NLMSG_LENGTH(sizeof(*listener))) {
 			*ret_end = true; /* NLMSG_DONE, or an error: then the dump will tell */
 			break;
 		}
@@ -146,15 +146,16 @@ bool rt_network_answer_waits(const void *bytes, size_t size, bool *ret_end)
 	return found;
 }
 
-/* Asks for the TCP sockets in these states (a mask), and hands each answer to `take`. */
-static void ask(int fd, uint8_t family, uint32_t states, void (*take)(const void *bytes, size_t size, bool *ret_end, void *userdata), void *userdata)
+/* Asks for the TCP sockets in these states (a mask), and hands each answer to `take`. The old request, as it alone is for both families: the kernel walks the
+ * connections of the whole machine for each, which takes milliseconds. */
+static void ask(int fd, uint32_t states, void (*take)(const void *bytes, size_t size, bool *ret_end, void *userdata), void *userdata)
 {
 	const struct {
 		struct nlmsghdr header;
-		struct inet_diag_req_v2 request;
+		struct inet_diag_req request;
 	} question = {
-		.header = { .nlmsg_len = sizeof(question), .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
-		.request = { .sdiag_family = family, .sdiag_protocol = IPPROTO_TCP, .idiag_states = states },
+		.header = { .nlmsg_len = sizeof(question), .nlmsg_type = TCPDIAG_GETSOCK, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
+		.request = { .idiag_states = states },
 	};
 	_Alignas(struct nlmsghdr) char answer[ANSWER_ROOM];
 	bool end = false;
@@ -182,9 +183,7 @@ bool rt_network_waits(int diag_fd)
 {
 	bool found = false;
 
-	ask(diag_fd, AF_INET, 1u << TCP_STATE_LISTEN, take_waiting, &found);
-	if (!found)
-		ask(diag_fd, AF_INET6, 1u << TCP_STATE_LISTEN, take_waiting, &found);
+	ask(diag_fd, 1u << TCP_STATE_LISTEN, take_waiting, &found);
 	return found;
 }
 
@@ -199,7 +198,7 @@ unsigned rt_network_answer_unheld(const void *bytes, size_t size, bool *ret_end)
 	for (const struct nlmsghdr *header = bytes; NLMSG_OK(header, left); header = NLMSG_NEXT(header, left)) {
 		const struct inet_diag_msg *socket = NLMSG_DATA(header);
 
-		if (header->nlmsg_type != SOCK_DIAG_BY_FAMILY || header->nlmsg_len < NLMSG_LENGTH(sizeof(*socket))) {
+		if (header->nlmsg_type != TCPDIAG_GETSOCK || header->nlmsg_len < NLMSG_LENGTH(sizeof(*socket))) {
 			*ret_end = true;
 			break;
 		}
@@ -219,8 +218,7 @@ static unsigned count_unheld(int diag_fd, uint32_t states)
 {
 	unsigned count = 0;
 
-	ask(diag_fd, AF_INET, states, take_unheld, &count);
-	ask(diag_fd, AF_INET6, states, take_unheld, &count);
+	ask(diag_fd, states, take_unheld, &count);
 	return count;
 }
 
@@ -328,7 +326,7 @@ struct rt_error *rt_network_put_into(const char *saved, char **config, size_t *s
 	if (json_object_set_new(network, "hold", json_true()) < 0)
 		return rt_error_oom();
 	value = json_dumps(network, JSON_COMPACT);
-	if (!value || json_object_set_new(annotations, ANNOTATION, json_string(value)) < 0)
+	if (!value || json_object_set_new(annotations, RT_NETNS_ANNOTATION, json_string(value)) < 0)
 		return rt_error_oom();
 	text = json_dumps(document, JSON_INDENT(1));
 	if (!text)

@@ -174,7 +174,7 @@ static void add(struct answer *answer, uint16_t type, uint32_t queue)
 static void add_socket(struct answer *answer, uint8_t tcp_state, uint32_t inode, uint32_t unsent)
 {
 	struct inet_diag_msg socket = { .idiag_state = tcp_state, .idiag_inode = inode, .idiag_wqueue = unsent };
-	struct nlmsghdr header = { .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_len = NLMSG_LENGTH(sizeof(socket)) };
+	struct nlmsghdr header = { .nlmsg_type = TCPDIAG_GETSOCK, .nlmsg_len = NLMSG_LENGTH(sizeof(socket)) };
 
 	memcpy(answer->bytes + answer->size, &header, sizeof(header));
 	memcpy(answer->bytes + answer->size + NLMSG_HDRLEN, &socket, sizeof(socket));
@@ -205,11 +205,11 @@ static void a_listener_with_a_queue_waits(void **state)
 	struct answer answer = { .size = 0 };
 	bool end = true;
 
-	add(&answer, SOCK_DIAG_BY_FAMILY, 0);
+	add(&answer, TCPDIAG_GETSOCK, 0);
 	assert_false(rt_network_answer_waits(answer.bytes, answer.size, &end));
 	assert_false(end);
-	add(&answer, SOCK_DIAG_BY_FAMILY, 3);
-	add(&answer, SOCK_DIAG_BY_FAMILY, 0);
+	add(&answer, TCPDIAG_GETSOCK, 3);
+	add(&answer, TCPDIAG_GETSOCK, 0);
 	assert_true(rt_network_answer_waits(answer.bytes, answer.size, &end));
 	assert_false(end);
 }
@@ -219,7 +219,7 @@ static void the_end_is_told_behind_one_that_waits_too(void **state)
 	struct answer answer = { .size = 0 };
 	bool end = false;
 
-	add(&answer, SOCK_DIAG_BY_FAMILY, 1);
+	add(&answer, TCPDIAG_GETSOCK, 1);
 	add(&answer, NLMSG_DONE, 0);
 	assert_true(rt_network_answer_waits(answer.bytes, answer.size, &end));
 	assert_true(end);
@@ -240,7 +240,7 @@ static void what_is_cut_off_is_not_read(void **state)
 	struct answer answer = { .size = 0 };
 	bool end = false;
 
-	add(&answer, SOCK_DIAG_BY_FAMILY, 1);
+	add(&answer, TCPDIAG_GETSOCK, 1);
 	assert_false(rt_network_answer_waits(answer.bytes, answer.size - 8, &end));
 	assert_false(rt_network_answer_waits(answer.bytes, 0, &end));
 }
