@@ -72,28 +72,6 @@ static struct rt_error *say(const char *format, ...)
 
 /* ---- the pair ---- */
 
-/* A namespace that nobody lives in. */
-static struct rt_error *make_namespace(int *ret)
-{
-	_cleanup_close_ int own = -1, made = -1;
-	struct rt_error *err, *second;
-
-	err = rt_sys_open_namespace_of(0, RT_NS_NETWORK, &own);
-	if (!err)
-		err = rt_sys_unshare(CLONE_NEWNET);
-	if (err)
-		return err;
-	err = rt_sys_open_namespace_of(0, RT_NS_NETWORK, &made);
-	second = rt_sys_setns(own, CLONE_NEWNET);
-	if (err)
-		rt_error_free(second);
-	else
-		err = second;
-	if (!err)
-		*ret = rt_take_fd(made);
-	return err;
-}
-
 /* A bridge without an address of its own takes the lowest of its ports': never this one. */
 static struct rt_mac high_mac(const char *name)
 {
@@ -164,7 +142,7 @@ static struct rt_error *make_pair(struct catch *catch)
 	if (!err && found)
 		err = rt_link_delete(&catch->link, stale.index);
 	if (!err)
-		err = make_namespace(&catch->namespace_fd);
+		err = rt_sys_make_network_namespace(&catch->namespace_fd);
 	if (!err)
 		err = rt_link_open_in(catch->namespace_fd, &far);
 	/* The bridge's MTU is that of its smallest port. */

@@ -90,7 +90,7 @@ static struct rt_error *run_hook(const struct rt_netns_invocation *invocation)
 {
 	const struct make_values *values = invocation->values;
 
-	return rt_hook_run(invocation->globals->state_directory, &values->words);
+	return rt_hook_run(invocation->globals->state_directory, &values->words, values->netns);
 }
 
 static struct rt_error *run_remove(const struct rt_netns_invocation *invocation)
@@ -199,7 +199,14 @@ static struct rt_error *run_man(const struct rt_netns_invocation *invocation)
 	{ "hold", 0, RT_OPTION_FLAG, .offset = WORD(hold),                                                                        \
 	  .help = "make everything, but stay off the bridge until `release`" }
 
-static const struct rt_option hook_options[] = { NETWORK_OPTIONS, { NULL } };
+static const struct rt_option hook_options[] = {
+	{ "netns", 0, RT_OPTION_STRING, .argument = "PATH", .offset = offsetof(struct make_values, netns),
+	  .help = "the network namespace as a file, where the container's process is not there yet; once it is, the hook is to be called again" },
+	NETWORK_OPTIONS,
+	{ NULL },
+};
+
+static const struct rt_option catch_options[] = { NETWORK_OPTIONS, { NULL } };
 
 static const struct rt_option make_options[] = {
 	{ "pid", 0, RT_OPTION_UNSIGNED, .argument = "PID", .offset = offsetof(struct make_values, pid),
@@ -250,7 +257,7 @@ const struct rt_netns_command rt_netns_commands[] = {
 	{ "release", "ID", 1, "join the bridge after --hold, and announce the addresses", .run = run_join },
 	{ "detach", "ID", 1, "take a container off its bridge: nothing gets in or out", .run = run_detach },
 	{ "attach", "ID", 1, "undo detach", .run = run_join },
-	{ "catch", "ID", 1, "keep what is sent to a container that is moving here, network as JSON on standard input, until it runs", hook_options,
+	{ "catch", "ID", 1, "keep what is sent to a container that is moving here, network as JSON on standard input, until it runs", catch_options,
 	  sizeof(struct make_values), .run = run_catch },
 	{ "announce", "ID", 1, "tell neighbours and switches where the container's addresses are", announce_options,
 	  sizeof(struct announce_values), .run = run_announce },

@@ -88,6 +88,18 @@ static struct rt_record *find_record(const struct making *making, const char *id
 	return NULL;
 }
 
+/* Made for the namespace before the process was there, or for another in it. */
+static struct rt_error *note_whereabouts(const struct making *making, const struct rt_record *earlier)
+{
+	struct rt_record record = *earlier;
+
+	if (record.pid == making->record.pid && rt_str_equal(record.path, making->record.path))
+		return NULL;
+	record.pid = making->record.pid;
+	snprintf(record.path, sizeof(record.path), "%s", making->record.path);
+	return rt_store_save(&making->store, &record);
+}
+
 /* What an earlier making of this id means. *ret_done: there is nothing left to do. */
 static struct rt_error *meet_earlier(struct making *making, unsigned flags, bool *ret_done)
 {
@@ -101,7 +113,7 @@ static struct rt_error *meet_earlier(struct making *making, unsigned flags, bool
 	same = whole && earlier->device == making->record.device && earlier->inode == making->record.inode;
 	*ret_done = same && flags & RT_ENDPOINT_AGAIN;
 	if (*ret_done)
-		return NULL;
+		return note_whereabouts(making, earlier);
 	if (same)
 		return rt_fail(RT_EXISTS, "it has a network already");
 	if (whole)

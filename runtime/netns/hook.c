@@ -29,6 +29,29 @@ static struct rt_error *copy_string(const struct rt_json *object, const char *ke
 	return *ret ? NULL : rt_error_oom();
 }
 
+static struct rt_error *read_annotation(const struct rt_json *root, struct rt_hook_annotation *ret)
+{
+	_cleanup_json_ json_t *json = NULL;
+	struct rt_json annotations, inner;
+	const char *text = NULL;
+	struct rt_error *err;
+
+	err = rt_json_get_object(root, "annotations", &annotations);
+	if (!err && annotations.value)
+		err = rt_json_get_string(&annotations, RT_NETNS_ANNOTATION, &text);
+	if (err || !text)
+		return err;
+	ret->there = true;
+	err = rt_json_parse(text, strlen(text), "it", &json);
+	if (err)
+		return rt_while(err, "reading annotation '" RT_NETNS_ANNOTATION "'");
+	inner = rt_json_root(json);
+	err = rt_network_from_json(&inner, &ret->network);
+	if (!err)
+		err = rt_json_get_bool(&inner, "hold", &ret->hold);
+	return err ? rt_while(err, "reading annotation '" RT_NETNS_ANNOTATION "'") : NULL;
+}
+
 static struct rt_error *read_state(const struct rt_json *root, struct rt_hook_state *state)
 {
 	_cleanup_free_ char *status = NULL;
@@ -52,7 +75,7 @@ static struct rt_error *read_state(const struct rt_json *root, struct rt_hook_st
 	if (!state->stopped && pid <= 0)
 		return rt_json_fail(root, "pid", "is missing");
 	state->pid = state->stopped ? 0 : pid;
-	return NULL;
+	return state->stopped ? NULL : read_annotation(root, &state->annotation);
 }
 
 struct rt_error *rt_hook_state_parse(const char *text, size_t size, struct rt_hook_state *ret)
@@ -76,27 +99,6 @@ struct rt_error *rt_hook_state_parse(const char *text, size_t size, struct rt_ho
 void rt_hook_config_deinit(struct rt_hook_config *config)
 {
 	rt_freep(&config->netns);
-}
-
-static struct rt_error *read_annotation(const struct rt_json *root, struct rt_hook_config *config)
-{
-	_cleanup_json_ json_t *json = NULL;
-	struct rt_json annotations, inner;
-	const char *text = NULL;
-	struct rt_error *err;
-
-	err = rt_json_get_object(root, "annotations", &annotations);
-	if (!err && annotations.value)
-		err = rt_json_get_string(&annotations, RT_NETNS_ANNOTATION, &text);
-	if (err || !text)
-		return err;
-	config->annotated = true;
-	err = rt_json_parse(text, strlen(text), "it", &json);
-	if (err)
-		return err;
-	inner = rt_json_root(json);
-	err = rt_network_from_json(&inner, &config->network);
-	return err ? err : rt_json_get_bool(&inner, "hold", &config->hold);
 }
 
 static struct rt_error *read_namespace(const struct rt_json *root, struct rt_hook_config *config)
@@ -137,9 +139,9 @@ struct rt_error *rt_hook_config_parse(const char *text, size_t size, struct rt_h
 	err = read_namespace(&root, &config);
 	if (err)
 		return err;
-	err = read_annotation(&root, &config);
+	err = read_annotation(&root, &config.annotation);
 	if (err)
-		return rt_while(err, "reading annotation '" RT_NETNS_ANNOTATION "'");
+		return err;
 	*ret = config;
 	config.netns = NULL;
 	return NULL;
@@ -159,9 +161,10 @@ static struct rt_error *load_config(const char *bundle, struct rt_hook_config *r
 	return err ? rt_while(err, "looking into '%s'", path ? path : bundle) : NULL;
 }
 
-static struct rt_error *make(const char *state_directory, const struct rt_request_words *words, const struct rt_hook_state *state)
+static struct rt_error *make(const char *state_directory, const struct rt_request_words *words, const char *netns, const struct rt_hook_state *state)
 {
 	_cleanup_(rt_hook_config_deinit) struct rt_hook_config config = { .netns = NULL };
+	const struct rt_hook_annotation *annotation = &state->annotation;
 	struct rt_endpoint_target target = { .pid = state->pid };
 	struct rt_request request;
 	struct rt_error *err;
@@ -171,15 +174,17 @@ static struct rt_error *make(const char *state_directory, const struct rt_reques
 		err = load_config(state->bundle, &config);
 	if (err)
 		return rt_while(err, "making the network of '%s'", state->id);
-	target.path = config.netns;
-	if (config.annotated) {
-		rt_request_follow(&request, &config.network);
-		request.hold = request.hold || config.hold;
+	target.path = config.netns ? config.netns : netns;
+	if (!annotation->there)
+		annotation = &config.annotation;
+	if (annotation->there) {
+		rt_request_follow(&request, &annotation->network);
+		request.hold = request.hold || annotation->hold;
 	}
 	return rt_endpoint_make(state_directory, state->id, &target, &request, RT_ENDPOINT_AGAIN);
 }
 
-struct rt_error *rt_hook_run(const char *state_directory, const struct rt_request_words *words)
+struct rt_error *rt_hook_run(const char *state_directory, const struct rt_request_words *words, const char *netns)
 {
 	_cleanup_(rt_hook_state_deinit) struct rt_hook_state state = { .id = NULL };
 	_cleanup_free_ char *text = NULL;
@@ -193,5 +198,5 @@ struct rt_error *rt_hook_run(const char *state_directory, const struct rt_reques
 	err = rt_hook_state_parse(text, size, &state);
 	if (err)
 		return err;
-	return state.stopped ? rt_endpoint_remove(state_directory, state.id, &found) : make(state_directory, words, &state);
+	return state.stopped ? rt_endpoint_remove(state_directory, state.id, &found) : make(state_directory, words, netns, &state);
 }

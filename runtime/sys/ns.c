@@ -217,6 +217,27 @@ struct rt_error *rt_sys_write_time_offsets(const struct rt_spec_time_offset *mon
 	return err ? err : write_time_offset("boottime", boottime);
 }
 
+struct rt_error *rt_sys_make_network_namespace(int *ret)
+{
+	_cleanup_close_ int own = -1, made = -1;
+	struct rt_error *err, *second;
+
+	err = rt_sys_open_namespace_of(0, RT_NS_NETWORK, &own);
+	if (!err)
+		err = rt_sys_unshare(CLONE_NEWNET);
+	if (err)
+		return err;
+	err = rt_sys_open_namespace_of(0, RT_NS_NETWORK, &made);
+	second = rt_sys_setns(own, CLONE_NEWNET);
+	if (err)
+		rt_error_free(second);
+	else
+		err = second;
+	if (!err)
+		*ret = rt_take_fd(made);
+	return err;
+}
+
 struct rt_error *rt_sys_socket_in(int namespace_fd, int domain, int type, int protocol, int *ret)
 {
 	_cleanup_close_ int own = -1;

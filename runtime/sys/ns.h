@@ -27,6 +27,9 @@ struct rt_error *rt_sys_write_id_maps(pid_t pid, const struct rt_id_maps *uids, 
 /* Makes a user namespace with these maps that no process lives in, for id-mapped mounts; *ret is its descriptor. */
 struct rt_error *rt_sys_make_user_namespace(const struct rt_id_maps *uids, const struct rt_id_maps *gids, int *ret) _must_check_;
 
+/* A network namespace that no process lives in; it goes with its last descriptor. */
+struct rt_error *rt_sys_make_network_namespace(int *ret) _must_check_;
+
 /* Offsets of the time namespace that our next child enters (after rt_sys_unshare(CLONE_NEWTIME)). */
 struct rt_error *rt_sys_write_time_offsets(const struct rt_spec_time_offset *monotonic, const struct rt_spec_time_offset *boottime) _must_check_;
 

@@ -61,15 +61,26 @@ static void the_annotation_is_json_in_a_string(void **state)
 	struct rt_hook_config config;
 
 	assert_null(rt_hook_config_parse(with, strlen(with), &config));
-	assert_true(config.annotated);
-	assert_false(config.hold);
-	assert_string_equal(rt_mac_text(&config.network.mac).text, "02:00:00:00:00:01");
+	assert_true(config.annotation.there);
+	assert_false(config.annotation.hold);
+	assert_string_equal(rt_mac_text(&config.annotation.network.mac).text, "02:00:00:00:00:01");
 	assert_null(rt_hook_config_parse(held, strlen(held), &config));
-	assert_true(config.annotated && config.hold);
+	assert_true(config.annotation.there && config.annotation.hold);
 	for (size_t i = 0; i < RT_ARRAY_SIZE(without); i++) {
 		assert_null(rt_hook_config_parse(without[i], strlen(without[i]), &config));
-		assert_false(config.annotated);
+		assert_false(config.annotation.there);
 	}
+}
+
+/* The configuration that counts may be another than the bundle's. */
+static void the_state_may_have_it_too(void **state)
+{
+	_cleanup_(rt_hook_state_deinit) struct rt_hook_state read = { .id = NULL };
+
+	assert_null(parse("{\"id\": \"web\", \"status\": \"creating\", \"pid\": 7, \"bundle\": \"/b\", "
+			  "\"annotations\": {\"org.rt.netns\": \"{\\\"mac\\\": \\\"02:00:00:00:00:01\\\", \\\"hold\\\": true}\"}}", &read));
+	assert_true(read.annotation.there && read.annotation.hold);
+	assert_string_equal(rt_mac_text(&read.annotation.network.mac).text, "02:00:00:00:00:01");
 }
 
 static void a_bad_annotation_is_named(void **state)
@@ -109,6 +120,7 @@ int main(void)
 		cmocka_unit_test(the_status_says_what_to_do),
 		cmocka_unit_test(a_bad_state_names_the_field),
 		cmocka_unit_test(the_annotation_is_json_in_a_string),
+		cmocka_unit_test(the_state_may_have_it_too),
 		cmocka_unit_test(a_bad_annotation_is_named),
 		cmocka_unit_test(a_namespace_that_is_joined_is_known_by_its_path),
 	};
