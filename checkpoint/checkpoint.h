@@ -31,9 +31,11 @@ struct rt_dump_hooks {
 /* In complete(): from here on our death leaves the container frozen, as another host may have it running. */
 struct rt_error *rt_dump_hold(struct rt_dump *dump) _must_check_;
 
-/* The same with hooks, and flags. KEEP: the container stays, stopped. */
+/* The same with hooks, and flags. KEEP: the container stays, stopped. SENT: the images go elsewhere, where each piece of them is checked as it comes, so the manifest has
+ * no digests of memory. */
 enum {
 	RT_DUMP_KEEP = 1 << 0,
+	RT_DUMP_SENT = 1 << 1,
 };
 struct rt_error *rt_container_dump(const struct rt_context *context, const char *id, const struct rt_criu_settings *settings, unsigned flags,
 				   const struct rt_dump_hooks *hooks) _must_check_;
@@ -57,6 +59,10 @@ struct rt_restore_hooks {
 struct rt_restore_options {
 	const struct rt_restore_hooks *hooks; /* NULL: none */
 	struct rt_criu_settings criu;
+	/* A network namespace that is to be the container's, in the place of one that is made. Only where its configuration asks for a new one, and for no user namespace.
+	 * It is locked (netlock.h) by the time that `begin` is called, until after `restored`. */
+	bool has_network;
+	int network_fd;
 	struct rt_create_options create; /* bundle, console_socket, pid_file, detach, ... as in create */
 };
 

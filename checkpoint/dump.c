@@ -111,6 +111,8 @@ static struct rt_error *set_options(struct rt_dump *dump)
 		return err;
 	if (dump->inside)
 		opts->network_lock = CRIU__NETWORK_LOCK__NETWORK_LOCK_SKIP;
+	else
+		opts->log_level = RT_CRIU_LOG_ALL; /* netlock.h needs the run id that stands there */
 	opts->has_pid = 1;
 	opts->pid = dump->container.state.pid;
 	opts->root = dump->container.state.rootfs;
@@ -214,7 +216,7 @@ static struct rt_error *write_manifest(struct rt_dump *dump, uint64_t dumped)
 	if (!err)
 		err = rt_descriptors_store(dump->image_fd, dump->manifest->container);
 	if (!err)
-		err = rt_manifest_digest(dump->image_fd, dump->manifest, 0);
+		err = rt_manifest_digest(dump->image_fd, dump->manifest, dump->flags & RT_DUMP_SENT ? RT_DIGEST_NO_MEMORY : 0);
 	if (err)
 		return err;
 	timings->finish = rt_now_us() - dumped;

@@ -1,5 +1,6 @@
 #include "checkpoint/inside.h"
 
+#include "checkpoint/images.h"
 #include "checkpoint/unpack.h"
 #include "proto/criu_images.pb-c.h"
 #include "runtime/base/io.h"
@@ -15,7 +16,9 @@
 #define INVENTORY_LIMIT (1u << 20)
 /* CRIU counts its namespaces from 1. */
 #define NO_NAMESPACE_OF_THE_CONTAINER (1u << 30)
-#define LOCK_NFTABLES 2u /* criu/include/cr_options.h numbers the methods */
+/* criu/include/cr_options.h numbers the methods */
+#define LOCK_NFTABLES 2u
+#define LOCK_SKIP 3u
 
 /* What comes before the message: which image it is, and the message's length. */
 struct head {
@@ -80,8 +83,10 @@ static struct rt_error *store(int image_fd, uint32_t magic, const Img__Inventory
 }
 
 /* By the numbers of namespaces a restore tells which ones the container has for itself: those that its init has and CRIU had not. */
-static struct rt_error *correct(Img__Inventory *inventory, bool locked)
+static struct rt_error *correct(Img__Inventory *inventory, const void *userdata)
 {
+	const bool locked = *(const bool *)userdata;
+
 	if (!inventory->root_ids || !inventory->root_ids->has_net_ns_id)
 		return rt_fail(RT_CRIU, "it does not say in which network namespace criu was");
 	inventory->root_ids->net_ns_id = NO_NAMESPACE_OF_THE_CONTAINER;
@@ -93,7 +98,10 @@ static struct rt_error *correct(Img__Inventory *inventory, bool locked)
 	return NULL;
 }
 
-struct rt_error *rt_inside_correct(int image_fd, bool locked)
+/* What both do with the inventory. */
+typedef struct rt_error *(*change_fn)(Img__Inventory *inventory, const void *userdata);
+
+static struct rt_error *change_inventory(int image_fd, change_fn change, const void *userdata)
 {
 	_cleanup_unpacked_ ProtobufCMessage *inventory = NULL;
 	_cleanup_free_ char *bytes = NULL;
@@ -107,10 +115,57 @@ struct rt_error *rt_inside_correct(int image_fd, bool locked)
 	if (!err)
 		err = rt_unpack(&img__inventory__descriptor, bytes + sizeof(head), size - sizeof(head), &inventory);
 	if (!err)
-		err = correct((Img__Inventory *)inventory, locked);
+		err = change((Img__Inventory *)inventory, userdata);
 	if (!err) {
 		memcpy(&head, bytes, sizeof(head));
 		err = store(image_fd, head.magic, (Img__Inventory *)inventory);
 	}
 	return err ? rt_while(err, "correcting image '%s'", INVENTORY) : NULL;
+}
+
+struct rt_error *rt_inside_correct(int image_fd, bool locked)
+{
+	return change_inventory(image_fd, correct, &locked);
+}
+
+/* The number by which the images call the network namespace of init, the first of the tree. */
+static struct rt_error *find_network(int image_fd, uint32_t *ret)
+{
+	_cleanup_unpacked_ ProtobufCMessage *init = NULL, *ids = NULL;
+	_cleanup_image_ struct rt_image *tree = NULL;
+	struct rt_error *err;
+	char name[32];
+
+	err = rt_image_open(image_fd, "pstree.img", RT_IMAGE_PSTREE, &tree);
+	if (!err && tree)
+		err = rt_image_next(tree, &init);
+	if (!err && init) {
+		snprintf(name, sizeof(name), "ids-%u.img", ((Img__Process *)init)->pid);
+		err = rt_image_read_one(image_fd, name, RT_IMAGE_IDS, &ids);
+	}
+	if (err)
+		return err;
+	if (!ids || !((Img__KernelIds *)ids)->has_net_ns_id)
+		return rt_fail(RT_CRIU, "the images do not say which network namespace is the container's");
+	*ret = ((Img__KernelIds *)ids)->net_ns_id;
+	return NULL;
+}
+
+static struct rt_error *join(Img__Inventory *inventory, const void *userdata)
+{
+	if (!inventory->root_ids)
+		return rt_fail(RT_CRIU, "it does not say in which namespaces criu was");
+	inventory->root_ids->has_net_ns_id = 1;
+	inventory->root_ids->net_ns_id = *(const uint32_t *)userdata;
+	inventory->has_network_lock = 1;
+	inventory->network_lock = LOCK_SKIP;
+	return NULL;
+}
+
+struct rt_error *rt_inside_join(int image_fd)
+{
+	uint32_t network = 0;
+	struct rt_error *err = find_network(image_fd, &network);
+
+	return err ? err : change_inventory(image_fd, join, &network);
 }

@@ -1,4 +1,4 @@
-/* A dump by a CRIU that is inside the container's network namespace.
+/* A dump, or a restore, by a CRIU that is inside the container's network namespace.
  *
  * A network namespace that CRIU is not in itself it dumps, though rt wants nothing of it (empty_ns): it asks the kernel for the connections it tracks,
  * twice, and each time the kernel walks the whole table of the host, 13 ms with the 262144 buckets that a host of more than 4 GiB has. And it
@@ -23,3 +23,6 @@ struct rt_error *rt_inside_start(int network_fd, const struct rt_criu_options *o
 
 /* With all images written. `locked`: the container's network was, by us. */
 struct rt_error *rt_inside_correct(int image_fd, bool locked) _must_check_;
+
+/* The other way round, for a restore: the container is to have the network namespace that CRIU is in, and none that CRIU makes. The lock is the caller's. */
+struct rt_error *rt_inside_join(int image_fd) _must_check_;

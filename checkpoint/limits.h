@@ -5,5 +5,5 @@
 #include "proto/manifest.pb-c.h"
 #include "runtime/container/birth.h"
 
-/* Before rt_birth_register(). Where the manifest tells of no limits but the config's, nothing happens. */
+/* rt_birth_set_limits() with them. Where the manifest tells of no limits but the config's, nothing happens. */
 struct rt_error *rt_limits_for_restore(const Rt__Container *described, struct rt_birth *birth) _must_check_;

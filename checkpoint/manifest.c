@@ -305,6 +305,11 @@ static struct rt_error *list_images(int dir_fd, struct names *ret)
 	return NULL;
 }
 
+static bool is_memory(const char *name)
+{
+	return rt_str_starts(name, "pages-") || rt_str_starts(name, "pagemap-");
+}
+
 static struct rt_error *digest_into(int dir_fd, Rt__File *file, unsigned flags)
 {
 	uint8_t digest[SHA256_DIGEST_SIZE];
@@ -312,6 +317,8 @@ static struct rt_error *digest_into(int dir_fd, Rt__File *file, unsigned flags)
 	bool taken = false;
 	uint64_t limit = flags & RT_DIGEST_ALL ? UINT64_MAX : RT_MANIFEST_SMALL;
 
+	if (flags & RT_DIGEST_NO_MEMORY && is_memory(file->name))
+		limit = 0;
 	err = rt_digest_file(dir_fd, file->name, limit, &file->size, digest, &taken);
 	if (err || !taken)
 		return err;
@@ -389,11 +396,6 @@ static struct rt_error *verify_file(int dir_fd, const Rt__File *file, unsigned f
 	if (taken && file->sha256.len > 0 && memcmp(digest, file->sha256.data, sizeof(digest)) != 0)
 		return rt_fail(RT_CONFIG, "image '%s' is damaged: its digest is not that of the manifest", file->name);
 	return NULL;
-}
-
-static bool is_memory(const char *name)
-{
-	return rt_str_starts(name, "pages-") || rt_str_starts(name, "pagemap-");
 }
 
 struct rt_error *rt_manifest_verify(int dir_fd, const Rt__Manifest *manifest, unsigned flags)

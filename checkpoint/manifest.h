@@ -21,6 +21,7 @@
 
 enum {
 	RT_DIGEST_ALL = 1 << 0, /* also files over RT_MANIFEST_SMALL */
+	RT_DIGEST_NO_MEMORY = 1 << 1, /* not those with memory, which have digests elsewhere: the frames of a migration */
 };
 
 /* A new manifest with format, id, creation time, maker and cpu filled in; container (with its cgroup), options and timings are there

@@ -14,6 +14,8 @@
 #include <sys/socket.h>
 
 #define TABLE_PREFIX "CRIU-"
+/* SOCCR_MARK, soccr/soccr.h */
+#define CRIU_MARK 0xc114u
 #define OWN_TABLE "rt-lock"
 #define DOOR_TABLE "rt-door"
 #define DOOR_CHAIN "input"
@@ -188,6 +190,23 @@ static struct rt_error *take_away(int namespace_fd, const char *table, int *sock
 	return err ? err : delete_table(*socket, table);
 }
 
+/* CRIU brings connections that are closed on one side back by packets of its own, which it marks: to them its own lock is open, too. */
+static void add_exception(struct rt_nft_batch *batch, const char *chain, uint16_t flags)
+{
+	static const uint32_t mark = CRIU_MARK;
+	size_t start = batch->used, steps;
+
+	rt_nft_begin(batch, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND | flags);
+	rt_nft_put_text(batch, NFTA_RULE_TABLE, OWN_TABLE);
+	rt_nft_put_text(batch, NFTA_RULE_CHAIN, chain);
+	steps = rt_nft_nest(batch, NFTA_RULE_EXPRESSIONS);
+	rt_nft_load_meta(batch, NFT_META_MARK);
+	rt_nft_compare(batch, NFT_CMP_EQ, &mark, sizeof(mark));
+	rt_nft_decide(batch, NF_ACCEPT);
+	rt_nft_end_nest(batch, steps);
+	rt_nft_end(batch, start);
+}
+
 struct rt_error *rt_netlock_add_own(int namespace_fd, int *socket)
 {
 	struct rt_error *err;
@@ -196,7 +215,9 @@ struct rt_error *rt_netlock_add_own(int namespace_fd, int *socket)
 	rt_nft_open(&batch);
 	rt_nft_make_table(&batch, OWN_TABLE);
 	rt_nft_add_chain(&batch, OWN_TABLE, "input", NF_INET_LOCAL_IN, NF_DROP, 0);
-	rt_nft_add_chain(&batch, OWN_TABLE, "output", NF_INET_LOCAL_OUT, NF_DROP, NLM_F_ACK);
+	rt_nft_add_chain(&batch, OWN_TABLE, "output", NF_INET_LOCAL_OUT, NF_DROP, 0);
+	add_exception(&batch, "input", 0);
+	add_exception(&batch, "output", NLM_F_ACK);
 	err = add(namespace_fd, &batch, socket);
 	return err ? rt_while(err, "locking the network") : NULL;
 }
@@ -227,7 +248,7 @@ static void add_door_rule(struct rt_nft_batch *batch)
 	rt_nft_compare(batch, NFT_CMP_EQ, &tcp, 1);
 	rt_nft_load_tcp_flags(batch, TH_SYN | TH_ACK);
 	rt_nft_compare(batch, NFT_CMP_EQ, &syn, 1);
-	rt_nft_drop(batch);
+	rt_nft_decide(batch, NF_DROP);
 	rt_nft_end_nest(batch, steps);
 	rt_nft_end(batch, start);
 }

@@ -199,7 +199,7 @@ void rt_nft_load_tcp_flags(struct rt_nft_batch *batch, uint8_t mask)
 	end_step(batch, step);
 }
 
-void rt_nft_drop(struct rt_nft_batch *batch)
+void rt_nft_decide(struct rt_nft_batch *batch, uint32_t code)
 {
 	struct step step = begin_step(batch, "immediate");
 	size_t data, verdict;
@@ -207,7 +207,7 @@ void rt_nft_drop(struct rt_nft_batch *batch)
 	rt_nft_put_number(batch, NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
 	data = rt_nft_nest(batch, NFTA_IMMEDIATE_DATA);
 	verdict = rt_nft_nest(batch, NFTA_DATA_VERDICT);
-	rt_nft_put_number(batch, NFTA_VERDICT_CODE, NF_DROP);
+	rt_nft_put_number(batch, NFTA_VERDICT_CODE, code);
 	rt_nft_end_nest(batch, verdict);
 	rt_nft_end_nest(batch, data);
 	end_step(batch, step);

@@ -36,4 +36,4 @@ void rt_nft_add_chain(struct rt_nft_batch *batch, const char *table, const char 
 void rt_nft_load_meta(struct rt_nft_batch *batch, uint32_t key); /* NFT_META_* */
 void rt_nft_load_tcp_flags(struct rt_nft_batch *batch, uint8_t mask); /* RFC 9293, 3.1 */
 void rt_nft_compare(struct rt_nft_batch *batch, uint32_t operation, const void *value, size_t size); /* NFT_CMP_* */
-void rt_nft_drop(struct rt_nft_batch *batch);
+void rt_nft_decide(struct rt_nft_batch *batch, uint32_t code); /* NF_DROP, NF_ACCEPT */

@@ -2,12 +2,15 @@
 
 #include "runtime/base/fs.h"
 #include "runtime/base/io.h"
+#include "runtime/base/log.h"
 #include "runtime/base/str.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mman.h>
+
+#define LOG_WARNINGS 2
 
 #define CONFIG_ANNOTATION "org.criu.config"
 #define CONFIG_LIMIT (1u << 20)
@@ -279,7 +282,7 @@ struct rt_error *rt_criu_opts_fill(struct rt_criu_opts *options, const struct rt
 	opts->has_work_dir_fd = 1;
 	opts->work_dir_fd = work_fd;
 	opts->has_log_level = 1;
-	opts->log_level = 4;
+	opts->log_level = settings->brief_log && !rt_log_debug_enabled() ? LOG_WARNINGS : RT_CRIU_LOG_ALL;
 	opts->log_file = keep(options, log_file);
 	if (!opts->log_file)
 		return rt_error_oom();

@@ -16,6 +16,8 @@ struct rt_criu_settings {
 	const char *cpu_cap; /* none, cpu, fpu, ins, all */
 	unsigned ghost_limit; /* bytes */
 	unsigned timeout; /* s, for freezing */
+	/* CRIU logs only what goes wrong, unless we are asked to be verbose: a tenth of what it does for a small container is writing its log. */
+	bool brief_log;
 	bool tls;
 	const char *tls_cert, *tls_key, *tls_cacert, *tls_cacrl;
 	/* checkpoint */
@@ -33,6 +35,9 @@ struct rt_criu_settings {
 	const char *lsm_profile, *lsm_mount_context;
 	const char *import_file; /* the images are in this archive */
 };
+
+/* criu/include/log.h: debugging. */
+#define RT_CRIU_LOG_ALL 4
 
 /* An Opts message whose parts live in the arena. */
 struct rt_criu_opts {

@@ -7,8 +7,10 @@
 #include "checkpoint/exchange.h"
 #include "checkpoint/handover.h"
 #include "checkpoint/images.h"
+#include "checkpoint/inside.h"
 #include "checkpoint/limits.h"
 #include "checkpoint/manifest.h"
+#include "checkpoint/netlock.h"
 #include "checkpoint/rescue.h"
 #include "checkpoint/rpc.h"
 #include "checkpoint/timers.h"
@@ -49,6 +51,7 @@ struct restore {
 	struct rt_cgroup_warmer warmer;
 	struct rt_init_process process;
 	int master;
+	int rules_fd; /* of netlock.h, where the network was given */
 };
 
 static void restore_deinit(struct restore *restore)
@@ -64,6 +67,7 @@ static void restore_deinit(struct restore *restore)
 		rt__container__free_unpacked(restore->assumed, NULL);
 	rt_init_process_deinit(&restore->process);
 	rt_closep(&restore->master);
+	rt_closep(&restore->rules_fd);
 	rt_closep(&restore->rootfs_fd);
 	rt_closep(&restore->work_fd);
 	rt_closep(&restore->image_fd);
@@ -216,20 +220,22 @@ static struct rt_error *reopen_directories(struct restore *restore)
 static struct rt_error *start_in_namespace(struct restore *restore)
 {
 	int fds[RT_CONNECTION_MAX];
-	size_t count = rt_connection_fds(&restore->connection, fds);
+	const struct rt_criu_options options = {
+		.fds = fds,
+		.fd_count = rt_connection_fds(&restore->connection, fds),
+		.flags = restore->settings.shell_job ? RT_CRIU_SHELL_JOB : 0,
+		.patience_ms = RT_CRIU_PATIENCE_MS,
+	};
 	struct rt_error *err;
 
 	err = mount_rootfs(restore);
 	if (!err)
 		err = reopen_directories(restore);
-	if (!err)
-		err = rt_criu_start(&(struct rt_criu_options){
-			.fds = fds,
-			.fd_count = count,
-			.flags = restore->settings.shell_job ? RT_CRIU_SHELL_JOB : 0,
-			.patience_ms = RT_CRIU_PATIENCE_MS,
-		}, &restore->criu);
-	return err;
+	if (err || !restore->options->has_network)
+		return err ? err : rt_criu_start(&options, &restore->criu);
+	/* Nothing in, nothing out, until all of it is there: as CRIU does with a network that it has made. */
+	err = rt_netlock_add_own(restore->options->network_fd, &restore->rules_fd);
+	return err ? err : rt_inside_start(restore->options->network_fd, &options, &restore->criu);
 }
 
 /* CRIU wants the root to be a mount of its own, on one that is not shared. It gets a mount namespace for that: whatever
@@ -284,6 +290,11 @@ static struct rt_error *prepare_network(const struct rt_spec *spec, pid_t pid)
 	return err ? err : second;
 }
 
+static struct rt_error *unlock_given_network(struct restore *restore)
+{
+	return restore->options->has_network ? rt_netlock_remove_own(restore->options->network_fd, &restore->rules_fd) : NULL;
+}
+
 /* Namespaces exist, nothing lives in them yet: the loopback first, as connections over it are restored later on, then whoever makes
  * the network and else. */
 static struct rt_error *namespaces_stand(struct restore *restore, pid_t pid)
@@ -335,6 +346,8 @@ static struct rt_error *all_restored(struct restore *restore, pid_t pid)
 	err = rt_birth_complete(&restore->birth, pid, restore->process.pidfd, create->pid_file, create->pidfd_socket);
 	if (!err && restore->options->hooks)
 		err = restore->options->hooks->restored(restore->options->hooks->userdata);
+	if (!err)
+		err = unlock_given_network(restore);
 	return err ? err : rt_restore_rescue_commit(&restore->rescue);
 }
 
@@ -371,7 +384,16 @@ static struct rt_error *ask_for_restore(struct restore *restore)
 	return err;
 }
 
-static struct rt_error *bring_back(struct restore *restore, const struct rt_context *context, const char *id)
+/* The id, the directory and the cgroup are ours. */
+static struct rt_error *take_place(struct restore *restore)
+{
+	struct rt_error *err = rt_birth_register(&restore->birth);
+
+	return err ? err : rt_birth_commit(&restore->birth);
+}
+
+/* What needs no images. Where they come from elsewhere, the place is taken meanwhile; else not before they have been found to be good. */
+static struct rt_error *get_ready(struct restore *restore, const struct rt_context *context, const char *id)
 {
 	const struct rt_restore_hooks *hooks = restore->options->hooks;
 	const struct rt_create_options *create = &restore->options->create;
@@ -391,12 +413,23 @@ static struct rt_error *bring_back(struct restore *restore, const struct rt_cont
 	/* Early: it gets ready while we do, or while the images come. */
 	if (!err)
 		err = start_criu(restore);
-	if (!err && hooks)
-		err = hooks->await_images(hooks->userdata);
-	if (!err && hooks)
-		rt_cgroup_warm(&restore->warmer);
+	if (err || !hooks)
+		return err;
+	err = take_place(restore);
 	if (!err)
-		err = load_images(restore);
+		err = hooks->await_images(hooks->userdata);
+	if (!err)
+		rt_cgroup_warm(&restore->warmer);
+	return err;
+}
+
+static struct rt_error *take_images(struct restore *restore)
+{
+	const struct rt_restore_hooks *hooks = restore->options->hooks;
+	struct rt_error *err = load_images(restore);
+
+	if (!err && restore->options->has_network)
+		err = rt_inside_join(restore->image_fd);
 	if (!err)
 		err = assume(restore);
 	if (!err && hooks && hooks->mounts && restore->manifest)
@@ -405,12 +438,20 @@ static struct rt_error *bring_back(struct restore *restore, const struct rt_cont
 		err = rt_interrupt_check();
 	if (!err)
 		err = rt_limits_for_restore(described(restore), &restore->birth);
-	if (!err)
-		err = rt_birth_register(&restore->birth);
-	if (!err)
-		err = rt_birth_commit(&restore->birth);
+	if (!err && !hooks)
+		err = take_place(restore);
 	if (!err)
 		err = rt_cgroup_seat_take(restore->birth.container.cgroup, &restore->seat);
+	return err || !hooks ? err : rt_birth_change_limits(&restore->birth);
+}
+
+static struct rt_error *bring_back(struct restore *restore, const struct rt_context *context, const char *id)
+{
+	const struct rt_restore_hooks *hooks = restore->options->hooks;
+	struct rt_error *err = get_ready(restore, context, id);
+
+	if (!err)
+		err = take_images(restore);
 	if (!err)
 		err = set_options(restore);
 	if (!err)
@@ -459,6 +500,7 @@ struct rt_error *rt_container_restore(const struct rt_context *context, const ch
 		.warmer = RT_CGROUP_WARMER_NULL,
 		.process = RT_INIT_PROCESS_NULL,
 		.master = -1,
+		.rules_fd = -1,
 	};
 	struct rt_error *err;
 

@@ -335,6 +335,7 @@ static struct rt_error *restore(struct clone *clone, int *ret_status)
 	struct rt_restore_options options = {
 		.hooks = &hooks,
 		.criu = {
+			.brief_log = true,
 			.image_path = clone->images,
 			.work_path = clone->criu,
 			.tcp_close = true,

@@ -93,20 +93,23 @@ static struct rt_error *wait_as_keeper(struct dumping *dumping, bool *ret_commit
 
 /* ---- the hooks ---- */
 
-/* Says where it is, and waits to be told to go on. */
-static struct rt_error *wait_at(struct dumping *dumping, enum rt_link_word where)
+/* Says where it is. The answer is waited for by rt_link_expect(). */
+static struct rt_error *say_where(struct dumping *dumping, enum rt_link_word where)
 {
-	struct rt_error *err;
-
-	dumping->frozen |= where == RT_LINK_FROZEN;
 	rt_pause(where == RT_LINK_PREPARED ? "dumper-prepared" : "dumper-frozen");
-	err = rt_link_send(dumping->fd, &(struct rt_link_message){ .word = where, .a = dumping->frozen_at });
-	return err ? err : rt_link_expect(dumping->fd, RT_LINK_PROCEED, "migration's tool");
+	return rt_link_send(dumping->fd, &(struct rt_link_message){ .word = where, .a = dumping->frozen_at });
+}
+
+static struct rt_error *await_proceed(struct dumping *dumping)
+{
+	return rt_link_expect(dumping->fd, RT_LINK_PROCEED, "migration's tool");
 }
 
 static struct rt_error *prepared(void *userdata)
 {
-	return wait_at(userdata, RT_LINK_PREPARED);
+	struct rt_error *err = say_where(userdata, RT_LINK_PREPARED);
+
+	return err ? err : await_proceed(userdata);
 }
 
 static void settle(void *userdata)
@@ -131,11 +134,17 @@ static bool is_settled(void *userdata)
 	return true;
 }
 
+/* While the tool takes the container off its network. */
 static struct rt_error *frozen(void *userdata, pid_t init, const Rt__Container *described, int image_fd)
 {
-	struct rt_error *err = wait_at(userdata, RT_LINK_FROZEN);
+	struct dumping *dumping = userdata;
+	struct rt_error *err;
 
-	return err ? err : rt_tmpfs_pack(init, described, image_fd);
+	dumping->frozen = true;
+	err = say_where(dumping, RT_LINK_FROZEN);
+	if (!err)
+		err = rt_tmpfs_pack(init, described, image_fd);
+	return err ? err : await_proceed(dumping);
 }
 
 static struct rt_error *hold(struct dumping *dumping, struct rt_dump *dump)

@@ -3,14 +3,81 @@
 #include "runtime/base/io.h"
 #include "runtime/base/str.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #define FILES_MAX 100000
 
+/* ---- names ---- */
+
+void rt_files_names_deinit(struct rt_files_names *names)
+{
+	for (size_t i = 0; i < names->count; i++)
+		free(names->names[i]);
+	free(names->names);
+	*names = (struct rt_files_names){ NULL };
+}
+
+struct rt_error *rt_files_names_add(struct rt_files_names *names, const char *name)
+{
+	char *copy;
+
+	if (names->count == names->room) {
+		size_t room = names->room ? names->room * 2 : 64;
+		char **larger = reallocarray(names->names, room, sizeof(*larger));
+
+		if (!larger)
+			return rt_error_oom();
+		names->names = larger;
+		names->room = room;
+	}
+	copy = strdup(name);
+	if (!copy)
+		return rt_error_oom();
+	names->names[names->count++] = copy;
+	return NULL;
+}
+
+bool rt_files_names_have(const struct rt_files_names *names, const char *name)
+{
+	for (size_t i = 0; i < names->count; i++)
+		if (rt_str_equal(names->names[i], name))
+			return true;
+	return false;
+}
+
+bool rt_files_is_wanted(const char *name)
+{
+	size_t length = strlen(name);
+
+	return *name != '.' && !(length > 4 && rt_str_equal(name + length - 4, ".log"));
+}
+
+struct rt_error *rt_files_list(int dir_fd, const struct rt_files_names *without, struct rt_files_names *names)
+{
+	int own = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_closedir_ DIR *dir = own < 0 ? NULL : fdopendir(own);
+	struct rt_error *err = NULL;
+	const struct dirent *entry;
+
+	if (!dir) {
+		err = rt_fail_errno("cannot read the image directory");
+		rt_closep(&own);
+	}
+	while (!err && (entry = readdir(dir)))
+		if (rt_files_is_wanted(entry->d_name) && !rt_files_names_have(without, entry->d_name))
+			err = rt_files_names_add(names, entry->d_name);
+	return err;
+}
+
+/* ---- this side ---- */
+
 struct rt_files_out {
-	DIR *dir;
+	const struct rt_files_names *names;
+	size_t next; /* of them */
 	int dir_fd; /* borrowed */
 	int file_fd; /* -1: none open */
 	uint64_t number, offset; /* of the file at hand */
@@ -23,22 +90,14 @@ struct rt_files_out {
 	bool ended;
 };
 
-struct rt_error *rt_files_out_new(int dir_fd, enum rt_frame_codec codec, struct rt_files_out **ret)
+struct rt_error *rt_files_out_new(int dir_fd, enum rt_frame_codec codec, const struct rt_files_names *names, struct rt_files_out **ret)
 {
 	struct rt_files_out *out = calloc(1, sizeof(*out));
-	int own = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct rt_error *err;
+	struct rt_error *err = NULL;
 
 	if (out)
-		*out = (struct rt_files_out){ .dir_fd = dir_fd, .file_fd = -1, .buffer = malloc(RT_FRAME_MAX), .dir = own < 0 ? NULL : fdopendir(own) };
-	if (!out || !out->buffer || !out->dir) {
-		err = out && out->buffer ? rt_fail_errno("cannot read the image directory") : rt_error_oom();
-		if (own >= 0 && !(out && out->dir))
-			close(own);
-		rt_files_out_free(out);
-		return err;
-	}
-	err = rt_codec_new(codec, &out->codec);
+		*out = (struct rt_files_out){ .names = names, .dir_fd = dir_fd, .file_fd = -1, .buffer = malloc(RT_FRAME_MAX) };
+	err = out && out->buffer ? rt_codec_new(codec, &out->codec) : rt_error_oom();
 	if (err) {
 		rt_files_out_free(out);
 		return err;
@@ -51,7 +110,6 @@ void rt_files_out_free(struct rt_files_out *out)
 {
 	if (!out)
 		return;
-	rt_closedirp(&out->dir);
 	rt_closep(&out->file_fd);
 	rt_codec_free(out->codec);
 	free(out->buffer);
@@ -63,33 +121,23 @@ uint64_t rt_files_out_wire(const struct rt_files_out *out)
 	return out->wire;
 }
 
-static bool is_wanted(const char *name)
-{
-	size_t length = strlen(name);
-
-	return *name != '.' && !(length > 4 && rt_str_equal(name + length - 4, ".log"));
-}
-
 /* *ret_there is false after the last one. */
 static struct rt_error *open_next(struct rt_files_out *out, bool *ret_there)
 {
-	struct dirent *entry;
-	struct stat st;
-
 	*ret_there = false;
-	while ((entry = readdir(out->dir))) {
-		size_t length = strlen(entry->d_name);
+	while (out->next < out->names->count) {
+		const char *name = out->names->names[out->next++];
+		size_t length = strlen(name);
+		struct stat st;
 
-		if (!is_wanted(entry->d_name))
-			continue;
-		out->file_fd = openat(out->dir_fd, entry->d_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+		out->file_fd = openat(out->dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 		if (out->file_fd < 0 || fstat(out->file_fd, &st) < 0)
-			return rt_fail_errno("cannot open '%s' of the images", entry->d_name);
+			return rt_fail_errno("cannot open '%s' of the images", name);
 		if (!S_ISREG(st.st_mode)) {
 			rt_closep(&out->file_fd);
 			continue;
 		}
-		memcpy(out->buffer, entry->d_name, length);
+		memcpy(out->buffer, name, length);
 		out->number++;
 		out->offset = 0;
 		out->frame = (struct rt_frame){
@@ -199,6 +247,11 @@ void rt_files_in_free(struct rt_files_in *in)
 		return;
 	rt_closep(&in->file_fd);
 	free(in);
+}
+
+uint64_t rt_files_in_used(const struct rt_files_in *in)
+{
+	return in->used;
 }
 
 static struct rt_error *begin_file(struct rt_files_in *in, const struct rt_frame *frame, const void *data)

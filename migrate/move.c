@@ -4,6 +4,7 @@
 #include "migrate/journal.h"
 #include "migrate/link.h"
 #include "migrate/message.h"
+#include "migrate/network_ahead.h"
 #include "migrate/tap.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/fs.h"
@@ -322,14 +323,14 @@ struct rt_error *rt_move_start_worker(struct rt_move *move)
 }
 
 /* In post-copy pages may come at any time, as some are needed for the restore itself; nothing else may. */
-static bool takes(const struct rt_move *move, bool exclusive)
+static bool takes(const struct rt_move *move, unsigned exclusive)
 {
 	if (move->state == RT__MOVE_STATE__MOVE_RECEIVING)
 		return true;
 	return !exclusive && move->offer->post_copy && move->sets && move->state != RT__MOVE_STATE__MOVE_ABORTED;
 }
 
-struct rt_error *rt_move_use(struct rt_move *move, bool exclusive)
+struct rt_error *rt_move_use(struct rt_move *move, unsigned exclusive)
 {
 	struct rt_error *err = NULL;
 
@@ -337,7 +338,7 @@ struct rt_error *rt_move_use(struct rt_move *move, bool exclusive)
 	if (!takes(move, exclusive))
 		err = rt_fail(RT_WRONG_STATE, "the migration is %s%s%s: nothing more is received", rt_move_state_name(move->state), move->reason ? ": " : "",
 			      move->reason ? move->reason : "");
-	else if (exclusive && move->exclusive)
+	else if (exclusive & move->exclusive)
 		err = rt_fail(RT_WRONG_STATE, "another request is sending files at the moment");
 	if (!err) {
 		move->users++;
@@ -347,12 +348,11 @@ struct rt_error *rt_move_use(struct rt_move *move, bool exclusive)
 	return err;
 }
 
-void rt_move_unuse(struct rt_move *move, bool exclusive)
+void rt_move_unuse(struct rt_move *move, unsigned exclusive)
 {
 	pthread_mutex_lock(&move->lock);
 	move->users--;
-	if (exclusive)
-		move->exclusive = false;
+	move->exclusive &= ~exclusive;
 	move->last_heard_us = rt_now_us();
 	pthread_cond_broadcast(&move->changed);
 	pthread_mutex_unlock(&move->lock);
@@ -501,10 +501,26 @@ struct rt_error *rt_move_commit(struct rt_move *move)
 	return err;
 }
 
+/* Of a worker that was killed. */
+static void remove_network(const struct rt_move *move)
+{
+	_cleanup_(rt_network_deinit) struct rt_network network = { NULL };
+	_cleanup_free_ char *config = NULL;
+	struct rt_error *err = rt_format(&config, "%s/config.json", move->directory);
+
+	if (!err)
+		err = rt_network_read(config, &network, NULL);
+	if (!err)
+		err = rt_network_ahead_undo(&network, move->offer->id);
+	rt_warn_ignored(err);
+}
+
 static void remove_traces(struct rt_move *move)
 {
 	_cleanup_free_ char *config = NULL;
 
+	if (faccessat(move->dir_fd, RT_WORKER_NETWORK, F_OK, 0) == 0)
+		remove_network(move);
 	if (move->made_bundle)
 		rt_warn_ignored(rt_remove_tree_at(AT_FDCWD, move->bundle));
 	if (!move->made_bundle && move->made_rootfs && move->rootfs)

@@ -43,10 +43,10 @@ struct rt_move {
 	struct rt_pagesets *sets; /* NULL: memory comes in the images, or has been given up */
 	bool sets_given; /* to the worker: no new ones */
 	unsigned users; /* requests that are storing something: what they store into stays until they have ended */
-	bool exclusive; /* one of them is changing the root filesystem or the images */
+	unsigned exclusive; /* what one of them is changing, a mask of RT_MOVE_ROOTFS and RT_MOVE_IMAGES */
 	uint64_t last_heard_us; /* of the source */
 	uint64_t restore_us, resume_us, ready_us;
-	uint64_t page_bytes, image_bytes, tree_bytes; /* received */
+	uint64_t image_bytes; /* of images that have come before the last request for them */
 	struct rt_move_want *wants;
 	size_t want_count, want_room;
 };
@@ -61,9 +61,11 @@ struct rt_error *rt_move_start_worker(struct rt_move *move) _must_check_;
 /* A worker that has survived an earlier daemon. */
 struct rt_error *rt_move_adopt_worker(struct rt_move *move, int fd) _must_check_;
 
-/* A request begins to store: with `exclusive` the only one of its kind. RT_WRONG_STATE where nothing is received any more (after a post-copy commit pages are). */
-struct rt_error *rt_move_use(struct rt_move *move, bool exclusive) _must_check_;
-void rt_move_unuse(struct rt_move *move, bool exclusive);
+enum { RT_MOVE_ROOTFS = 1 << 0, RT_MOVE_IMAGES = 1 << 1 };
+/* A request begins to store: memory, or what `exclusive` says, and is the only one then that does. RT_WRONG_STATE where nothing is received any more (after a
+ * post-copy commit pages are). */
+struct rt_error *rt_move_use(struct rt_move *move, unsigned exclusive) _must_check_;
+void rt_move_unuse(struct rt_move *move, unsigned exclusive);
 
 /* Frozen on the source: what is sent to it is caught here from now on. RT_WRONG_STATE where it has no network of ours, or nothing waits for it any more. */
 struct rt_error *rt_move_catch(struct rt_move *move, const void *frames, size_t size) _must_check_;

@@ -27,6 +27,7 @@ static void source_deinit(struct rt_source *source)
 	rt_error_free(rt_heartbeat_stop(source->heartbeat, RT_HEARTBEAT_CANCEL));
 	rt_dumper_deinit(&source->dumper);
 	rt_source_answer_end(source);
+	rt_source_images_free(source);
 	rt_outflow_free(source->outflow);
 	rt_tracker_close(source->tracker);
 	rt_halt_end(&source->halt);
@@ -96,9 +97,9 @@ void rt_source_paths(struct rt_source *source)
 		char *text;
 		const char *end;
 	} paths[] = {
-		{ source->path_pages, "/pages" },   { source->path_rootfs, "/rootfs" }, { source->path_final, "/final" },
-		{ source->path_commit, "/commit" }, { source->path_abort, "/abort" },	{ source->path_faults, "/faults" },
-		{ source->path_frozen, "/frozen" },
+		{ source->path_pages, "/pages" },   { source->path_rootfs, "/rootfs" }, { source->path_images, "/images" },
+		{ source->path_final, "/final" },   { source->path_commit, "/commit" }, { source->path_abort, "/abort" },
+		{ source->path_faults, "/faults" }, { source->path_frozen, "/frozen" },
 	};
 
 	for (size_t i = 0; i < RT_ARRAY_SIZE(paths); i++)
@@ -154,6 +155,7 @@ static struct rt_error *start_dumper(struct rt_source *source)
 	source->criu.lazy_pages = source->lazy;
 	source->criu.memory_elsewhere = source->lazy;
 	source->criu.tmpfs_elsewhere = true;
+	source->criu.brief_log = true;
 	/* All is done that no connection is in between (dumper.c); one that is there nevertheless must not be the end of it. */
 	source->criu.tcp_skip_in_flight = source->network.saved != NULL;
 	source->criu.ext_unix_sk = source->values->ext_unix_sk;
@@ -166,7 +168,7 @@ static struct rt_error *start_dumper(struct rt_source *source)
 		.network = &source->network,
 		.diag_fd = source->diag_fd,
 		.settings = &source->criu,
-		.flags = source->values->keep ? RT_DUMP_KEEP : 0,
+		.flags = RT_DUMP_SENT | (source->values->keep ? RT_DUMP_KEEP : 0),
 	}, &source->dumper);
 }
 
@@ -226,6 +228,14 @@ static struct rt_error *prepare(struct rt_source *source)
 
 /* ---- Ctrl-C ---- */
 
+void rt_source_cancel(struct rt_source *source)
+{
+	if (source->outflow)
+		rt_outflow_cancel(source->outflow);
+	rt_source_images_cancel(source);
+	rt_http_cancel(source->control);
+}
+
 struct watch {
 	struct rt_source *source;
 	pthread_t thread;
@@ -240,11 +250,8 @@ static void *watch_thread(void *userdata)
 
 	while (poll(fds, RT_ARRAY_SIZE(fds), -1) < 0 && errno == EINTR)
 		;
-	if (fds[0].revents && !watch->source->committed) {
-		if (watch->source->outflow)
-			rt_outflow_cancel(watch->source->outflow);
-		rt_http_cancel(watch->source->control);
-	}
+	if (fds[0].revents && !watch->source->committed)
+		rt_source_cancel(watch->source);
 	return NULL;
 }
 
@@ -317,7 +324,9 @@ static struct rt_error *freeze(struct rt_source *source)
 {
 	struct rt_error *err;
 
-	err = rt_heartbeat_start(source, &source->heartbeat);
+	err = rt_source_images_begin(source);
+	if (!err)
+		err = rt_heartbeat_start(source, &source->heartbeat);
 	if (err)
 		return err;
 	source->frozen_at = rt_now_us();

@@ -1,7 +1,6 @@
 #include "migrate/source_private.h"
 
 #include "checkpoint/unpack.h"
-#include "migrate/files.h"
 #include "migrate/journal.h"
 #include "migrate/link.h"
 #include "migrate/pause.h"
@@ -18,30 +17,6 @@
 #define RETRY_US 200000
 
 /* ---- the last of it ---- */
-
-static struct rt_error *send_images(struct rt_source *source, Rt__Outcome **ret)
-{
-	_cleanup_close_ int fd = open(source->image_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct rt_http_answer answer = { .body = NULL };
-	struct rt_files_out *files = NULL;
-	struct rt_error *err;
-
-	if (fd < 0)
-		return rt_fail_errno("cannot open '%s'", source->image_path);
-	err = rt_files_out_new(fd, source->codec, &files);
-	if (err)
-		return err;
-	err = rt_http_ask(source->control, &(struct rt_http_request){
-		.method = "POST", .path = source->path_final, .pull = rt_files_out_pull, .pull_userdata = files, .may_stall = true,
-	}, 0, &answer);
-	if (!err)
-		err = rt_message_outcome(answer.body, answer.size, ret);
-	free(answer.body);
-	source->report.images_bytes = rt_files_out_wire(files);
-	source->report.wire += source->report.images_bytes;
-	rt_files_out_free(files);
-	return err;
-}
 
 /* What the target reports of itself is taken out of what we waited for it. */
 static void note_times(struct rt_source *source, uint64_t ready_at, const Rt__Outcome *outcome)
@@ -67,7 +42,7 @@ struct rt_error *rt_source_final(struct rt_source *source)
 	if (!err)
 		err = rt_source_answer_begin(source);
 	if (!err)
-		err = send_images(source, &outcome);
+		err = rt_source_send_images(source, &outcome);
 	if (err)
 		return err;
 	source->report.final_pages = totals.pages;
@@ -277,6 +252,7 @@ struct rt_error *rt_source_abort(struct rt_source *source, struct rt_error *err)
 		err = rt_while(second, "the target was silent while the container was frozen");
 	}
 	rt_source_answer_end(source);
+	rt_source_images_end(source);
 	if (source->outflow) {
 		rt_outflow_cancel(source->outflow);
 		rt_error_free(rt_outflow_finish(source->outflow, NULL));

@@ -50,7 +50,7 @@ struct rt_source {
 	/* the target */
 	struct rt_http_client *client;
 	struct rt_http_connection *control;
-	char path_pages[80], path_rootfs[80], path_final[80], path_commit[80], path_abort[80], path_faults[80], path_frozen[80];
+	char path_pages[80], path_rootfs[80], path_images[80], path_final[80], path_commit[80], path_abort[80], path_faults[80], path_frozen[80];
 
 	/* memory */
 	struct rt_halt halt; /* what soft-dirty tracking stops the tasks with */
@@ -61,6 +61,7 @@ struct rt_source {
 	struct rt_page_ranges ranges;
 	struct rt_precopy precopy;
 	struct rt_puller *puller; /* source_memory.c */
+	struct rt_image_sender *images; /* source_images.c */
 	struct rt_heartbeat *heartbeat; /* between freeze and commit */
 
 	struct rt_tree *tree;
@@ -70,6 +71,9 @@ struct rt_source {
 	bool paused; /* by its user, before we came */
 	bool offered, frozen, detached, committed;
 };
+
+/* From any thread: whatever is asked of the target ends at once. */
+void rt_source_cancel(struct rt_source *source);
 
 #define RT_SOURCE_DIRECTORY "/run/rt-migrate" /* one directory a migration */
 
@@ -105,6 +109,14 @@ struct rt_error *rt_source_send_last(struct rt_source *source) _must_check_; /* 
 struct rt_error *rt_source_answer_begin(struct rt_source *source) _must_check_;
 void rt_source_answer_end(struct rt_source *source);
 struct rt_error *rt_source_push(struct rt_source *source) _must_check_; /* post-copy: after the commit, until the target has all */
+
+/* source_images.c: the files of CRIU's images go as each is finished, in a thread of its own, while CRIU makes the next; what is left when all is dumped goes with
+ * the request that makes the target restore. */
+struct rt_error *rt_source_images_begin(struct rt_source *source) _must_check_; /* before the dump */
+struct rt_error *rt_source_send_images(struct rt_source *source, Rt__Outcome **ret) _must_check_; /* after it. `ret` is freed by rt_unpack_free() */
+void rt_source_images_cancel(struct rt_source *source); /* what is being sent ends with an error. From any thread */
+void rt_source_images_end(struct rt_source *source); /* none are sent any more */
+void rt_source_images_free(struct rt_source *source); /* once no other thread can cancel */
 
 /* source_end.c */
 struct rt_error *rt_source_final(struct rt_source *source) _must_check_;

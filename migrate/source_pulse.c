@@ -21,13 +21,6 @@ struct rt_heartbeat {
 	pthread_t thread;
 };
 
-static void give_up(struct rt_source *source)
-{
-	if (source->outflow)
-		rt_outflow_cancel(source->outflow);
-	rt_http_cancel(source->control);
-}
-
 /* False: it is over. */
 static bool wait_for_next(struct rt_heartbeat *heartbeat)
 {
@@ -62,7 +55,7 @@ static void *beat(void *userdata)
 		}
 		if (err) {
 			heartbeat->err = err;
-			give_up(source);
+			rt_source_cancel(source);
 			break;
 		}
 	} while (wait_for_next(heartbeat));

@@ -6,7 +6,7 @@
 #include "migrate/journal.h"
 #include "migrate/lazy.h"
 #include "migrate/link.h"
-#include "migrate/network.h"
+#include "migrate/network_ahead.h"
 #include "migrate/tmpfs.h"
 #include "migrate/pause.h"
 #include "migrate/tap.h"
@@ -51,6 +51,7 @@ struct worker {
 
 	int guardian; /* a worker that dies while it serves memory leaves tasks to which the kernel gives zeros for it: they must not live on */
 	struct rt_network network;
+	int network_fd; /* of network_ahead.h; -1: there is none */
 	struct rt_catcher catcher;
 	uint64_t committed_at;
 };
@@ -397,6 +398,7 @@ static struct rt_error *restore(struct worker *worker)
 	const struct rt_restore_options options = {
 		.hooks = &hooks,
 		.criu = {
+			.brief_log = true,
 			.image_path = worker->images,
 			.tcp_established = task->tcp_established,
 			.tcp_close = task->tcp_close,
@@ -405,6 +407,8 @@ static struct rt_error *restore(struct worker *worker)
 			.link_remap = task->link_remap,
 			.lazy_pages = task->lazy,
 		},
+		.has_network = worker->network_fd >= 0,
+		.network_fd = worker->network_fd,
 		.create = { .bundle = task->bundle, .config = worker->config, .detach = true },
 	};
 	int status;
@@ -426,18 +430,15 @@ static struct rt_error *take_task(struct worker *worker, const struct rt_context
 	return worker->dir_fd < 0 ? rt_fail_errno("cannot open '%s'", worker->task.directory) : rt_worker_take_lock(worker->dir_fd);
 }
 
-static struct rt_error *find_network(struct worker *worker)
+static struct rt_error *prepare_network(struct worker *worker)
 {
-	_cleanup_free_ char *text = NULL;
 	struct rt_spec *spec = NULL;
-	struct rt_error *err;
-	size_t size;
+	struct rt_error *err = rt_network_read(worker->config, &worker->network, &spec);
 
-	err = rt_read_file_at(AT_FDCWD, worker->config, 16u << 20, &text, &size);
 	if (!err)
-		err = rt_spec_load_text(text, size, worker->config, &spec);
-	if (!err)
-		err = rt_network_find_moved(spec, &worker->network);
+		err = rt_network_ahead_make(&worker->network, spec, worker->task.id, worker->task.bundle, &worker->network_fd);
+	if (!err && worker->network_fd >= 0)
+		err = rt_replace_file_at(worker->dir_fd, RT_WORKER_NETWORK, "", 0, 0600);
 	rt_spec_free(spec);
 	return err;
 }
@@ -460,7 +461,7 @@ static void write_complete(const struct worker *worker)
 
 struct rt_error *rt_worker_run(const struct rt_context *context)
 {
-	struct worker worker = { .catcher = RT_CATCHER_NULL, .fd = RT_WORKER_FD, .listener = -1, .dir_fd = -1, .guardian = -1, .memory_fd = -1, .decision = RT_LINK_END };
+	struct worker worker = { .catcher = RT_CATCHER_NULL, .fd = RT_WORKER_FD, .listener = -1, .dir_fd = -1, .guardian = -1, .memory_fd = -1, .network_fd = -1, .decision = RT_LINK_END };
 	struct rt_error *err;
 
 	pthread_mutex_init(&worker.lock, NULL);
@@ -471,7 +472,7 @@ struct rt_error *rt_worker_run(const struct rt_context *context)
 	signal(SIGPIPE, SIG_IGN);
 	err = take_task(&worker, context);
 	if (!err)
-		err = find_network(&worker);
+		err = prepare_network(&worker);
 	if (!err)
 		err = restore(&worker);
 	if (!err && worker.serving) {
@@ -483,6 +484,8 @@ struct rt_error *rt_worker_run(const struct rt_context *context)
 		rt_warn_ignored(rt_container_kill(context, worker.task.id, SIGKILL, RT_KILL_ALL));
 	rt_pause("worker-complete");
 	rt_catcher_end(&worker.catcher);
+	if (err && !worker.running && worker.network_fd >= 0)
+		rt_warn_ignored(rt_network_ahead_undo(&worker.network, worker.task.id));
 	rt_guardian_dismiss(&worker.guardian);
 	stop_hearing(&worker);
 	if (!err)

@@ -35,6 +35,8 @@ struct rt_error *rt_worker_start(const struct rt_worker_task *task, int *ret_fd,
 
 /* What the hidden `rt receive --worker` does: the task comes as the first message on descriptor RT_WORKER_FD. */
 #define RT_WORKER_FD 3
+/* In the migration's directory where it has made the container's network ahead (network_ahead.h), which is to be undone if nothing comes of it. */
+#define RT_WORKER_NETWORK "network"
 struct rt_error *rt_worker_run(const struct rt_context *context) _must_check_;
 
 /* The process that is at work on this migration, even if its daemon has died; 0: none, or none any more. What it wrote down before it ended is then on disk. */

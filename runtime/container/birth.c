@@ -213,6 +213,17 @@ struct rt_error *rt_birth_commit(struct rt_birth *birth)
 	return err;
 }
 
+struct rt_error *rt_birth_change_limits(struct rt_birth *birth)
+{
+	struct rt_container *container = &birth->container;
+	struct rt_error *err;
+
+	if (!birth->limits)
+		return NULL;
+	err = rt_in_force_store(container->dir_fd, birth->limits->json);
+	return err || !container->cgroup ? err : rt_cgroup_apply(container->cgroup, &birth->limits->resources);
+}
+
 struct rt_error *rt_birth_complete(struct rt_birth *birth, pid_t pid, int pidfd, const char *pid_file, const char *pidfd_socket)
 {
 	struct rt_container *container = &birth->container;

@@ -29,7 +29,7 @@ void rt_birth_deinit(struct rt_birth *birth);
 struct rt_error *rt_birth_load(struct rt_birth *birth, const struct rt_context *context, const char *id, const char *bundle,
 			       const char *config) _must_check_;
 
-/* Before rt_birth_register(): the container gets these limits (a resources object), not those of its config. */
+/* Before rt_birth_register(), or before rt_birth_change_limits(): the container gets these limits (a resources object), not those of its config. */
 struct rt_error *rt_birth_set_limits(struct rt_birth *birth, const json_t *resources) _must_check_;
 
 /* RT_EXISTS where the id is taken. */
@@ -41,6 +41,9 @@ struct rt_error *rt_birth_commit(struct rt_birth *birth) _must_check_;
 /* pid_file and pidfd_socket may be NULL. */
 struct rt_error *rt_birth_complete(struct rt_birth *birth, pid_t pid, int pidfd, const char *pid_file,
 				   const char *pidfd_socket) _must_check_;
+
+/* What rt_birth_set_limits() said, where that came after rt_birth_commit(): now. */
+struct rt_error *rt_birth_change_limits(struct rt_birth *birth) _must_check_;
 
 /* Only where `holder` was set before rt_birth_complete(). Where we are killed before it, rt_hold_adopt() does its work. */
 struct rt_error *rt_birth_release(struct rt_birth *birth) _must_check_;

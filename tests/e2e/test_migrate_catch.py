@@ -37,6 +37,36 @@ while time.monotonic() < end:
 print(json.dumps({'longest': max(times), 'count': len(times), 'wrong': wrong}), flush=True)
 """
 
+# Begins a connection every 5 ms, whatever became of those before, and prints how long each took to be answered.
+EVERYBODY = """
+import json, select, socket, sys, time
+print('up', flush=True)
+poller, open_ones, took = select.epoll(), {}, []
+began = due = time.monotonic()
+end = began + float(sys.argv[2])
+while time.monotonic() < end or (open_ones and time.monotonic() < end + 3):
+    now = time.monotonic()
+    if now >= due and now < end:
+        s = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        s.connect_ex((sys.argv[1], 80))
+        open_ones[s.fileno()] = s, now
+        poller.register(s.fileno(), select.EPOLLOUT)
+        due = max(due + 0.005, now)
+    for fd, events in poller.poll(0.002):
+        s, since = open_ones[fd]
+        try:
+            if events == select.EPOLLOUT:
+                s.send(b'GET /hello HTTP/1.0\\r\\n\\r\\n')
+                poller.modify(fd, select.EPOLLIN)
+                continue
+            took.append(time.monotonic() - since if s.recv(4096) else -1)
+        except OSError:
+            took.append(-1)
+        poller.unregister(fd)
+        open_ones.pop(fd)[0].close()
+print(json.dumps({'took': took, 'unanswered': len(open_ones)}), flush=True)
+"""
+
 
 def served(hosts, program=None):
     """An nginx on host a at ADDRESS of the hosts' LAN, and the same bundle on b."""
@@ -66,8 +96,8 @@ def answers():
 
 
 class Clients:
-    def __init__(self, number, seconds):
-        self.made = [subprocess.Popen(["/usr/bin/python3", "-c", CLIENT, ADDRESS, str(seconds)], stdout=subprocess.PIPE, text=True,
+    def __init__(self, number, seconds, program=CLIENT):
+        self.made = [subprocess.Popen(["/usr/bin/python3", "-c", program, ADDRESS, str(seconds)], stdout=subprocess.PIPE, text=True,
                                       close_fds=True) for _ in range(number)]
         for one in self.made:
             assert one.stdout.readline() == "up\n"
@@ -113,6 +143,25 @@ def test_new_connections_wait_for_the_downtime_and_no_longer(hosts, clients):
             return
         c = moved.container
     raise AssertionError(f"(longest request, downtime): {gaps}")
+
+
+def test_whoever_comes_at_any_moment_of_the_downtime_waits_for_it_alone(hosts, clients):
+    """Also while the container's network is made over there, and its own port is on the bridge: it must not be before the container runs."""
+    c = served(hosts)
+    hosts.a.receive()
+    seen = []
+    for _ in range(4):
+        asking = clients(1, 2.5, EVERYBODY)
+        moved = hosts.migrate(c, "--tcp-established")
+        result = asking.results()[0]
+        late = [t for t in result["took"] if t > 0.9]
+        print(f"downtime {moved.downtime * 1000:.0f} ms, {len(result['took'])} connections, {len(late)} of them late")
+        assert result["unanswered"] == 0 and -1 not in result["took"] and len(result["took"]) > 100
+        if len(late) <= 1:  # at the very moment of the detach
+            return
+        seen.append(len(late))
+        c = moved.container
+    raise AssertionError(f"connections that waited for a second, in each move: {seen}")
 
 
 def test_where_the_target_catches_nothing_it_moves_all_the_same(hosts, clients, work):

@@ -39,6 +39,7 @@ BYTES = {
     "offer": ("/migrations", False, [0, 9, 60, 400]), "offer-answer": ("/migrations", True, [-9, -30, 0, 1, 20]),
     "tree": ("/rootfs", False, [0, 7, 30, 300, 20000]), "tree-answer": ("/rootfs", True, [-9, -40]),
     "page-header": ("/pages", False, [0, 7, 9, 12, 18, 24, 30, 38]), "page": ("/pages", False, [60, 3000, 30000]), "page-answer": ("/pages", True, [-9, -40]),
+    "early-header": ("/images", False, [0, 7, 9, 12, 18, 24, 30, 38]), "early": ("/images", False, [60, 200, 1500, 30000]), "early-answer": ("/images", True, [-9, -40]),
     "image-header": ("/final", False, [0, 7, 9, 12, 18, 24, 30, 38]), "image": ("/final", False, [60, 200, 1500, 4000]), "final-answer": ("/final", True, [-9, -40, 0, 1, 3]),
     "commit": ("/commit", False, [-2, -30]), "commit-answer": ("/commit", True, [-9, -40, 0, 1, 3]),
 }

@@ -7,12 +7,15 @@ static void copy(struct made *made, enum rt_frame_codec codec, size_t piece)
 	_cleanup_(rt_frame_decoder_freep) struct rt_frame_decoder *decoder = NULL;
 	_cleanup_(rt_codec_freep) struct rt_codec *unpacker = NULL;
 	_cleanup_free_ uint8_t *buffer = malloc(piece);
+	const struct rt_files_names none = { NULL };
+	struct rt_files_names names = { NULL };
 	struct rt_files_out *out;
 	struct rt_files_in *in;
 	uint64_t wire = 0;
 	size_t size;
 
-	assert_works(rt_files_out_new(made->from_fd, codec, &out));
+	assert_works(rt_files_list(made->from_fd, &none, &names));
+	assert_works(rt_files_out_new(made->from_fd, codec, &names, &out));
 	assert_works(rt_files_in_new(made->to_fd, 1 << 30, &in));
 	assert_works(rt_frame_decoder_new(&decoder));
 	assert_works(rt_codec_new(RT_CODEC_NONE, &unpacker));
@@ -41,6 +44,7 @@ static void copy(struct made *made, enum rt_frame_codec codec, size_t piece)
 	assert_int_equal(wire, rt_files_out_wire(out));
 	rt_files_out_free(out);
 	rt_files_in_free(in);
+	rt_files_names_deinit(&names);
 }
 
 static void put_images(const struct made *made)
@@ -99,6 +103,23 @@ static void logs_hidden_files_and_directories_stay(void **state)
 	assert_int_equal(faccessat(made.to_fd, "dump.log", F_OK, 0), -1);
 	assert_int_equal(faccessat(made.to_fd, ".hidden", F_OK, 0), -1);
 	assert_int_equal(faccessat(made.to_fd, "directory", F_OK, 0), -1);
+	remove_both(&made);
+}
+
+static void what_is_sent_already_is_not_listed(void **state)
+{
+	struct rt_files_names sent = { NULL }, names = { NULL };
+	struct made made = make_both();
+
+	put_text(made.from_fd, "a.img", "x");
+	put_text(made.from_fd, "b.img", "x");
+	assert_works(rt_files_names_add(&sent, "a.img"));
+	assert_works(rt_files_list(made.from_fd, &sent, &names));
+	assert_int_equal(names.count, 1);
+	assert_true(rt_files_names_have(&names, "b.img"));
+	assert_false(rt_files_names_have(&names, "a.img"));
+	rt_files_names_deinit(&sent);
+	rt_files_names_deinit(&names);
 	remove_both(&made);
 }
 
@@ -177,8 +198,13 @@ static void there_is_a_limit(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(files_arrive_as_they_were), cmocka_unit_test(logs_hidden_files_and_directories_stay), cmocka_unit_test(names_are_plain),
-		cmocka_unit_test(files_are_new),	     cmocka_unit_test(frames_are_in_order),			cmocka_unit_test(there_is_a_limit),
+		cmocka_unit_test(files_arrive_as_they_were),
+		cmocka_unit_test(logs_hidden_files_and_directories_stay),
+		cmocka_unit_test(what_is_sent_already_is_not_listed),
+		cmocka_unit_test(names_are_plain),
+		cmocka_unit_test(files_are_new),
+		cmocka_unit_test(frames_are_in_order),
+		cmocka_unit_test(there_is_a_limit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
