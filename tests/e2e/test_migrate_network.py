@@ -2,13 +2,16 @@
 
 import hashlib
 import os
+import signal
 import socket
 import statistics
+import subprocess
 import threading
 import time
 
 import pytest
 
+from lib import host as machine
 from lib import netns, proc, rootfs
 from lib.hosts import LAN
 
@@ -224,6 +227,20 @@ def test_a_move_that_fails_late_leaves_the_network_as_it_was(hosts, networked):
     kept.close()
     assert download.error is None and download.digest == digest
     hosts.unchanged(before)
+
+
+def test_a_worker_that_is_killed_leaves_no_network(hosts, networked):
+    """The network is there before anything is frozen; whoever made it can't take it away any more."""
+    c, _ = nginx(networked, 1)
+    before = hosts.snapshot()
+    process = proc.start(hosts.argv(c, "--mode", "pre-copy", "--bandwidth", "100k"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    worker = proc.eventually(lambda: [pid for pid, name in machine.processes() if name == "(rt-worker)"], what="a worker")[0]
+    proc.eventually(lambda: len(hosts.b.snapshot()["links"] - before["b"]["links"]) > 1, what="the container's veth, and the catcher's")
+    os.kill(worker, signal.SIGKILL)
+    assert process.wait(60) == 1 and process.stderr.read().count(b"\n") == 1
+    process.stderr.close()
+    hosts.unchanged(before)
+    assert answers(80)
 
 
 # ---- redis ----

@@ -95,6 +95,34 @@ static void an_inventory_that_does_not_say_is_an_error(void **state)
 	remove_directory(&made);
 }
 
+static void a_restore_takes_the_network_that_criu_is_in(void **state)
+{
+	struct made made = make_directory();
+	Img__Process init = IMG__PROCESS__INIT;
+	Img__KernelIds ids = IMG__KERNEL_IDS__INIT;
+	Img__Inventory *inventory;
+	struct rt_error *err;
+
+	(void)state;
+	write_dumped(&made, true);
+	assert_null(rt_inside_correct(made.fd, true));
+	err = rt_inside_join(made.fd);
+	assert_non_null(err); /* there is no tree */
+	rt_error_free(err);
+	init.pid = 1;
+	write_image(&made, "pstree.img", MAGIC_COMMON, 0x50273030, 1, &init.base);
+	ids.has_net_ns_id = 1;
+	ids.net_ns_id = 9;
+	write_image(&made, "ids-1.img", MAGIC_COMMON, 0x54432030, 1, &ids.base);
+	assert_null(rt_inside_join(made.fd));
+	assert_null(rt_images_inventory(made.fd, &inventory));
+	assert_int_equal(inventory->root_ids->net_ns_id, 9);
+	assert_int_equal(inventory->root_ids->uts_ns_id, 3);
+	assert_int_equal(inventory->network_lock, LOCK_SKIP);
+	rt_unpack_free(&inventory->base);
+	remove_directory(&made);
+}
+
 static bool possible(bool own, const char *path, const struct rt_criu_settings *settings)
 {
 	struct rt_spec spec = { .namespaces[RT_NS_NETWORK] = { .wanted = own || path, .path = (char *)path } };
@@ -128,6 +156,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(criu_was_in_no_namespace_of_the_container_s),
+		cmocka_unit_test(a_restore_takes_the_network_that_criu_is_in),
 		cmocka_unit_test(without_a_lock_there_is_none_to_restore),
 		cmocka_unit_test(an_inventory_that_does_not_say_is_an_error),
 		cmocka_unit_test(only_in_a_namespace_of_its_own_and_with_nobody_to_connect_to),
