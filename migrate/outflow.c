@@ -1,16 +1,21 @@
 #include "migrate/outflow.h"
 
 #include "migrate/reader.h"
+#include "runtime/base/clock.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define PARALLEL_MAX 16
 /* Pages one reading takes, and one frame at most. */
 #define BATCH (RT_FRAME_MAX / RT_PAGE_SIZE)
 #define BATCH_RANGES 256
+/* How long it lets others go first, so that it comes to an end however many they are; and how often it looks. */
+#define GIVE_WAY_US 20000
+#define GIVE_WAY_LOOK_US 200
 
 /* One connection and its thread: reads a batch, cuts it into frames, hands these out piece by piece. */
 struct stream {
@@ -111,12 +116,22 @@ static struct rt_error *note_sent(struct rt_outflow *outflow, const struct strea
 	return err;
 }
 
+static void give_way(const struct rt_outflow *outflow)
+{
+	const _Atomic uint64_t *until = outflow->options.hurry_until;
+	uint64_t began = rt_now_us();
+
+	for (uint64_t now = began; until && now < *until && now - began < GIVE_WAY_US && !outflow->cancelled; now = rt_now_us())
+		usleep(GIVE_WAY_LOOK_US);
+}
+
 static struct rt_error *read_batch(struct stream *stream)
 {
 	struct rt_outflow *outflow = stream->outflow;
 	struct rt_error *err;
 	uint64_t read;
 
+	give_way(outflow);
 	take_batch(outflow, stream);
 	if (stream->range_count == 0)
 		return NULL;

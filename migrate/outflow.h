@@ -7,6 +7,8 @@
 #include "migrate/http_client.h"
 #include "migrate/tracker.h"
 
+#include <stdatomic.h>
+
 /* Which address space of the images a process is. */
 struct rt_outflow_space {
 	pid_t pid; /* here */
@@ -19,6 +21,8 @@ struct rt_outflow_options {
 	unsigned parallel;
 	enum rt_frame_codec codec;
 	struct rt_tracker *tracker; /* told of all that is sent (hash); NULL: nobody is */
+	/* Until then (rt_now_us()) somebody else is in a hurry: it pauses before the next batch, but not for long. NULL: nobody ever is. */
+	const _Atomic uint64_t *hurry_until;
 };
 
 struct rt_outflow;

@@ -90,6 +90,7 @@ static struct rt_error *open_outflow(struct rt_source *source)
 		.parallel = source->parallel,
 		.codec = source->codec,
 		.tracker = source->tracking == RT_TRACKER_HASH ? source->tracker : NULL,
+		.hurry_until = &source->hurry_until,
 	}, &source->outflow);
 }
 
@@ -214,6 +215,7 @@ struct rt_error *rt_source_send_last(struct rt_source *source)
 /* ---- post-copy: pulled and pushed ---- */
 
 #define READ_AHEAD 32 /* pages */
+#define HURRY_US 5000 /* who has asked for a page is likely to ask for the next one soon */
 #define WANT_SIZE 24 /* space, address, pages: u64 each, little-endian */
 
 struct rt_puller {
@@ -252,10 +254,13 @@ static struct rt_error *answer(struct rt_puller *puller, const uint8_t record[WA
 	for (size_t i = 0; i < source->space_count && !err; i++)
 		if (source->spaces[i].space == space)
 			err = rt_page_ranges_add(&ranges, source->spaces[i].pid, start, pages);
+	/* A task waits for it over there: what nobody has asked for comes later. */
+	source->hurry_until = rt_now_us() + HURRY_US;
 	if (!err)
 		err = rt_outflow_begin(puller->outflow, &ranges, source->spaces, source->space_count);
 	if (!err)
 		err = rt_outflow_finish(puller->outflow, &totals);
+	source->hurry_until = rt_now_us() + HURRY_US;
 	rt_page_ranges_free(&ranges);
 	source->report.pulled_pages += totals.pages;
 	return err;

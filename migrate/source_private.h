@@ -61,6 +61,7 @@ struct rt_source {
 	struct rt_page_ranges ranges;
 	struct rt_precopy precopy;
 	struct rt_puller *puller; /* source_memory.c */
+	_Atomic uint64_t hurry_until; /* rt_now_us(): until then what the target has asked for goes first */
 	struct rt_image_sender *images; /* source_images.c */
 	struct rt_heartbeat *heartbeat; /* between freeze and commit */
 
