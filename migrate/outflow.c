@@ -13,8 +13,10 @@
 /* Pages one reading takes, and one frame at most. */
 #define BATCH (RT_FRAME_MAX / RT_PAGE_SIZE)
 #define BATCH_RANGES 256
-/* How long it lets others go first, so that it comes to an end however many they are; and how often it looks. */
+/* Others go first, but it comes to an end however many they are: it waits for so long at least, and for so many times what its last batch took, which is long on a
+ * slow link, whose queue would hold up all that comes behind. And how often it looks. */
 #define GIVE_WAY_US 20000
+#define GIVE_WAY_TIMES 4
 #define GIVE_WAY_LOOK_US 200
 
 /* One connection and its thread: reads a batch, cuts it into frames, hands these out piece by piece. */
@@ -32,6 +34,7 @@ struct stream {
 	struct rt_frame frame;
 	size_t header_left, payload_left;
 	uint64_t frames;
+	uint64_t batch_us; /* when the batch at hand was begun; 0: none yet */
 	bool ended;
 	struct rt_outflow_totals totals;
 	struct rt_error *err;
@@ -116,13 +119,17 @@ static struct rt_error *note_sent(struct rt_outflow *outflow, const struct strea
 	return err;
 }
 
-static void give_way(const struct rt_outflow *outflow)
+static void give_way(struct stream *stream)
 {
+	const struct rt_outflow *outflow = stream->outflow;
 	const _Atomic uint64_t *until = outflow->options.hurry_until;
-	uint64_t began = rt_now_us();
+	uint64_t began = rt_now_us(), most = stream->batch_us ? GIVE_WAY_TIMES * (began - stream->batch_us) : 0;
 
-	for (uint64_t now = began; until && now < *until && now - began < GIVE_WAY_US && !outflow->cancelled; now = rt_now_us())
+	if (most < GIVE_WAY_US)
+		most = GIVE_WAY_US;
+	for (uint64_t now = began; until && now < *until && now - began < most && !outflow->cancelled; now = rt_now_us())
 		usleep(GIVE_WAY_LOOK_US);
+	stream->batch_us = rt_now_us();
 }
 
 static struct rt_error *read_batch(struct stream *stream)
@@ -131,7 +138,7 @@ static struct rt_error *read_batch(struct stream *stream)
 	struct rt_error *err;
 	uint64_t read;
 
-	give_way(outflow);
+	give_way(stream);
 	take_batch(outflow, stream);
 	if (stream->range_count == 0)
 		return NULL;
@@ -279,7 +286,7 @@ static void reset(struct stream *stream)
 {
 	stream->range_count = stream->range = stream->page = stream->buffer_page = 0;
 	stream->header_left = stream->payload_left = 0;
-	stream->frames = 0;
+	stream->frames = stream->batch_us = 0;
 	stream->ended = false;
 	stream->totals = (struct rt_outflow_totals){ 0 };
 	stream->err = NULL;

@@ -214,8 +214,10 @@ struct rt_error *rt_source_send_last(struct rt_source *source)
 
 /* ---- post-copy: pulled and pushed ---- */
 
-#define READ_AHEAD 32 /* pages */
-#define HURRY_US 5000 /* who has asked for a page is likely to ask for the next one soon */
+#define READ_AHEAD 16 /* pages */
+/* Who has asked for a page is likely to ask for the next one soon: after so long at least, and so many times what the way there took. */
+#define HURRY_US 5000
+#define HURRY_TIMES 2
 #define WANT_SIZE 24 /* space, address, pages: u64 each, little-endian */
 
 struct rt_puller {
@@ -244,6 +246,7 @@ static struct rt_error *answer(struct rt_puller *puller, const uint8_t record[WA
 	struct rt_page_ranges ranges = { .ranges = NULL };
 	struct rt_outflow_totals totals = { 0 };
 	uint64_t space = read_u64(record), start = read_u64(record + 8), pages = read_u64(record + 16);
+	uint64_t began = rt_now_us(), now;
 	struct rt_error *err = NULL;
 
 	if (start % RT_PAGE_SIZE || pages == 0 || pages > RT_FRAME_MAX / RT_PAGE_SIZE)
@@ -255,12 +258,13 @@ static struct rt_error *answer(struct rt_puller *puller, const uint8_t record[WA
 		if (source->spaces[i].space == space)
 			err = rt_page_ranges_add(&ranges, source->spaces[i].pid, start, pages);
 	/* A task waits for it over there: what nobody has asked for comes later. */
-	source->hurry_until = rt_now_us() + HURRY_US;
+	source->hurry_until = UINT64_MAX;
 	if (!err)
 		err = rt_outflow_begin(puller->outflow, &ranges, source->spaces, source->space_count);
 	if (!err)
 		err = rt_outflow_finish(puller->outflow, &totals);
-	source->hurry_until = rt_now_us() + HURRY_US;
+	now = rt_now_us();
+	source->hurry_until = now + HURRY_US + HURRY_TIMES * (now - began);
 	rt_page_ranges_free(&ranges);
 	source->report.pulled_pages += totals.pages;
 	return err;
