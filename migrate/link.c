@@ -62,9 +62,10 @@ struct rt_error *rt_link_receive(int fd, int timeout_ms, struct rt_link_message 
 	if (ready == 0)
 		return NULL;
 	err = rt_receive_message(fd, &wire, sizeof(wire), &size, ret->fds, RT_MAX_FDS, &ret->fd_count);
+	/* It ended with something of ours unread, which the kernel tells once, and before what it has said itself. */
 	if (err && err->errnum == ECONNRESET) {
-		err = rt_error_free(err);
-		size = 0;
+		rt_error_free(err);
+		err = rt_receive_message(fd, &wire, sizeof(wire), &size, ret->fds, RT_MAX_FDS, &ret->fd_count);
 	}
 	if (err)
 		return rt_while(err, "hearing the other process");

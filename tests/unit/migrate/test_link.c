@@ -74,6 +74,27 @@ static void a_reset_is_an_end(void **state)
 	close_both(ends);
 }
 
+/* The kernel tells of the reset first. */
+static void what_it_said_before_a_reset_is_heard(void **state)
+{
+	struct rt_link_message got;
+	bool there;
+	int ends[2];
+
+	assert_works(rt_link_pair(ends));
+	assert_works(rt_link_say(ends[1], RT_LINK_GO));
+	assert_works(rt_link_say(ends[0], RT_LINK_RUNNING));
+	assert_works(rt_link_say(ends[0], RT_LINK_DONE));
+	rt_closep(&ends[0]);
+	assert_works(rt_link_receive(ends[1], 1000, &got, &there));
+	assert_int_equal(got.word, RT_LINK_RUNNING);
+	assert_works(rt_link_receive(ends[1], 1000, &got, &there));
+	assert_int_equal(got.word, RT_LINK_DONE);
+	assert_works(rt_link_receive(ends[1], 1000, &got, &there));
+	assert_int_equal(got.word, RT_LINK_END);
+	close_both(ends);
+}
+
 static void a_failure_keeps_its_code_and_sentence(void **state)
 {
 	struct rt_error *err;
@@ -139,6 +160,7 @@ int main(void)
 		cmocka_unit_test(nothing_to_hear_is_an_answer),
 		cmocka_unit_test(an_end_is_a_word),
 		cmocka_unit_test(a_reset_is_an_end),
+		cmocka_unit_test(what_it_said_before_a_reset_is_heard),
 		cmocka_unit_test(a_failure_keeps_its_code_and_sentence),
 		cmocka_unit_test(a_sentence_that_is_too_long_is_cut),
 		cmocka_unit_test(what_is_not_expected_is_told),
