@@ -305,9 +305,10 @@ static void wrong_paths_and_methods_are_told_apart(void **state)
 	ask_path("HEAD", "/v1/health", "HTTP/1.1 405");
 	ask_path("get", "/v1/health", "HTTP/1.1 405");
 	assert_int_equal(service.begun, 2);
-	/* libmicrohttpd ends a path at a NUL byte: nothing of what stands behind it may matter. */
-	ask_raw(nul, sizeof(nul) - 1, "HTTP/1.1 200");
-	assert_string_equal(service.word, "a");
+	/* libmicrohttpd ends a path at a NUL byte, or from 1.0 on hangs up: nothing of what stands behind it may matter. */
+	service.word[0] = 0;
+	ask_raw(nul, sizeof(nul) - 1, "");
+	assert_true(!*service.word || rt_str_equal(service.word, "a"));
 	memset(long_word, 'a', 128);
 	memcpy(head, "/v1/echo/", 10);
 	ask_path("GET", strcat(head, long_word), "HTTP/1.1 200");

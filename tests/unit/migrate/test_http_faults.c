@@ -80,6 +80,7 @@ static void silence_of_the_peer_is_a_stall(void **state)
 {
 	struct source source = { .left = 1ull << 40 };
 	struct rt_http_request patient = { .method = "GET", .path = "/v1/block", .may_stall = true, .timeout_ms = 900 };
+	struct rt_error *err;
 	struct pair pair;
 	double begin;
 
@@ -89,7 +90,12 @@ static void silence_of_the_peer_is_a_stall(void **state)
 	fails(get(&pair, "/v1/block", NULL), RT_PEER, "nothing came or went for 300 ms");
 	assert_true(seconds() - begin >= 0.3);
 	service.stop_reading_at = 1;
-	fails(upload(&pair, "/v1/sink", &source, NULL), RT_PEER, "nothing came or went for 300 ms");
+	/* By us or, as libcurl 8.14 goes on to fill the kernel's buffers, by the kernel, which has the same limit. */
+	begin = seconds();
+	err = upload(&pair, "/v1/sink", &source, NULL);
+	assert_true(err && (strstr(err->message, "nothing came or went for 300 ms") || strstr(err->message, "timed out")));
+	rt_error_free(err);
+	assert_true(seconds() - begin >= 0.3 && seconds() - begin < 5);
 	service.stop_reading_at = 0;
 	/* A long poll waits on; its own limit is another thing. */
 	begin = seconds();
