@@ -6,10 +6,8 @@
 #include "runtime/base/lock.h"
 #include "runtime/base/proc.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -18,15 +16,15 @@
 #define LOOK_NS 1000000
 #define MAPS_LIMIT (64u << 20)
 
-/* The last number of /proc/PID/task/TID/syscall. 0: it runs, is no more, or we may not look; none of that is worth failing for. */
-static uint64_t read_counter(pid_t pid, pid_t tid, bool *ret_read)
+/* The last number of /proc/PID/syscall. 0: it runs, is no more, or we may not look; none of that is worth failing for. */
+static uint64_t read_counter(pid_t pid, bool *ret_read)
 {
 	_cleanup_free_ char *text = NULL;
 	struct rt_error *err;
-	char path[64];
+	char path[32];
 	char *last;
 
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", pid, tid);
+	snprintf(path, sizeof(path), "/proc/%d/syscall", pid);
 	err = rt_read_file_at(AT_FDCWD, path, 512, &text, NULL);
 	*ret_read = !err;
 	rt_error_free(err);
@@ -47,14 +45,14 @@ struct rt_error *rt_hold_note(pid_t holder, pid_t pid, struct rt_state_hold *ret
 	for (int i = 0; i < LOOKS && !err && read && !hold.counter; i++) {
 		if (i > 0)
 			nanosleep(&(struct timespec){ .tv_nsec = LOOK_NS }, NULL);
-		hold.counter = read_counter(pid, pid, &read);
+		hold.counter = read_counter(pid, &read);
 	}
 	if (!err)
 		*ret = hold;
 	return err;
 }
 
-/* Whether there is code that belongs to no file, as CRIU's does not: it takes it away with its last step. True in doubt. */
+/* Whether what waited there is still where CRIU had put it: it takes its code away with its last step. True in doubt. */
 static bool has_code_at(pid_t pid, uint64_t address)
 {
 	_cleanup_free_ char *maps = NULL;
@@ -65,51 +63,15 @@ static bool has_code_at(pid_t pid, uint64_t address)
 	if (!maps)
 		return true;
 	for (const char *line = maps; *line;) {
-		uint64_t start, end, inode;
+		uint64_t start, end;
 		char access[5];
-		int length;
 
-		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %*s %*s %" SCNu64 "%n", &start, &end, access, &inode, &length) == 4 && address >= start &&
-		    address < end)
-			return access[2] == 'x' && inode == 0 && line[length + strspn(line + length, " ")] == '\n';
+		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s", &start, &end, access) == 3 && address >= start && address < end)
+			return access[2] == 'x';
 		line += strcspn(line, "\n");
 		line += *line == '\n';
 	}
 	return false;
-}
-
-/* One of its threads waits in such code. Compilers of running programs make some, too, but leave waiting to the C library. */
-static bool waits(pid_t pid)
-{
-	_cleanup_closedir_ DIR *tasks = NULL;
-	const struct dirent *entry;
-	bool found = false, read;
-	char path[32];
-
-	snprintf(path, sizeof(path), "/proc/%d/task", pid);
-	tasks = opendir(path);
-	while (!found && tasks && (entry = readdir(tasks))) {
-		pid_t tid = atoi(entry->d_name);
-		uint64_t counter = tid > 0 ? read_counter(pid, tid, &read) : 0;
-
-		found = counter && has_code_at(pid, counter);
-	}
-	return found;
-}
-
-/* Init was let go before the others, which may be what it waits for. */
-static struct rt_error *one_waits(const struct rt_container *container, bool *ret)
-{
-	_cleanup_free_ pid_t *pids = NULL;
-	struct rt_error *err = NULL;
-	size_t count = 0;
-
-	*ret = false;
-	if (container->cgroup)
-		err = rt_cgroup_pids(container->cgroup, &pids, &count);
-	for (size_t i = 0; i < count && !err && !*ret; i++)
-		*ret = waits(pids[i]);
-	return err;
 }
 
 /* False in doubt. */
@@ -119,7 +81,7 @@ static struct rt_error *is_let_go(const struct rt_container *container, bool *re
 	_cleanup_close_ int pidfd = -1;
 	struct rt_proc_stat stat;
 	struct rt_error *err;
-	bool found, held = false;
+	bool found;
 
 	*ret = false;
 	err = rt_proc_stat(hold->pid, &stat, &found);
@@ -128,11 +90,8 @@ static struct rt_error *is_let_go(const struct rt_container *container, bool *re
 	err = rt_container_pidfd(container, &pidfd);
 	if (err || pidfd < 0 || !hold->counter)
 		return err;
-	if (has_code_at(container->state.pid, hold->counter))
-		return NULL;
-	err = one_waits(container, &held);
-	*ret = !err && !held;
-	return err;
+	*ret = !has_code_at(container->state.pid, hold->counter);
+	return NULL;
 }
 
 /* For as long as this runs no other command changes the container. */

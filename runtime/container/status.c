@@ -108,9 +108,9 @@ struct rt_error *rt_container_open(const struct rt_context *context, const char 
 	}
 	err = rt_state_load(container.dir_fd, &container.state, &found);
 	if (!err && found)
-		err = load_cgroup(&container);
-	if (!err && found)
 		err = rt_hold_adopt(&container);
+	if (!err && found)
+		err = load_cgroup(&container);
 	if (err)
 		return rt_while(err, "opening container '%s'", id);
 	if (!found) {
