@@ -46,7 +46,8 @@ struct rt_error *rt_container_check(const struct rt_context *context, const char
 
 /* For a restore whose outcome is decided elsewhere. An error makes the restore fail with it, and nothing is left. */
 struct rt_restore_hooks {
-	struct rt_error *(*await_images)(void *userdata); /* all that needs no images is done; returns when they are there */
+	/* All that needs no images is done, the place taken among it; returns when they are there. NULL: they are there, and looked at before anything is done. */
+	struct rt_error *(*await_images)(void *userdata);
 	/* Sets the source of each mount that rt_mount_is_elsewhere(): a path in the mount namespace of `criu`. NULL: there is none. */
 	struct rt_error *(*mounts)(void *userdata, Rt__Container *described, int image_fd, pid_t criu);
 	/* CRIU is about to be asked; the directories as in rt_criu_settings. */

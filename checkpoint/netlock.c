@@ -190,21 +190,38 @@ static struct rt_error *take_away(int namespace_fd, const char *table, int *sock
 	return err ? err : delete_table(*socket, table);
 }
 
+/* A rule at the end of a chain: its steps stand between the two. */
+struct rule {
+	size_t start, steps;
+};
+
+static struct rule begin_rule(struct rt_nft_batch *batch, const char *table, const char *chain, uint16_t flags)
+{
+	struct rule rule = { .start = batch->used };
+
+	rt_nft_begin(batch, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND | flags);
+	rt_nft_put_text(batch, NFTA_RULE_TABLE, table);
+	rt_nft_put_text(batch, NFTA_RULE_CHAIN, chain);
+	rule.steps = rt_nft_nest(batch, NFTA_RULE_EXPRESSIONS);
+	return rule;
+}
+
+static void end_rule(struct rt_nft_batch *batch, struct rule rule)
+{
+	rt_nft_end_nest(batch, rule.steps);
+	rt_nft_end(batch, rule.start);
+}
+
 /* CRIU brings connections that are closed on one side back by packets of its own, which it marks: to them its own lock is open, too. */
 static void add_exception(struct rt_nft_batch *batch, const char *chain, uint16_t flags)
 {
 	static const uint32_t mark = CRIU_MARK;
-	size_t start = batch->used, steps;
+	struct rule rule = begin_rule(batch, OWN_TABLE, chain, flags);
 
-	rt_nft_begin(batch, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND | flags);
-	rt_nft_put_text(batch, NFTA_RULE_TABLE, OWN_TABLE);
-	rt_nft_put_text(batch, NFTA_RULE_CHAIN, chain);
-	steps = rt_nft_nest(batch, NFTA_RULE_EXPRESSIONS);
 	rt_nft_load_meta(batch, NFT_META_MARK);
 	rt_nft_compare(batch, NFT_CMP_EQ, &mark, sizeof(mark));
 	rt_nft_decide(batch, NF_ACCEPT);
-	rt_nft_end_nest(batch, steps);
-	rt_nft_end(batch, start);
+	end_rule(batch, rule);
 }
 
 struct rt_error *rt_netlock_add_own(int namespace_fd, int *socket)
@@ -236,12 +253,8 @@ static void add_door_rule(struct rt_nft_batch *batch)
 {
 	static const uint8_t tcp = IPPROTO_TCP, syn = TH_SYN;
 	static const uint32_t loopback = 1; /* its index in every namespace */
-	size_t start = batch->used, steps;
+	struct rule rule = begin_rule(batch, DOOR_TABLE, DOOR_CHAIN, NLM_F_ACK);
 
-	rt_nft_begin(batch, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND | NLM_F_ACK);
-	rt_nft_put_text(batch, NFTA_RULE_TABLE, DOOR_TABLE);
-	rt_nft_put_text(batch, NFTA_RULE_CHAIN, DOOR_CHAIN);
-	steps = rt_nft_nest(batch, NFTA_RULE_EXPRESSIONS);
 	rt_nft_load_meta(batch, NFT_META_IIF);
 	rt_nft_compare(batch, NFT_CMP_NEQ, &loopback, sizeof(loopback));
 	rt_nft_load_meta(batch, NFT_META_L4PROTO);
@@ -249,8 +262,7 @@ static void add_door_rule(struct rt_nft_batch *batch)
 	rt_nft_load_tcp_flags(batch, TH_SYN | TH_ACK);
 	rt_nft_compare(batch, NFT_CMP_EQ, &syn, 1);
 	rt_nft_decide(batch, NF_DROP);
-	rt_nft_end_nest(batch, steps);
-	rt_nft_end(batch, start);
+	end_rule(batch, rule);
 }
 
 struct rt_error *rt_netlock_close_door(int namespace_fd, int *socket)

@@ -392,6 +392,11 @@ static struct rt_error *take_place(struct restore *restore)
 	return err ? err : rt_birth_commit(&restore->birth);
 }
 
+static bool waits_for_images(const struct restore *restore)
+{
+	return restore->options->hooks && restore->options->hooks->await_images;
+}
+
 /* What needs no images. Where they come from elsewhere, the place is taken meanwhile; else not before they have been found to be good. */
 static struct rt_error *get_ready(struct restore *restore, const struct rt_context *context, const char *id)
 {
@@ -408,12 +413,12 @@ static struct rt_error *get_ready(struct restore *restore, const struct rt_conte
 		err = open_images(restore);
 	if (!err)
 		err = rt_connection_open(&restore->connection, restore->birth.container.spec);
-	if (!err && !hooks)
+	if (!err && !waits_for_images(restore))
 		rt_cgroup_warm(&restore->warmer);
 	/* Early: it gets ready while we do, or while the images come. */
 	if (!err)
 		err = start_criu(restore);
-	if (err || !hooks)
+	if (err || !waits_for_images(restore))
 		return err;
 	err = take_place(restore);
 	if (!err)
@@ -438,11 +443,11 @@ static struct rt_error *take_images(struct restore *restore)
 		err = rt_interrupt_check();
 	if (!err)
 		err = rt_limits_for_restore(described(restore), &restore->birth);
-	if (!err && !hooks)
+	if (!err && !waits_for_images(restore))
 		err = take_place(restore);
 	if (!err)
 		err = rt_cgroup_seat_take(restore->birth.container.cgroup, &restore->seat);
-	return err || !hooks ? err : rt_birth_change_limits(&restore->birth);
+	return err || !waits_for_images(restore) ? err : rt_birth_change_limits(&restore->birth);
 }
 
 static struct rt_error *bring_back(struct restore *restore, const struct rt_context *context, const char *id)

@@ -298,11 +298,6 @@ static struct rt_error *wait_for_resume(struct clone *clone, pid_t pid)
 
 /* ---- the restore ---- */
 
-static struct rt_error *nothing_to_do(void *userdata)
-{
-	return NULL;
-}
-
 static struct rt_error *restored(void *userdata)
 {
 	const struct clone *clone = userdata;
@@ -329,7 +324,7 @@ static void running(void *userdata)
 static struct rt_error *restore(struct clone *clone, int *ret_status)
 {
 	const struct rt_restore_hooks hooks = {
-		.await_images = nothing_to_do, .begin = begin, .restored = restored, .running = running, .userdata = clone,
+		.begin = begin, .restored = restored, .running = running, .userdata = clone,
 	};
 	const Rt__Options *dumped = clone->cache.manifest->options;
 	struct rt_restore_options options = {
