@@ -5,11 +5,14 @@
 /* Less than this in one round says little about the link. */
 #define RATE_MIN_BYTES (1u << 20)
 
+uint64_t rt_precopy_sending(const struct rt_precopy *precopy, uint64_t bytes)
+{
+	return precopy->rate ? (uint64_t)((double)bytes * 1e6 / (double)precopy->rate) : 0;
+}
+
 uint64_t rt_precopy_predict(const struct rt_precopy *precopy, uint64_t dirty)
 {
-	if (precopy->rate == 0)
-		return precopy->fixed_us;
-	return precopy->fixed_us + (uint64_t)((double)dirty * 1e6 / (double)precopy->rate);
+	return precopy->fixed_us + rt_precopy_sending(precopy, dirty);
 }
 
 /* Below the target a further round still pays as long as it takes much off what is to be sent: it costs the container nothing but faults. */
@@ -19,7 +22,7 @@ static bool is_good_enough(const struct rt_precopy *precopy, uint64_t dirty)
 
 	if (predicted > precopy->target_us)
 		return false;
-	return predicted - precopy->fixed_us <= precopy->fixed_us / 8 || (precopy->rounds > 1 && dirty > precopy->last_dirty / 2) ||
+	return rt_precopy_sending(precopy, dirty) <= precopy->fixed_us / 8 || (precopy->rounds > 1 && dirty > precopy->last_dirty / 2) ||
 	       precopy->rounds >= precopy->max_rounds;
 }
 

@@ -25,5 +25,8 @@ enum rt_precopy_verdict {
 /* A round is over: it sent `sent` bytes in `us`; `dirty` bytes have changed since it began. */
 enum rt_precopy_verdict rt_precopy_after(struct rt_precopy *precopy, uint64_t sent, uint64_t us, uint64_t dirty);
 
+/* How long it takes to send so many bytes, as far as rounds have told; 0: they have not. */
+uint64_t rt_precopy_sending(const struct rt_precopy *precopy, uint64_t bytes);
+
 /* Downtime, if it were frozen with so many bytes to send. */
 uint64_t rt_precopy_predict(const struct rt_precopy *precopy, uint64_t dirty);

@@ -37,7 +37,7 @@ struct rt_error *rt_source_write_journal(const struct rt_source *source)
 	if (journal && (json_object_set_new(journal, "directory", json_string(source->directory)) < 0 ||
 			json_object_set_new(journal, "lazy", json_boolean(source->lazy)) < 0 ||
 			json_object_set_new(journal, "paused", json_boolean(source->paused)) < 0 ||
-			json_object_set_new(journal, "postCopy", json_boolean(source->mode == RT_MODE_POSTCOPY || source->mode == RT_MODE_HYBRID)) < 0))
+			json_object_set_new(journal, "postCopy", json_boolean(source->may_follow)) < 0))
 		return rt_error_oom();
 
 	return journal ? rt_journal_store(source->container.dir_fd, RT_JOURNAL_SOURCE, journal) : rt_error_oom();
@@ -100,7 +100,7 @@ static struct rt_error *send_again(const struct rt_context *context, const char 
 {
 	struct rt_source source = {
 		.context = context, .id = id, .values = values, .container = RT_CONTAINER_NULL, .dumper = RT_DUMPER_NULL, .client = client, .lazy = true,
-		.mode = RT_MODE_POSTCOPY, .tracking = RT_TRACKER_HASH, .parallel = 2, .committed = true,
+		.mode = RT_MODE_POSTCOPY, .may_follow = true, .tracking = RT_TRACKER_HASH, .parallel = 2, .committed = true,
 	};
 	enum rt_status status;
 	struct rt_error *err = rt_container_lookup(context, id, 0, &source.container, &status);

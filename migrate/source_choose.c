@@ -129,6 +129,7 @@ static void choose_for_me(struct rt_source *source, bool tracked, const char *wh
 		snprintf(reason, room, "%llu MiB of memory are sent quicker than looked after", mib);
 	} else if (tracked && source->tracking != RT_TRACKER_HASH) {
 		source->mode = RT_MODE_PRECOPY;
+		source->may_follow = true; /* should the rounds not get anywhere */
 		snprintf(reason, room, "%llu MiB of memory are copied while it runs, changes found by %s", mib, rt_tracker_kind_name(source->tracking));
 	} else {
 		source->mode = RT_MODE_POSTCOPY;
@@ -158,6 +159,7 @@ struct rt_error *rt_source_choose(struct rt_source *source)
 		choose_for_me(source, usable, reason ? reason : "no tracker works here");
 	else
 		snprintf(source->report.reason, sizeof(source->report.reason), "asked for");
+	source->may_follow = source->may_follow || source->mode == RT_MODE_POSTCOPY || source->mode == RT_MODE_HYBRID;
 	source->lazy = source->mode != RT_MODE_STOP || (source->memory >= SMALL && may_be_lazy(source));
 	source->tcp_established = values->has_tcp_established ? values->tcp_established : network->wanted;
 	source->precopy = (struct rt_precopy){

@@ -39,6 +39,8 @@ struct rt_error *rt_source_final(struct rt_source *source)
 
 	if (source->lazy && source->outflow)
 		err = rt_outflow_finish(source->outflow, &totals);
+	if (source->mode == RT_MODE_PRECOPY)
+		source->ranges.count = 0; /* nothing is left to follow */
 	if (!err)
 		err = rt_source_answer_begin(source);
 	if (!err)

@@ -191,21 +191,33 @@ struct rt_error *rt_source_copy_rest(struct rt_source *source)
 
 /* ---- frozen ---- */
 
+#define FOLLOW_US 500000
+
 /* What watches the memory stays on: taking it off takes longer than all of this, and CRIU does not mind. It goes with the processes. */
 struct rt_error *rt_source_last_look(struct rt_source *source)
 {
 	return source->lazy ? look(source, RT_ROUND_FROZEN) : NULL;
 }
 
-static bool sends_afterwards(const struct rt_source *source)
+/* Auto, when the rounds got nowhere: a second and more in which nobody is served is worse than some in which it is served slowly, and in which its source must live. */
+static void follow_if_too_much(struct rt_source *source)
 {
-	return source->mode == RT_MODE_POSTCOPY || source->mode == RT_MODE_HYBRID;
+	uint64_t bytes = bytes_of(&source->ranges), us = rt_precopy_sending(&source->precopy, bytes);
+
+	if (us <= FOLLOW_US || us <= source->precopy.target_us)
+		return;
+	source->mode = RT_MODE_HYBRID;
+	source->report.mode = rt_move_mode_name(source->mode);
+	rt_progress_note(source->progress, "the last %llu MiB that it wrote would keep it frozen for %.1f s: they follow it, as in mode hybrid",
+			 (unsigned long long)bytes >> 20, (double)us / 1e6);
 }
 
 struct rt_error *rt_source_send_last(struct rt_source *source)
 {
 	if (!source->lazy || source->mode == RT_MODE_POSTCOPY)
 		return NULL;
+	if (source->mode == RT_MODE_PRECOPY && source->may_follow)
+		follow_if_too_much(source);
 	/* What the rounds brought of these pages must not be handed to a task that runs before they come again. */
 	if (source->mode == RT_MODE_HYBRID)
 		return rt_outflow_begin_stale(source->outflow, &source->ranges, source->spaces, source->space_count);
@@ -312,7 +324,7 @@ struct rt_error *rt_source_answer_begin(struct rt_source *source)
 	struct rt_error *err;
 	int error;
 
-	if (!source->lazy || !sends_afterwards(source))
+	if (!source->lazy || !source->may_follow)
 		return NULL;
 	puller = calloc(1, sizeof(*puller));
 	if (!puller)
@@ -399,7 +411,7 @@ static struct rt_error *await_complete(struct rt_source *source)
 {
 	struct rt_error *err = NULL;
 
-	while (!is_settled(source, sends_afterwards(source), &err))
+	while (!is_settled(source, source->may_follow, &err))
 		usleep(LOOK_US);
 	return abort_unless_kept(source, err);
 }
@@ -413,7 +425,7 @@ struct rt_error *rt_source_push(struct rt_source *source)
 
 	if (!source->lazy)
 		return NULL;
-	while (sends_afterwards(source) && (err = push_once(source, &totals))) {
+	while (source->may_follow && (err = push_once(source, &totals))) {
 		_cleanup_free_ char *text = rt_error_text(err);
 		struct rt_error *end = NULL;
 
@@ -428,7 +440,7 @@ struct rt_error *rt_source_push(struct rt_source *source)
 	err = await_complete(source);
 	rt_source_answer_end(source);
 	source->report.pushed_pages = totals.pages;
-	source->report.pushed_us = sends_afterwards(source) ? rt_now_us() - began : 0;
+	source->report.pushed_us = totals.pages ? rt_now_us() - began : 0;
 	source->report.wire += totals.wire;
 	return err;
 }

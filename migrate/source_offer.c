@@ -98,7 +98,7 @@ static void fill_offer(const struct rt_source *source, const Rt__Manifest *self,
 	offer->config.len = source->config_size;
 	offer->rootfs = source->rootfs;
 	offer->lazy = source->lazy;
-	offer->post_copy = source->mode == RT_MODE_POSTCOPY || source->mode == RT_MODE_HYBRID;
+	offer->post_copy = source->may_follow;
 	offer->tcp_established = source->tcp_established;
 	offer->ext_unix_sk = source->criu.ext_unix_sk;
 	offer->file_locks = source->criu.file_locks;

@@ -24,6 +24,7 @@ struct rt_source {
 
 	/* chosen: source_choose.c */
 	enum rt_move_mode mode;
+	bool may_follow; /* memory may be sent after the commit: offered as post_copy */
 	enum rt_tracker_kind tracking;
 	enum rt_frame_codec codec;
 	Rt__MoveRootfs rootfs;

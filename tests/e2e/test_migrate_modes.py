@@ -130,6 +130,16 @@ def test_auto_says_what_it_chose_and_why(hosts, churn):
     assert move.done["mode"] == "stop" and "MiB" in move.done["reason"]
 
 
+def test_auto_lets_memory_follow_that_is_written_faster_than_it_is_sent(hosts, churn):
+    """A frozen container would be away for seconds. Whoever asks for pre-copy gets pre-copy."""
+    one = churn("private", 32, 200000)
+    moves = there_and_back(hosts, one, [["--bandwidth", "20M"], ["--bandwidth", "20M", "--mode", "pre-copy", "--max-rounds", "1"]])
+    assert [m.done["mode"] for m in moves] == ["hybrid", "pre-copy"]
+    assert moves[0].notes[0].startswith("mode pre-copy: ") and any("they follow it, as in mode hybrid" in note for note in moves[0].notes), moves[0].notes
+    assert moves[0].done["pushedPages"] > 5000 and moves[1].done["pushedPages"] == 0
+    assert moves[0].done["downtime"]["total"] < 1_000_000 < moves[1].done["downtime"]["total"]
+
+
 def test_root_in_a_user_namespace_moves(hosts):
     one = Churn(hosts.a, "forks", 32)
     config.use_user_namespace(one.container.config, 200000)

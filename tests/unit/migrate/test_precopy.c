@@ -37,7 +37,10 @@ static void without_a_rate_the_fixed_part_is_all_that_is_known(void **state)
 {
 	struct rt_precopy p = precopy();
 
+	assert_int_equal(rt_precopy_sending(&p, 1000 * MB), 0);
 	assert_int_equal(rt_precopy_predict(&p, 1000 * MB), 50000);
+	rt_precopy_after(&p, 100 * MB, SECOND, 100 * MB);
+	assert_int_equal(rt_precopy_sending(&p, 1000 * MB), 10 * SECOND);
 }
 
 static void three_rounds_without_progress_are_enough(void **state)
