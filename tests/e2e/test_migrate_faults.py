@@ -60,8 +60,8 @@ def test_when_a_process_is_killed_one_copy_lives_on(pair, case):
 def test_one_that_was_paused_is_paused_again(pair, point, victims):
     start = pair.start_pulse
 
-    def start_paused():
-        start()
+    def start_paused(mode):
+        start(mode)
         assert pair.rt(pair.source_root, "pause", "pulse").code == 0
 
     def judge(_, result):

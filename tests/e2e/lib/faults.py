@@ -16,18 +16,18 @@ import re
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import threading
 import time
 
 from . import cgroup, container, proc
 from . import config as configs
+from .link import Link
 
 POINTS = ["tool-offer", "tool-rootfs", "worker-receiving", "tool-memory", "tool-prepare", "dumper-prepared", "tool-freeze", "dumper-frozen", "dumper-complete",
           "tool-final", "worker-restoring", "worker-ready", "tool-commit", "tool-held", "worker-decided", "worker-committed", "worker-running", "tool-push",
           "worker-complete", "tool-finish", "dumper-commit"]
-MODES = ["stop", "pre-copy", "post-copy", "hybrid"]
+MODES = ["stop", "pre-copy", "post-copy", "hybrid", "auto"]
 # The injector makes system calls in the container's processes for the tool (inject_guard.c), the rescuer lets the container go on for a dumper that is gone (rescue.c);
 # both call themselves rt-guard. The guardian ends a container on the target whose memory is lost (guardian.c).
 VICTIMS = ["tool", "injector", "dumper", "rescuer", "source-criu", "daemon", "worker", "target-criu", "guardian"]
@@ -45,7 +45,8 @@ BYTES = {
 }
 # Where the source stands frozen and the target can't have been asked to let it run: here a lost connection must not cost more than a second.
 BEFORE_COMMIT = ["tool-final", "worker-restoring", "worker-ready", "tool-commit"]
-MIB = 4
+# Of its memory. "auto" is to make rounds, which it does not for little.
+MIB, MIB_AUTO = 4, 28
 
 
 class Case:
@@ -79,7 +80,7 @@ def is_there(victim, mode, point):
     at = POINTS.index(point)
     if victim == "guardian" and mode == "stop" or victim == "worker" and mode == "stop" and point == "tool-push":
         return False
-    if victim == "injector" and mode not in ("pre-copy", "hybrid"):
+    if victim == "injector" and mode not in ("pre-copy", "hybrid", "auto"):
         return False
     return (first is None or at >= POINTS.index(first)) and (end is None or at < POINTS.index(end)) and not (end and point == "dumper-commit")
 
@@ -184,132 +185,6 @@ class Watch(threading.Thread):
         return self.order
 
 
-# ---- the link ----
-
-class Flow:
-    """One connection: how far it is, and where the byte is that is to be turned (None: not there yet)."""
-
-    def __init__(self):
-        self.sent, self.asked, self.at = [0, 0], False, None
-
-
-class Link:
-    """A TCP relay: through() as long as nothing is wrong; hold() keeps every byte back, reset() ends all connections and refuses new ones. spoil() turns one byte: of
-    the first request whose path ends so, or of the answer to it, counted from the end of its head (negative: from the head's begin)."""
-
-    def __init__(self, to):
-        self.to, self.mode, self.rule, self.spoilt = to, "through", None, False
-        self.lock, self.flows = threading.Lock(), []
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        self.ended = False
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                near, _ = self.listener.accept()
-            except OSError:
-                return
-            if self.mode == "reset":
-                near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                near.close()
-                continue
-            threading.Thread(target=self.connect, args=(near,), daemon=True).start()
-
-    def connect(self, near):
-        while self.mode == "hold" and not self.ended:
-            time.sleep(0.005)
-        try:
-            far = socket.create_connection(("127.0.0.1", self.to))
-        except OSError:
-            near.close()
-            return
-        for s in near, far:
-            s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with self.lock:
-            self.flows += [near, far]
-        flow = Flow()
-        for a, b, back in (near, far, 0), (far, near, 1):
-            threading.Thread(target=self.pump, args=(a, b, back, flow), daemon=True).start()
-
-    def pump(self, a, b, back, flow):
-        try:
-            while data := a.recv(65536):
-                while self.mode == "hold" and not self.ended:
-                    time.sleep(0.005)
-                b.sendall(self.spoil_in(data, back, flow))
-        except OSError:
-            pass
-        for s, how in (b, socket.SHUT_WR), (a, socket.SHUT_RD):
-            try:
-                s.shutdown(how)
-            except OSError:
-                pass
-        if back:
-            for s in a, b:
-                try:
-                    s.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
-
-    def spoil(self, path, offset, back=False):
-        self.rule = (path.encode() + b" HTTP/1.1\r\n", offset, int(back))
-
-    def spoil_in(self, data, back, flow):
-        with self.lock:
-            begin, flow.sent[back] = flow.sent[back], flow.sent[back] + len(data)
-            if not self.rule or self.spoilt:
-                return data
-            path, offset, wanted = self.rule
-            if not back and not flow.asked and path in data:
-                flow.asked = True
-            elif not (flow.asked and back == wanted):
-                return data
-            if back != wanted:
-                return data
-            if flow.at is None:
-                place = 0 if offset < 0 else data.find(b"\r\n\r\n", data.find(path) if not back else 0) + 4
-                if offset >= 0 and place < 4:
-                    return data
-                flow.at = begin + place + abs(offset)
-            if begin <= flow.at < begin + len(data):
-                place = flow.at - begin
-                data = data[:place] + bytes([data[place] ^ 0x41]) + data[place + 1:]
-                self.spoilt = True
-        return data
-
-    def hold(self):
-        self.mode = "hold"
-
-    def through(self):
-        self.mode = "through"
-
-    def reset(self):
-        self.mode = "reset"
-        self.drop()
-
-    def drop(self):
-        with self.lock:
-            flows, self.flows = self.flows, []
-        for s in flows:
-            try:
-                s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                s.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-            s.close()
-
-    def close(self):
-        self.ended = True
-        self.drop()
-        try:
-            self.listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.listener.close()
-
-
 # ---- the two sides ----
 
 class Pair:
@@ -332,7 +207,10 @@ class Pair:
         for name in "proc", "sys", "tmp":
             os.makedirs(f"{path}/rootfs/{name}")
         shutil.copy(f"{here}/tests/e2e/pulse", f"{path}/rootfs/pulse")
-        config = configs.default(["/pulse", str(MIB)])
+        self.write_config(path, cgroup_path, MIB)
+
+    def write_config(self, path, cgroup_path, mib):
+        config = configs.default(["/pulse", str(mib)])
         config["linux"]["cgroupsPath"] = cgroup_path
         with open(f"{path}/config.json", "w") as f:
             json.dump(config, f)
@@ -378,7 +256,8 @@ class Pair:
         except subprocess.TimeoutExpired:
             return False
 
-    def start_pulse(self):
+    def start_pulse(self, mode):
+        self.write_config(self.bundle, "/pulse-s", MIB_AUTO if mode == "auto" else MIB)
         if not os.path.isdir(f"{self.bundles}/moved/rootfs"):
             shutil.copytree(f"{self.bundle}/rootfs", f"{self.bundles}/moved/rootfs")
         result = self.rt(self.source_root, "run", "--detach", "--bundle", self.bundle, "pulse")
@@ -394,7 +273,7 @@ class Pair:
         if not self.daemon:
             self.start_daemon()
         self.link = Link(self.port)
-        self.start_pulse()
+        self.start_pulse(case.mode)
         watch, flags, kind = Watch(), [], case.fault.split(":")[0]
         if kind == "spoil":
             name, offset = case.point.split("@")
