@@ -69,3 +69,11 @@ struct rt_error *rt_archive_import(const struct rt_archive_import *options)
 	err = run(&arguments, true);
 	return err ? rt_while(err, "importing the checkpoint from '%s'", options->file) : NULL;
 }
+
+struct rt_error *rt_archive_unpack_changes(const char *tar, const char *directory)
+{
+	const struct arguments arguments = { .list = { "rt-archive", "apply", "--input", tar, "--rootfs", directory }, .count = 6 };
+	struct rt_error *err = run(&arguments, true);
+
+	return err ? rt_while(err, "unpacking changes of a root filesystem") : NULL;
+}

@@ -33,3 +33,6 @@ struct rt_archive_import {
 	bool metadata_only; /* everything but page images and the rootfs: for inspect */
 };
 struct rt_error *rt_archive_import(const struct rt_archive_import *options) _must_check_;
+
+/* Unpacks a tar of an overlay's changes, as archives and snapshots hold one, over what is in `directory`. */
+struct rt_error *rt_archive_unpack_changes(const char *tar, const char *directory) _must_check_;

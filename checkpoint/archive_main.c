@@ -1,9 +1,10 @@
-/* rt-archive: what `rt checkpoint --export`, `rt restore --import` and `rt checkpoint inspect ARCHIVE` run. Not for
- * people: `rt` checks its options before. One line on standard error says why it failed. */
+/* rt-archive: what `rt checkpoint --export`, `rt restore --import` and `rt checkpoint inspect ARCHIVE` run, and the first start from a
+ * snapshot with changes of its root filesystem. Not for people: `rt` checks its options before. One line on standard error says why it failed. */
 #include "checkpoint/archive_helper.h"
 
 #include "runtime/base/str.h"
 
+#include <fcntl.h>
 #include <getopt.h>
 #include <sys/stat.h>
 
@@ -82,6 +83,13 @@ static struct rt_error *parse(int argc, char **argv, struct rt_archive_export *e
 	return optind < argc ? rt_fail(RT_USAGE, "'%s' is too much", argv[optind]) : NULL;
 }
 
+static struct rt_error *apply(const char *tar, const char *rootfs)
+{
+	_cleanup_close_ int fd = open(tar, O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? rt_fail_errno("cannot open '%s'", tar) : rt_archive_apply(rootfs, fd, -1);
+}
+
 static struct rt_error *run(int argc, char **argv)
 {
 	struct rt_archive_export export = { 0 };
@@ -95,8 +103,10 @@ static struct rt_error *run(int argc, char **argv)
 		return rt_archive_do_export(&export);
 	if (rt_str_equal(verb, "import") && import.file && import.directory)
 		return rt_archive_do_import(&import);
+	if (rt_str_equal(verb, "apply") && import.file && import.rootfs)
+		return apply(import.file, import.rootfs);
 	return rt_fail(RT_USAGE, "usage: rt-archive export --output FILE --images DIRECTORY [...] | "
-				 "import --input FILE --directory DIRECTORY [...]");
+				 "import --input FILE --directory DIRECTORY [...] | apply --input TAR --rootfs DIRECTORY");
 }
 
 int main(int argc, char **argv)

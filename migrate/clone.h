@@ -16,5 +16,5 @@
 /* One, or values->count of them, "ID-1" and on. *ret_status as of rt_container_run(). */
 struct rt_error *rt_clone_run(const struct rt_context *context, const char *id, const struct rt_run_values *values, int *ret_status) _must_check_;
 
-/* What the poststop hook of a clone runs: rt-snapshot --clone-gone DIRECTORY. */
+/* What the poststop hook of a clone runs: rt-clone --clone-gone DIRECTORY. */
 #define RT_CLONE_GONE "--clone-gone"

@@ -1,6 +1,6 @@
 #include "migrate/clone_fill.h"
 
-#include "checkpoint/archive_helper.h"
+#include "checkpoint/archive.h"
 #include "checkpoint/images.h"
 #include "checkpoint/manifest.h"
 #include "migrate/pageset.h"
@@ -18,6 +18,7 @@
 #define FLAG_PRESENT 4u
 #define PAGE RT_PAGESET_PAGE
 #define PIECE (64u * PAGE)
+#define CHANGES_TAR "changes.tar"
 
 struct fill {
 	const struct rt_store *store;
@@ -231,9 +232,27 @@ static struct rt_error *delete_all(const Rt__Snapshot *snapshot, int changes_fd)
 	return NULL;
 }
 
+/* By a helper program that links libarchive: only the first start comes here, and all the others need not load it. */
+static struct rt_error *unpack_changes(const struct rt_store *store, const Rt__Snapshot *snapshot, int dir_fd, const char *path, const char *changes)
+{
+	_cleanup_close_ int fd = openat(dir_fd, CHANGES_TAR, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	_cleanup_free_ char *tar = NULL;
+	struct rt_error *err;
+
+	if (fd < 0)
+		return rt_fail_errno("cannot create '%s/" CHANGES_TAR "'", path);
+	err = rt_format(&tar, "%s/" CHANGES_TAR, path);
+	if (!err)
+		err = rt_store_extract(store, snapshot, snapshot->rootfs_changes, fd);
+	if (!err)
+		err = rt_archive_unpack_changes(tar, changes);
+	unlinkat(dir_fd, CHANGES_TAR, 0);
+	return err;
+}
+
 static struct rt_error *fill_changes(const struct rt_store *store, const Rt__Snapshot *snapshot, int dir_fd, const char *path)
 {
-	_cleanup_close_ int changes_fd = -1, tar_fd = -1;
+	_cleanup_close_ int changes_fd = -1;
 	_cleanup_free_ char *changes = NULL;
 	struct rt_error *err = rt_format(&changes, "%s/changes", path);
 
@@ -241,16 +260,8 @@ static struct rt_error *fill_changes(const struct rt_store *store, const Rt__Sna
 		err = make_below(dir_fd, "changes", &changes_fd);
 	if (!err && fchmod(changes_fd, 0755) < 0)
 		err = rt_fail_errno("cannot change the mode of '%s'", changes);
-	if (!err && snapshot->rootfs_changes) {
-		tar_fd = openat(dir_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-		if (tar_fd < 0)
-			return rt_fail_errno("cannot create a file in '%s'", path);
-		err = rt_store_extract(store, snapshot, snapshot->rootfs_changes, tar_fd);
-		if (!err && lseek(tar_fd, 0, SEEK_SET) < 0)
-			err = rt_fail_errno("cannot rewind the changes");
-		if (!err)
-			err = rt_archive_apply(changes, tar_fd, -1);
-	}
+	if (!err && snapshot->rootfs_changes)
+		err = unpack_changes(store, snapshot, dir_fd, path, changes);
 	if (!err && snapshot->rootfs_deleted.len > 0)
 		err = delete_all(snapshot, changes_fd);
 	return err;

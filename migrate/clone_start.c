@@ -122,9 +122,9 @@ static struct rt_error *mount_rootfs(const struct clone *clone, const json_t *co
 
 static struct rt_error *write_config(struct clone *clone, json_t *config)
 {
-	const char *const words[] = { "rt-snapshot", RT_CLONE_GONE, clone->rootfs.path, NULL };
+	const char *const words[] = { "rt-clone", RT_CLONE_GONE, clone->rootfs.path, NULL };
 	_cleanup_free_ char *hook = NULL, *text = NULL;
-	struct rt_error *err = rt_helper_find("rt-snapshot", "migrate", "snapshots", &hook);
+	struct rt_error *err = rt_helper_find("rt-clone", "migrate", "snapshots", &hook);
 	_cleanup_free_ char *absolute = NULL;
 
 	if (!err)

@@ -1,5 +1,4 @@
-/* rt-snapshot: what `rt snapshot` and `rt run --from-snapshot` become. They need libarchive and the server of lazy memory, which `rt` itself does not carry. */
-#include "migrate/clone.h"
+/* rt-snapshot: what `rt snapshot` becomes. It needs libarchive, which `rt` itself does not carry. */
 #include "migrate/clone_cache.h"
 #include "migrate/clone_rootfs.h"
 #include "migrate/snapshot.h"
@@ -89,29 +88,9 @@ static struct rt_error *run_gc(const struct rt_invocation *invocation, int *ret_
 	return rt_output_finish();
 }
 
-static struct rt_error *run_run(const struct rt_invocation *invocation, int *ret_status)
-{
-	return rt_clone_run(invocation->context, invocation->operands[0], invocation->values, ret_status);
-}
-
-/* The poststop hook of a clone. The state on its standard input says nothing that is not known. */
-static int forget(const char *path)
-{
-	struct rt_error *err = strstr(path, "/" RT_CLONES "/") ? rt_clone_rootfs_remove(path) :
-								  rt_fail(RT_USAGE, "'%s' is no directory of a container from a snapshot", path);
-	_cleanup_free_ char *text = err ? rt_error_text(err) : NULL;
-
-	if (!err)
-		return EXIT_SUCCESS;
-	fprintf(stderr, "%s\n", text ? text : "out of memory");
-	rt_error_free(err);
-	return EXIT_FAILURE;
-}
-
 int main(int argc, char **argv)
 {
 	static const struct rt_command_override overrides[] = {
-		{ "run", run_run },
 		{ "snapshot create", run_create },
 		{ "snapshot export", run_export },
 		{ "snapshot gc", run_gc },
@@ -124,7 +103,5 @@ int main(int argc, char **argv)
 	};
 
 	umask(022);
-	if (argc == 3 && rt_str_equal(argv[1], RT_CLONE_GONE))
-		return forget(argv[2]);
 	return rt_dispatch(argc, argv, overrides);
 }

@@ -8,7 +8,7 @@ static struct rt_error *run_run(const struct rt_invocation *invocation, int *ret
 			    values->on_demand ? "on-demand" : values->merge ? "merge" : NULL;
 
 	if (values->from_snapshot)
-		return rt_snapshot_to_helper(invocation, ret_status);
+		return rt_snapshot_to_clone(invocation, ret_status);
 	if (alone)
 		return rt_fail(RT_USAGE, "'--%s' needs '--from-snapshot'", alone);
 	return rt_container_run(invocation->context, invocation->operands[0], &values->create, ret_status);

@@ -7,6 +7,11 @@ struct rt_error *rt_snapshot_to_helper(const struct rt_invocation *invocation, i
 	return rt_dispatch_to_helper(invocation, "rt-snapshot", "migrate");
 }
 
+struct rt_error *rt_snapshot_to_clone(const struct rt_invocation *invocation, int *ret_status)
+{
+	return rt_dispatch_to_helper(invocation, "rt-clone", "migrate");
+}
+
 struct rt_error *rt_snapshot_to_registry(const struct rt_invocation *invocation, int *ret_status)
 {
 	return rt_dispatch_to_helper(invocation, "rt-registry", "migrate");

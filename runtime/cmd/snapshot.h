@@ -43,5 +43,7 @@ struct rt_run_values {
 
 /* run() of all of them: becomes the helper. */
 struct rt_error *rt_snapshot_to_helper(const struct rt_invocation *invocation, int *ret_status) _must_check_;
+/* Of `rt run --from-snapshot`: becomes that helper, which loads no libraries. */
+struct rt_error *rt_snapshot_to_clone(const struct rt_invocation *invocation, int *ret_status) _must_check_;
 /* Of push and pull: becomes another, which carries libcurl. */
 struct rt_error *rt_snapshot_to_registry(const struct rt_invocation *invocation, int *ret_status) _must_check_;

@@ -385,7 +385,7 @@ class Bench:
         if merging:
             merging.wait()
         memory = [pss(self.pids(id)) for id in ids]
-        helpers = pss(named("rt", "rt-snapshot", "rt-guardian"))
+        helpers = pss(named("rt", "rt-clone", "rt-guardian"))
         for id in ids:
             self.end(id)
         return {"count": count, "mode": mode, "running_ms": running * 1000, "replied_ms": replied * 1000, "pss_mib_each": statistics.mean(memory),

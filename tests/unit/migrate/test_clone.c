@@ -9,9 +9,9 @@
 
 #include <cmocka.h>
 
-static const char *const words[] = { "rt-snapshot", "--clone-gone", "/run/rt/@clones/web2", NULL };
+static const char *const words[] = { "rt-clone", "--clone-gone", "/run/rt/@clones/web2", NULL };
 static const struct rt_clone_config clone = {
-	.id = "web2", .rootfs = "/run/rt/@clones/web2/rootfs", .hostname = "two", .hook = "/usr/libexec/rt/rt-snapshot", .hook_args = words,
+	.id = "web2", .rootfs = "/run/rt/@clones/web2/rootfs", .hostname = "two", .hook = "/usr/libexec/rt/rt-clone", .hook_args = words,
 };
 
 static json_t *config_of(const char *text)
