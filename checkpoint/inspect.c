@@ -12,31 +12,6 @@
 
 /* ---- JSON of untrusted text ---- */
 
-json_t *rt_inspect_text(const char *bytes, size_t size)
-{
-	static const char digits[] = "0123456789abcdef";
-	_cleanup_json_ json_t *probe = json_stringn(bytes, size);
-	_cleanup_free_ char *text = malloc(4 * size + 1);
-	size_t length = 0;
-
-	if (!text)
-		return NULL;
-	for (size_t i = 0; i < size; i++) {
-		unsigned char byte = (unsigned char)bytes[i];
-
-		/* jansson refuses what is no UTF-8; what it refuses is shown byte by byte. */
-		if (byte < 0x20 || byte == 0x7f || (byte >= 0x80 && !probe)) {
-			text[length++] = '\\';
-			text[length++] = 'x';
-			text[length++] = digits[byte >> 4];
-			text[length++] = digits[byte & 15];
-		} else {
-			text[length++] = (char)byte;
-		}
-	}
-	return json_stringn(text, length);
-}
-
 struct rt_error *rt_inspect_put(json_t *object, const char *key, json_t *value)
 {
 	return json_object_set_new(object, key, value) < 0 ? rt_error_oom() : NULL;
@@ -84,7 +59,7 @@ static struct rt_error *add_streams(json_t *container, const Rt__Container *from
 
 		err = rt_inspect_add(list,
 				     json_pack("{s:I,s:s,s:o}", "fd", (json_int_t)stream->fd, "kind",
-					       stream_name(stream->kind), "path", rt_inspect_string(stream->path)));
+					       stream_name(stream->kind), "path", rt_json_visible_string(stream->path)));
 	}
 	return err;
 }
@@ -100,7 +75,7 @@ static struct rt_error *add_namespaces(json_t *document, const Rt__Container *fr
 
 		err = rt_inspect_add(list, json_pack("{s:s,s:s,s:o}", "type", namespace_name(ns->kind), "origin",
 						     (unsigned)ns->origin < 3 ? origins[ns->origin] : "unknown", "path",
-						     rt_inspect_string(ns->path)));
+						     rt_json_visible_string(ns->path)));
 	}
 	return err;
 }
@@ -112,9 +87,9 @@ static struct rt_error *add_container(json_t *document, const Rt__Container *fro
 
 	if (!from)
 		return NULL;
-	container = json_pack("{s:o,s:o,s:o,s:o,s:b,s:b}", "id", rt_inspect_string(from->id), "created",
-			      rt_inspect_string(from->created), "bundle", rt_inspect_string(from->bundle), "rootfs",
-			      rt_inspect_string(from->rootfs), "terminal", from->terminal, "paused",
+	container = json_pack("{s:o,s:o,s:o,s:o,s:b,s:b}", "id", rt_json_visible_string(from->id), "created",
+			      rt_json_visible_string(from->created), "bundle", rt_json_visible_string(from->bundle), "rootfs",
+			      rt_json_visible_string(from->rootfs), "terminal", from->terminal, "paused",
 			      from->cgroup && from->cgroup->frozen);
 	err = rt_inspect_put(document, "container", container);
 	if (!err)
@@ -139,7 +114,7 @@ static struct rt_error *add_features(json_t *maker, const Rt__Cpu *cpu)
 	_cleanup_free_ char *features = NULL;
 	struct rt_error *err = rt_cpu_features(cpu, &features);
 
-	return err ? err : rt_inspect_put(maker, "processorFeatures", rt_inspect_string(features ? features : ""));
+	return err ? err : rt_inspect_put(maker, "processorFeatures", rt_json_visible_string(features ? features : ""));
 }
 
 static struct rt_error *add_manifest(json_t *document, const Rt__Manifest *manifest)
@@ -148,18 +123,18 @@ static struct rt_error *add_manifest(json_t *document, const Rt__Manifest *manif
 	struct rt_error *err;
 
 	err = rt_inspect_put(document, "checkpoint",
-			     json_pack("{s:o,s:o,s:o,s:b}", "id", rt_inspect_string(manifest->id), "created",
-				       rt_inspect_string(manifest->created), "parent",
-				       rt_inspect_string(manifest->parent_id), "establishedTcp",
+			     json_pack("{s:o,s:o,s:o,s:b}", "id", rt_json_visible_string(manifest->id), "created",
+				       rt_json_visible_string(manifest->created), "parent",
+				       rt_json_visible_string(manifest->parent_id), "establishedTcp",
 				       manifest->established_tcp));
 	if (!err && maker)
 		err = rt_inspect_put(document, "maker",
-				     json_pack("{s:o,s:o,s:o,s:o,s:o,s:o}", "rt", rt_inspect_string(maker->rt_version),
+				     json_pack("{s:o,s:o,s:o,s:o,s:o,s:o}", "rt", rt_json_visible_string(maker->rt_version),
 					       "criu", number(maker->criu_version), "kernel",
-					       rt_inspect_string(maker->kernel_release), "architecture",
-					       rt_inspect_string(maker->architecture), "host",
-					       rt_inspect_string(maker->host), "processor",
-					       rt_inspect_string(manifest->cpu ? manifest->cpu->model : "")));
+					       rt_json_visible_string(maker->kernel_release), "architecture",
+					       rt_json_visible_string(maker->architecture), "host",
+					       rt_json_visible_string(maker->host), "processor",
+					       rt_json_visible_string(manifest->cpu ? manifest->cpu->model : "")));
 	if (!err && maker && manifest->cpu)
 		err = add_features(json_object_get(document, "maker"), manifest->cpu);
 	if (!err)
@@ -191,10 +166,10 @@ static struct rt_error *add_mount(void *userdata, const ProtobufCMessage *entry)
 	const char *type = mount->fsname && *mount->fsname ? mount->fsname : file_system(mount->fstype);
 
 	return rt_inspect_add(json_object_get(document, "mounts"),
-			      json_pack("{s:o,s:o,s:o,s:o,s:b,s:o}", "destination", rt_inspect_string(path), "type",
-					rt_inspect_string(type), "source", rt_inspect_string(mount->source), "root",
-					rt_inspect_string(mount->root), "external", mount->ext_mount || mount->ext_key,
-					"key", rt_inspect_string(mount->ext_key)));
+			      json_pack("{s:o,s:o,s:o,s:o,s:b,s:o}", "destination", rt_json_visible_string(path), "type",
+					rt_json_visible_string(type), "source", rt_json_visible_string(mount->source), "root",
+					rt_json_visible_string(mount->root), "external", mount->ext_mount || mount->ext_key,
+					"key", rt_json_visible_string(mount->ext_key)));
 }
 
 static struct rt_error *add_device(void *userdata, const ProtobufCMessage *entry)
@@ -204,14 +179,14 @@ static struct rt_error *add_device(void *userdata, const ProtobufCMessage *entry
 	const Img__NetDevice *device = (const Img__NetDevice *)entry;
 
 	return rt_inspect_add(json_object_get(userdata, "network"),
-			      json_pack("{s:o,s:s,s:I,s:b}", "name", rt_inspect_string(device->name), "type",
+			      json_pack("{s:o,s:s,s:I,s:b}", "name", rt_json_visible_string(device->name), "type",
 					device->type < RT_ARRAY_SIZE(types) ? types[device->type] : "unknown", "mtu",
 					(json_int_t)device->mtu, "up", device->flags & 1));
 }
 
 static struct rt_error *add_uts(void *userdata, const ProtobufCMessage *entry)
 {
-	return rt_inspect_put(userdata, "hostname", rt_inspect_string(((const Img__UtsNamespace *)entry)->nodename));
+	return rt_inspect_put(userdata, "hostname", rt_json_visible_string(((const Img__UtsNamespace *)entry)->nodename));
 }
 
 static struct rt_error *add_cgroups(void *userdata, const ProtobufCMessage *entry)
@@ -225,8 +200,8 @@ static struct rt_error *add_cgroups(void *userdata, const ProtobufCMessage *entr
 
 			err = rt_inspect_add(json_object_get(userdata, "cgroups"),
 					     json_pack("{s:I,s:o,s:o}", "set", (json_int_t)cgroups->sets[i]->id,
-						       "controllers", rt_inspect_string(member->name), "path",
-						       rt_inspect_string(member->path)));
+						       "controllers", rt_json_visible_string(member->name), "path",
+						       rt_json_visible_string(member->path)));
 		}
 	return err;
 }

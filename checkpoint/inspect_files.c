@@ -107,11 +107,11 @@ static struct rt_error *add_unix(struct rt_inspection *inspection, const Img__Un
 
 	/* An abstract name starts with a NUL byte, which everybody writes as "@"; a path may end with one. */
 	if (size > 0 && bytes[0] == '\0') {
-		_cleanup_json_ json_t *rest = rt_inspect_text(bytes + 1, size - 1);
+		_cleanup_json_ json_t *rest = rt_json_visible(bytes + 1, size - 1);
 
 		name = rest ? json_sprintf("@%s", json_string_value(rest)) : NULL;
 	} else {
-		name = rt_inspect_text(bytes, size > 0 && bytes[size - 1] == '\0' ? size - 1 : size);
+		name = rt_json_visible(bytes, size > 0 && bytes[size - 1] == '\0' ? size - 1 : size);
 	}
 	if (!name)
 		return rt_error_oom();
@@ -127,7 +127,7 @@ static struct rt_error *add_unix(struct rt_inspection *inspection, const Img__Un
 static struct rt_error *describe(struct rt_inspection *inspection, const Img__File *file, json_t **ret)
 {
 	if (file->regular)
-		*ret = rt_inspect_string(file->regular->name);
+		*ret = rt_json_visible_string(file->regular->name);
 	else if (file->inet)
 		return add_inet(inspection, file->inet, ret);
 	else if (file->unix_socket)
@@ -137,7 +137,7 @@ static struct rt_error *describe(struct rt_inspection *inspection, const Img__Fi
 	else if (file->tty)
 		*ret = json_sprintf("tty %#x", file->tty->info_id);
 	else if (file->tun)
-		*ret = rt_inspect_string(file->tun->device);
+		*ret = rt_json_visible_string(file->tun->device);
 	else if (file->epoll)
 		*ret = json_sprintf("epoll of %zu", file->epoll->n_targets);
 	else

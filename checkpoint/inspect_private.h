@@ -3,21 +3,14 @@
 
 #include "checkpoint/images.h"
 #include "checkpoint/inspect.h"
+#include "runtime/base/json.h"
 
-#include <string.h>
 
 struct rt_inspection {
 	int dir_fd;
 	json_t *document;
 	json_t *files; /* by id as text: {"kind", "text", ...}; from files.img */
 };
-
-/* Text of somebody else: printable ASCII and valid UTF-8 stay, all else becomes \xNN. NULL without memory. */
-json_t *rt_inspect_text(const char *bytes, size_t size);
-static inline json_t *rt_inspect_string(const char *text)
-{
-	return rt_inspect_text(text ? text : "", text ? strlen(text) : 0);
-}
 
 /* Sets a key to a value it takes over; NULL is a lack of memory. */
 struct rt_error *rt_inspect_put(json_t *object, const char *key, json_t *value) _must_check_;

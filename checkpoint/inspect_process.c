@@ -96,7 +96,7 @@ static struct rt_error *add_core(struct tree *tree, uint32_t pid, json_t *proces
 	if (core->ids && core->ids->has_files_id)
 		*files_id = core->ids->files_id;
 	if (core->task)
-		err = rt_inspect_put(process, "command", rt_inspect_string(core->task->comm));
+		err = rt_inspect_put(process, "command", rt_json_visible_string(core->task->comm));
 	if (!err && core->task)
 		err = rt_inspect_put(process, "state", json_string(task_state(core->task->task_state)));
 	if (!err && core->thread)
@@ -110,7 +110,7 @@ static struct rt_error *add_core(struct tree *tree, uint32_t pid, json_t *proces
 	if (!err && creds)
 		err = rt_inspect_put(process, "noNewPrivileges", json_boolean(creds->no_new_privs));
 	if (!err && creds && creds->lsm_profile && *creds->lsm_profile)
-		err = rt_inspect_put(process, "label", rt_inspect_string(creds->lsm_profile));
+		err = rt_inspect_put(process, "label", rt_json_visible_string(creds->lsm_profile));
 	return err;
 }
 

@@ -113,8 +113,14 @@ static json_t *strings(char **list, size_t count)
 	json_t *array = json_array();
 
 	for (size_t i = 0; i < count; i++)
-		json_array_append_new(array, json_string(list[i]));
+		json_array_append_new(array, rt_json_visible_string(list[i]));
 	return array;
+}
+
+/* Paths need not be UTF-8, and what came by a file or a registry need not be anything. */
+static json_t *shown(const char *text)
+{
+	return text ? rt_json_visible_string(text) : json_null();
 }
 
 static json_t *describe(const Rt__Snapshot *snapshot, const Rt__Manifest *manifest, const struct rt_snapshot_usage *usage)
@@ -124,13 +130,13 @@ static json_t *describe(const Rt__Snapshot *snapshot, const Rt__Manifest *manife
 	json_t *images = json_array();
 
 	for (size_t i = 0; i < snapshot->n_images; i++)
-		json_array_append_new(images, json_pack("{s:s, s:I}", "name", snapshot->images[i]->name, "size", (json_int_t)snapshot->images[i]->size));
-	return json_pack("{s:s, s:s, s:s, s:b, s:{s:s?, s:s?, s:o}, s:{s:s?, s:s?, s:s?, s:s?}, s:{s:I, s:I, s:I}, s:I, s:b, s:o}",
+		json_array_append_new(images, json_pack("{s:o, s:I}", "name", shown(snapshot->images[i]->name), "size", (json_int_t)snapshot->images[i]->size));
+	return json_pack("{s:s, s:s, s:s, s:b, s:{s:o, s:o, s:o}, s:{s:o, s:o, s:o, s:o}, s:{s:I, s:I, s:I}, s:I, s:b, s:o}",
 			 "name", snapshot->name, "id", snapshot->id, "created", snapshot->created, "encrypted", rt_snapshot_is_sealed(snapshot),
-			 "container", "id", container ? container->id : NULL, "bundle", container ? container->bundle : NULL,
+			 "container", "id", shown(container ? container->id : NULL), "bundle", shown(container ? container->bundle : NULL),
 			 "rootfs", strings(snapshot->rootfs, snapshot->n_rootfs),
-			 "maker", "rt", maker ? maker->rt_version : NULL, "kernel", maker ? maker->kernel_release : NULL,
-			 "architecture", maker ? maker->architecture : NULL, "host", maker ? maker->host : NULL,
+			 "maker", "rt", shown(maker ? maker->rt_version : NULL), "kernel", shown(maker ? maker->kernel_release : NULL),
+			 "architecture", shown(maker ? maker->architecture : NULL), "host", shown(maker ? maker->host : NULL),
 			 "bytes", "size", (json_int_t)usage->size, "stored", (json_int_t)usage->stored, "shared", (json_int_t)usage->shared,
 			 "rootfsChanges", (json_int_t)(snapshot->rootfs_changes ? snapshot->rootfs_changes->size : 0),
 			 "rootfsDeletions", snapshot->rootfs_deleted.len > 0, "images", images);

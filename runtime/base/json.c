@@ -110,6 +110,31 @@ json_t *rt_json_number(uint64_t number)
 	return json_string(text);
 }
 
+json_t *rt_json_visible(const char *bytes, size_t size)
+{
+	static const char digits[] = "0123456789abcdef";
+	_cleanup_json_ json_t *probe = json_stringn(bytes, size);
+	_cleanup_free_ char *text = malloc(4 * size + 1);
+	size_t length = 0;
+
+	if (!text)
+		return NULL;
+	for (size_t i = 0; i < size; i++) {
+		unsigned char byte = (unsigned char)bytes[i];
+
+		/* jansson refuses what is no UTF-8; what it refuses is shown byte by byte. */
+		if (byte < 0x20 || byte == 0x7f || (byte >= 0x80 && !probe)) {
+			text[length++] = '\\';
+			text[length++] = 'x';
+			text[length++] = digits[byte >> 4];
+			text[length++] = digits[byte & 15];
+		} else {
+			text[length++] = (char)byte;
+		}
+	}
+	return json_stringn(text, length);
+}
+
 static bool is_big_number(const json_t *value)
 {
 	return json_is_string(value) && strncmp(json_string_value(value), BIG_NUMBER, 1) == 0;

@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 #include <stdint.h>
+#include <string.h>
 
 struct rt_json {
 	json_t *value; /* borrowed; NULL where the field is absent */
@@ -31,6 +32,13 @@ char *rt_json_dump(const json_t *value, size_t flags);
 
 /* A whole number of any size, as rt_json_parse() would have made it. NULL without memory. */
 json_t *rt_json_number(uint64_t number);
+
+/* Text of somebody else: printable ASCII and valid UTF-8 stay, all else becomes \xNN. NULL without memory. */
+json_t *rt_json_visible(const char *bytes, size_t size);
+static inline json_t *rt_json_visible_string(const char *text)
+{
+	return rt_json_visible(text ? text : "", text ? strlen(text) : 0);
+}
 
 /* The way to a value, "linux.resources.devices[2].access", into `room` bytes; returns `text`. */
 #define RT_JSON_PATH_ROOM 256

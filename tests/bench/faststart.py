@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """From the command to the first correct reply of a server: started cold, from a snapshot, by bare CRIU and by runc from images of the same.
 
-    tests/bench/faststart.py [--rt build/rt] [--runs 5] [--what nginx,redis,python,node,jvm] [--with criu,runc] [--clones 1,10,100] [--ksm] [--json FILE]
+    tests/bench/faststart.py [--rt build/rt] [--runs 5] [--what nginx,redis,python,...] [--with criu,runc] [--clones 1,10,100] [--ksm] [--json FILE]
 
 Every round takes each candidate once, in an order that changes. "snapshot" is `rt run --detach --from-snapshot` after one start that is not counted (it brings the
 snapshot into memory); "on demand" is the same with --on-demand; "criu" is `criu restore` in a mount namespace made beforehand, told the same external mounts; "runc"
@@ -11,15 +11,17 @@ Then clones are started with --count, as they are and with --on-demand: the time
 memory once they are at rest: PSS of a clone's processes, of what stays to hand memory out to it, and what all share. --ksm adds clones with --merge, and switches
 the kernel's merging on meanwhile. Clones that would take more than half of the memory that is free are left out.
 
-The servers are the machine's packages; what is not installed, or fails, is told and left out, and the others are measured. Runs as root, in tests/setup/sandbox. With the
-defaults all five servers take about ten minutes on two idle processors; `--runs 3 --clones 1,10` three.
+The servers are the machine's packages (KINDS says which, tests/bench/servers has the programs); what is not installed, or fails, is told and left out, and the others are
+measured. Runs as root, in tests/setup/sandbox.
 """
 
 import argparse
 import ctypes
+import dataclasses
 import json
 import os
 import random
+import re
 import shutil
 import socket
 import statistics
@@ -40,46 +42,59 @@ from lib import rootfs  # noqa: E402
 WORK = "/run/bench"
 KSM = "/sys/kernel/mm/ksm"
 CLONE_NEWNET = 0x40000000
+SETTLE = 1.5  # s, after the last request: a server may take its time to close a connection, and others than rt restore none that are half closed
 LIBC = ctypes.CDLL(None, use_errno=True)
 
-PYTHON = """
-import asyncio, concurrent.futures, ctypes, decimal, email.mime.multipart, http.server, json, logging.config, multiprocessing, pydoc, sqlite3, ssl, statistics
-import unittest.mock, urllib.request, xml.dom.minidom, xml.etree.ElementTree, xmlrpc.client, zipfile, wsgiref.simple_server
-import pytest, _pytest.assertion.rewrite, _pytest.doctest, _pytest.junitxml, _pytest.pytester
-table = {str(i): [i] * 8 for i in range(200000)}
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200); self.end_headers(); self.wfile.write(b"hello " + str(len(table)).encode())
-    def log_message(self, *_): pass
-http.server.HTTPServer(("127.0.0.1", 80), Handler).serve_forever()
-"""
-NODE = """
-const crypto = require('crypto'), zlib = require('zlib'), http = require('http'), table = new Map();
-for (let i = 0; i < 200000; i++) table.set('k' + i, { i, s: 'x' + i });
-http.createServer((q, r) => r.end('hello ' + table.size)).listen(80, '127.0.0.1');
-"""
-JVM = """
-import com.sun.net.httpserver.*; import java.util.*; import java.util.regex.*;
-public class Server {
-  static final Map<String, Integer> table = new HashMap<>();
-  public static void main(String[] a) throws Exception {
-    for (int i = 0; i < 200000; i++) table.put("k" + i, i);
-    HttpServer s = HttpServer.create(new java.net.InetSocketAddress("127.0.0.1", 80), 0);
-    s.createContext("/", e -> { long sum = 0; for (int i = 0; i < 2000; i++) sum += table.get("k" + i * 7);
-      byte[] b = ("hello " + Pattern.compile("[0-9]+").matcher("" + sum).matches()).getBytes(); e.sendResponseHeaders(200, b.length); e.getResponseBody().write(b); e.close(); });
-    s.start();
-  }
-}
-"""
+SERVERS = os.path.join(HERE, "servers")  # bound into the containers that run one of them
 GET = b"GET /hello HTTP/1.0\r\n\r\n"
-# kind: (root filesystem, arguments, port, request, what the reply must have, requests before the snapshot, program that must be there)
+JAVA = ["/usr/bin/java", "-XX:-UsePerfData", "-XX:+UseSerialGC", "-Xmx256m"]
+TOMCAT = "/usr/share/tomcat10"
+NODE_MODULES = "/usr/share/nodejs"
+
+
+@dataclasses.dataclass
+class Kind:
+    wanted: str  # a file that is there where its packages are
+    args: list = None  # None: what the root filesystem is for
+    rootfs: str = "busybox"
+    port: int = 80
+    request: bytes = GET
+    reply: bytes = b"hello "  # what it must have
+    warm: int = 20  # requests before the snapshot
+    env: tuple = ()
+
+
 KINDS = {
-    "nginx": ("nginx", None, 80, GET, b"200 OK", 5, "nginx"),
-    "redis": ("redis", None, 6379, b"GET key:0\r\n", b"$", 5, "redis-server"),
-    "python": ("busybox", ["/usr/bin/python3", "/app/server.py"], 80, GET, b"hello 200000", 20, "python3"),
-    "node": ("busybox", ["/usr/bin/node", "/app/server.js"], 80, GET, b"hello 200000", 500, "node"),
-    "jvm": ("busybox", ["/usr/bin/java", "-XX:-UsePerfData", "-XX:+UseSerialGC", "-Xmx256m", "-cp", "/app", "Server"], 80, GET, b"hello true", 3000, "javac"),
+    "nginx": Kind("/usr/sbin/nginx", rootfs="nginx", reply=b"200 OK"),
+    "redis": Kind("/usr/bin/redis-server", rootfs="redis", port=6379, request=b"GET key:0\r\n", reply=b"$"),
+    # What starts in some 100 ms by itself
+    "python-small": Kind("/usr/bin/python3", ["/usr/bin/python3", "/app/small.py"], reply=b"hello 200000"),
+    "node-small": Kind("/usr/bin/node", ["/usr/bin/node", "/app/small.js"], reply=b"hello 200000", warm=500),
+    "jvm-small": Kind("/usr/bin/javac", [*JAVA, "-cp", "/tmp/classes", "Small"], reply=b"hello true", warm=3000),
+    # What imports, compiles or deploys much: python3-sklearn and python3-pandas; node-express and node-typescript; tomcat10
+    "python": Kind("/usr/lib/python3/dist-packages/sklearn", ["/usr/bin/python3", "/app/forest.py"], reply=b"hello setosa"),
+    "node": Kind(f"{NODE_MODULES}/typescript", ["/usr/bin/node", "/app/typed.js"], reply=b"hello 200000", warm=500, env=(f"NODE_PATH={NODE_MODULES}",)),
+    "jvm": Kind(f"{TOMCAT}/bin/bootstrap.jar",
+                [*JAVA, "-cp", f"{TOMCAT}/bin/bootstrap.jar:{TOMCAT}/bin/tomcat-juli.jar", f"-Dcatalina.home={TOMCAT}", "-Dcatalina.base=/tmp/tomcat",
+                 "-Djava.io.tmpdir=/tmp", "org.apache.catalina.startup.Bootstrap", "start"], request=b"GET / HTTP/1.0\r\n\r\n", reply=b"It works !", warm=3000),
 }
+
+
+def make_tomcat(base):
+    """As Debian has it, on port 80 of the loopback alone, and without logs in files: bare CRIU restores no process whose open files have grown since."""
+    shutil.copytree("/etc/tomcat10", f"{base}/conf")
+    shutil.copytree("/usr/share/tomcat10-root/default_root", f"{base}/webapps/ROOT")
+    for name in ("logs", "temp", "work"):
+        os.mkdir(f"{base}/{name}")
+    path = f"{base}/conf/server.xml"
+    with open(path) as f:
+        text = f.read()
+    text, ports = re.subn('<Connector port="8080"', '<Connector address="127.0.0.1" port="80"', text)
+    text, logs = re.subn(r'<Valve className="org.apache.catalina.valves.AccessLogValve"[^>]*/>', "", text)
+    assert ports == logs == 1, text
+    with open(path, "w") as f:
+        f.write(text)
+    os.unlink(f"{base}/conf/logging.properties")
 
 
 def ask(port, request, want):
@@ -110,14 +125,14 @@ def in_network(pid, work):
 
 
 def until_reply(pid, kind, times=1):
-    _, _, port, request, want, _, _ = KINDS[kind]
+    one = KINDS[kind]
 
     def work():
         deadline = time.monotonic() + 60
         for _ in range(times):
             while True:
                 try:
-                    ask(port, request, want)
+                    ask(one.port, one.request, one.reply)
                     break
                 except OSError:
                     if time.monotonic() > deadline:
@@ -211,33 +226,34 @@ class Bench:
         self.bundle = f"{WORK}/{kind}"
         self.store = ["--store", f"{WORK}/store"]
         os.makedirs(f"{WORK}/templates", exist_ok=True)
-        self.binds = []
+        self.binds = {}  # where: what
         self.make_bundle()
 
     def make_bundle(self):
-        base, args = KINDS[self.kind][:2]
+        kind = KINDS[self.kind]
         os.makedirs(self.bundle)
         root = f"{self.bundle}/rootfs"
-        rootfs.make(base, root, f"{WORK}/templates")
-        config = configs.default(args or rootfs.COMMANDS[base] + (["--enable-debug-command", "yes", "--save", ""] if base == "redis" else []))
-        if base == "nginx":
+        rootfs.make(kind.rootfs, root, f"{WORK}/templates")
+        config = configs.default(kind.args or rootfs.COMMANDS[kind.rootfs] + (["--enable-debug-command", "yes", "--save", ""] if self.kind == "redis" else []))
+        config["process"]["env"] += kind.env
+        if self.kind == "nginx":
             serve_as_root(f"{root}/etc/nginx/nginx.conf")
-        if base == "busybox":
+        if kind.rootfs == "busybox":
             for name in ("lib", "lib64"):
                 os.symlink(f"usr/{name}", f"{root}/{name}")
-            self.binds = ["/usr", "/etc"]
-            config["mounts"] += [configs.bind(path, path, "ro") for path in self.binds]
             os.mkdir(f"{root}/app")
-            for name, text in (("server.py", PYTHON), ("server.js", NODE), ("Server.java", JVM)):
-                with open(f"{root}/app/{name}", "w") as f:
-                    f.write(text)
-            if self.kind == "jvm":
-                call("javac", "-d", f"{root}/app", f"{root}/app/Server.java")
+            self.binds = {"/usr": "/usr", "/etc": "/etc", "/app": SERVERS}
+            config["mounts"] += [configs.bind(source, path, "ro") for path, source in self.binds.items()]
+        if self.kind == "jvm-small":
+            call("javac", "-d", f"{root}/tmp/classes", f"{SERVERS}/Small.java")
+        if self.kind == "jvm":
+            make_tomcat(f"{root}/tmp/tomcat")
         configs.drop_namespace(config, "cgroup")
         config["mounts"] = [m for m in config["mounts"] if m["type"] != "cgroup"]
         config["linux"]["cgroupsPath"] = "/c"
         with open(f"{self.bundle}/config.json", "w") as f:
             json.dump(config, f)
+        shutil.copytree(self.bundle, self.bundle + "-cold", symlinks=True)
 
     def pid(self, id="c", runtime=None):
         return json.loads(call(*(runtime or self.rt), "state", id))["pid"]
@@ -258,9 +274,9 @@ class Bench:
             time.sleep(0.02)
         raise SystemExit("pages are still missing")
 
-    def begin(self, runtime=None):
+    def begin(self, runtime=None, bundle=None):
         runtime = runtime or self.rt
-        detached(*runtime, "run", "--detach", "--bundle", self.bundle, "c")
+        detached(*runtime, "run", "--detach", "--bundle", bundle or self.bundle, "c")
         if self.kind == "redis":
             for _ in range(200):
                 if subprocess.run([*runtime, "exec", "c", "redis-cli", "ping"], capture_output=True, check=False).stdout == b"PONG\n":
@@ -272,10 +288,14 @@ class Bench:
     def end(self, id="c", runtime=None):
         call(*(runtime or self.rt), "delete", "--force", id)
 
+    def warm_up(self, runtime=None):
+        until_reply(self.pid(runtime=runtime), self.kind, KINDS[self.kind].warm)
+        time.sleep(SETTLE)
+
     def prepare(self):
         """The snapshot, images for CRIU, and what is made once."""
         self.begin()
-        until_reply(self.pid(), self.kind, KINDS[self.kind][5])
+        self.warm_up()
         began = time.monotonic()
         call(*self.rt, "snapshot", "create", *self.store, "--leave-running", "c", self.kind)
         self.create = (time.monotonic() - began) * 1000
@@ -292,7 +312,7 @@ class Bench:
 
     def externals(self, restore):
         masks = [m for m in configs.MASKED if os.path.isfile(m)]
-        words = [f"mnt[{m}]:{'/dev/null' if restore else m}" for m in masks] + [f"mnt[{b}]:{b}" for b in self.binds]
+        words = [f"mnt[{m}]:{'/dev/null' if restore else m}" for m in masks] + [f"mnt[{path}]:{source if restore else path}" for path, source in self.binds.items()]
         return [part for word in words for part in ("--external", word)]
 
     def criu_common(self):
@@ -310,7 +330,7 @@ class Bench:
         os.makedirs(images)
         try:
             self.begin(self.runc)
-            until_reply(self.pid(runtime=self.runc), self.kind, KINDS[self.kind][5])
+            self.warm_up(self.runc)
             detached(*self.runc, "checkpoint", "--image-path", images, "--work-path", images, "c")
             self.runc_restore()
         except (SystemExit, subprocess.CalledProcessError) as e:
@@ -321,8 +341,9 @@ class Bench:
     # The candidates: seconds to the first correct reply
 
     def cold(self):
+        """Of files of its own: those of the other are as its images know them."""
         began = time.monotonic()
-        self.begin()
+        self.begin(bundle=self.bundle + "-cold")
         return time.monotonic() - began
 
     def snapshot(self):
@@ -399,12 +420,12 @@ class Bench:
                 subprocess.run([*runtime, "delete", "--force", id], capture_output=True, check=False)
         for words in (["rm", *self.store, self.kind], ["gc", *self.store]):
             subprocess.run([*self.rt, "snapshot", *words], capture_output=True, check=False)
-        for path in (f"{WORK}/images-{self.kind}", f"{WORK}/runc-images-{self.kind}", self.bundle):
+        for path in (f"{WORK}/images-{self.kind}", f"{WORK}/runc-images-{self.kind}", self.bundle, self.bundle + "-cold"):
             shutil.rmtree(path, ignore_errors=True)
 
 
 def show_clones(row):
-    print(f"{'':8} {row['count']:4} clones{' --' + row['mode'] if row['mode'] else '':12} running {row['running_ms']:6.0f} ms, all replied {row['replied_ms']:6.0f} ms "
+    print(f"{'':12} {row['count']:4} clones{' --' + row['mode'] if row['mode'] else '':12} running {row['running_ms']:6.0f} ms, all replied {row['replied_ms']:6.0f} ms "
           f"({row['replied_ms'] / row['count']:.0f} each), {row['pss_mib_each']:6.1f} MiB each and {row['helpers_mib_each']:.1f} to hand it out, "
           f"{row['shared_mib']:.0f} MiB shared", flush=True)
 
@@ -416,7 +437,7 @@ def measure_clones(bench, options):
             # Merged or not, before it is it takes as much.
             wanted = each.get("" if mode == "merge" else mode, 0) * count
             if wanted > free_mib() / 2:
-                print(f"{'':8} {count:4} clones{' --' + mode if mode else '':12} left out: {wanted:.0f} MiB of the {free_mib():.0f} that are free", flush=True)
+                print(f"{'':12} {count:4} clones{' --' + mode if mode else '':12} left out: {wanted:.0f} MiB of the {free_mib():.0f} that are free", flush=True)
                 continue
             if mode == "merge":
                 with Merging() as merging:
@@ -439,7 +460,7 @@ def measure(bench, options):
             samples[name].append(bench.sample(name))
     medians = {name: statistics.median(rows) for name, rows in samples.items()}
     others = "".join(f"   {name} {medians[name]:6.0f} ms" for name in ("criu", "runc") if name in medians)
-    print(f"{bench.kind:8} cold {medians['cold']:6.0f} ms   snapshot {medians['snapshot']:6.0f} ms ({medians['cold'] / medians['snapshot']:.1f} times quicker)   "
+    print(f"{bench.kind:12} cold {medians['cold']:6.0f} ms   snapshot {medians['snapshot']:6.0f} ms ({medians['cold'] / medians['snapshot']:.1f} times quicker)   "
           f"on demand {medians['on_demand']:6.0f} ms{others}   create {bench.create:6.0f} ms   first start {bench.first:6.0f} ms", flush=True)
     return {"samples": samples, "create_ms": bench.create, "first_start_ms": bench.first, "clones": measure_clones(bench, options)}
 
@@ -460,8 +481,8 @@ def main():
     others = [name for name in filter(None, options.others.split(",")) if shutil.which(name)]
     print(f"{options.runs} rounds, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at the beginning", flush=True)
     for kind in options.what.split(","):
-        if not shutil.which(KINDS[kind][6]):
-            print(f"{kind}: no {KINDS[kind][6]} on this machine")
+        if not os.path.exists(KINDS[kind].wanted):
+            print(f"{kind}: no {KINDS[kind].wanted} on this machine")
             continue
         bench = Bench(os.path.abspath(options.rt), kind, others)
         try:

@@ -90,6 +90,23 @@ def test_snapshots_are_listed_shown_and_removed(inside, store):
     assert store.files() == []
 
 
+def test_a_path_that_is_no_text_is_shown(container, store):
+    """JSON has no way to say its bytes."""
+    c = container(SLEEP)
+    lower = os.fsencode(c.dir) + b"/r\xff\x1b"
+    os.rename(c.rootfs, lower)
+    for name in ("rootfs", "upper", "overlay-work"):
+        os.mkdir(f"{c.dir}/{name}")
+    options = b"lowerdir=" + lower + f",upperdir={c.dir}/upper,workdir={c.dir}/overlay-work".encode()
+    subprocess.run(["mount", "-t", "overlay", "-o", options, "overlay", c.rootfs], check=True)
+    try:
+        c.run_detached()
+        store.create(c, "odd")
+    finally:
+        subprocess.run(["umount", c.rootfs], check=True)
+    assert json.loads(store.rt(c, "inspect", "odd").out)["container"]["rootfs"] == [c.dir + "/r\\xff\\x1b"]
+
+
 def test_it_is_for_root_alone(running, store):
     c = running(SLEEP)
     store.create(c, "s")
