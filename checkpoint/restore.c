@@ -6,6 +6,7 @@
 #include "checkpoint/descriptors.h"
 #include "checkpoint/exchange.h"
 #include "checkpoint/handover.h"
+#include "checkpoint/idmaps.h"
 #include "checkpoint/images.h"
 #include "checkpoint/inside.h"
 #include "checkpoint/limits.h"
@@ -99,6 +100,8 @@ static struct rt_error *load_images(struct restore *restore)
 	if (!err && restore->manifest)
 		err = rt_manifest_verify(restore->image_fd, restore->manifest, 0);
 	/* Nothing of the container is there yet. */
+	if (!err)
+		err = rt_idmaps_check(restore->image_fd, restore->birth.container.spec);
 	if (!err && restore->manifest && compares_processors(restore))
 		err = rt_cpu_require(restore->manifest->maker, restore->manifest->cpu);
 	return err;
@@ -461,7 +464,7 @@ static struct rt_error *bring_back(struct restore *restore, const struct rt_cont
 		err = set_options(restore);
 	if (!err)
 		err = rt_restore_rescue_arm(&restore->rescue, &restore->birth.container, restore->image_fd, rt_criu_pid(restore->criu));
-	/* The id maps may be others than at the dump, and an import has made the files anew. */
+	/* An import has made the files anew. */
 	if (!err)
 		err = rt_images_hand_over(restore->image_fd, restore->birth.container.spec);
 	if (!err)

@@ -176,6 +176,24 @@ def test_clones_of_a_container_in_a_user_namespace(inside, store, clones):  # no
     assert result.code == 0 if lazily else "vm.unprivileged_userfaultfd is 0" in result.err and result.err.count("\n") == 1
 
 
+def test_ids_that_are_mapped_otherwise_are_refused(inside, store, clones, work):  # noqa: F811
+    """CRIU would map them as they were, and the host's root might be inside, whatever the configuration says."""
+    c = inside(started=False)
+    configs.use_user_namespace(c.config)
+    proc.run(["chown", "-R", "100000:100000", c.rootfs])
+    c.run_detached()
+    snapshot(c, store)
+    mapped = [{"containerID": 0, "hostID": 200000, "size": 65536}]
+    plain = [one for one in c.config["linux"]["namespaces"] if one["type"] != "user"]
+    for changes, said in (({"uidMappings": mapped, "gidMappings": mapped}, "'linux.uidMappings[0]' maps 65536 ids from 0 to 200000 of the host, but"),
+                          ({"uidMappings": None, "gidMappings": None, "namespaces": plain}, "'linux.namespaces' wants no user namespace, but")):
+        with open(f"{work}/other.json", "w") as f:
+            json.dump(configs.merge(c.config, {"linux": changes}), f)
+        result = clones(c, "other", "--config", f"{work}/other.json", ok=False)
+        assert said in result.err and result.err.count("\n") == 1, result
+        assert c.rt("state", "other", ok=False)
+
+
 def test_a_restore_that_fails_says_why(running, store, clones):  # noqa: F811
     """Whatever else was started for the clone is killed along, and no signal of that hides the reason."""
     c = running(["sleep", "1000"])
