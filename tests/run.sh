@@ -122,7 +122,8 @@ part_build()
 {
 	say "build"
 	build_with_gcc
-	CC=clang step "clang, no warnings" configure_and_compile "$build-clang" -Dwerror=true
+	# Not run: quick to compile is all that it is to be.
+	CC=clang step "clang, no warnings" configure_and_compile "$build-clang" -Dwerror=true -Doptimization=0
 }
 
 run_meson()
@@ -158,7 +159,7 @@ part_unit()
 part_sanitizers()
 {
 	say "unit tests under ASan and UBSan"
-	step "build" configure_and_compile "$build-asan" --buildtype=debugoptimized \
+	step "build" configure_and_compile "$build-asan" -Ddebug=true -Doptimization=1 \
 		-Db_sanitize=address,undefined || return
 	ASAN_OPTIONS=detect_leaks=1:abort_on_error=1 \
 		UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 run_unit "$build-asan"
@@ -220,12 +221,13 @@ pytest_lane()
 	fi
 }
 
-# Some files at a time, as many at once as there are processors, the large ones first: each call has its own sandbox, and most
+# run_pytest COUNT FILE...: so many files a call, as many calls at once as there are processors, the large ones first: each call has its own sandbox, and most
 # tests wait more than they work. What failed is tried once more, alone: these tests race with a kernel that other machines share. What passes
 # only then is named, so that it gets looked at; what fails twice has failed.
 run_pytest()
 {
-	local first again file lost
+	local first again file lost count=$1
+	shift
 	rm -rf "$logs/results"
 	mkdir "$logs/results"
 	while read -r file; do
@@ -233,7 +235,7 @@ run_pytest()
 			wait -n
 		done
 		pytest_lane $file &
-	done < <(ls -S "$@" | xargs -n 3)
+	done < <(ls -S "$@" | xargs -n "$count")
 	wait
 	lost=$(find "$logs/results" -name '*.lost' | wc -l)
 	first=$("$python" "$top/tests/setup/count.py" pytest "$logs"/results/*.xml 2>>"$skips")
@@ -265,14 +267,14 @@ part_e2e()
 	build_with_gcc || return
 	# Engines have their own part; peers and lab need other machines.
 	mapfile -t files < <(find "$top/tests/e2e" -name 'test_*.py' ! -name 'test_engines_*' | sort)
-	run_pytest "${files[@]}"
+	run_pytest 3 "${files[@]}"
 }
 
 part_engines()
 {
 	say "engines"
 	build_with_gcc || return
-	run_pytest "$top"/tests/e2e/test_engines_*.py
+	run_pytest 1 "$top"/tests/e2e/test_engines_*.py
 }
 
 conformance_with()
