@@ -25,6 +25,24 @@ static struct rt_error *look_beside(const char *program, const char *folder, con
 	return NULL;
 }
 
+/* Called by a bare name: from wherever that was found. */
+static struct rt_error *look_in_path(const char *folder, const char *name, char **ret)
+{
+	const char *path = strchr(program_invocation_name, '/') ? NULL : getenv("PATH");
+	struct rt_error *err = NULL;
+
+	while (path && *path && !err && !*ret) {
+		size_t length = strcspn(path, ":");
+		_cleanup_free_ char *program = NULL;
+
+		err = rt_format(&program, "%.*s/%s", (int)length, path, program_invocation_name);
+		if (!err && access(program, X_OK) == 0) /* the first that is there is the one that was run */
+			return look_beside(program, folder, name, ret);
+		path += length + (path[length] == ':');
+	}
+	return err;
+}
+
 /* A sealed binary (sys/seal.h) has lost its path in /proc/self/exe; its name is still the one it was called by. */
 struct rt_error *rt_helper_find(const char *name, const char *folder, const char *needed_by, char **ret)
 {
@@ -45,7 +63,9 @@ struct rt_error *rt_helper_find(const char *name, const char *folder, const char
 	err = look_beside(own, folder, name, ret);
 	if (!err && !*ret)
 		err = look_beside(program_invocation_name, folder, name, ret);
+	if (!err && !*ret)
+		err = look_in_path(folder, name, ret);
 	if (err || *ret)
 		return err;
-	return rt_fail(RT_SYSTEM, "'%s' is not installed, which %s need", installed, needed_by);
+	return rt_fail(RT_SYSTEM, "'%s' is not installed, which is needed for %s", installed, needed_by);
 }

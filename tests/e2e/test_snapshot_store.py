@@ -11,6 +11,7 @@ import time
 import pytest
 
 from lib import inside as agents
+from lib import container as containers
 from lib import needs, proc
 
 SLEEP = ["sh", "-c", "while :; do sleep 0.05; done"]
@@ -88,6 +89,17 @@ def test_snapshots_are_listed_shown_and_removed(inside, store):
     store.rt(c, "rm", "second")
     store.rt(c, "gc")
     assert store.files() == []
+
+
+def test_rt_finds_its_helpers_when_it_is_found_in_path(running, store, work):
+    """'create' is also the word of a command that seals its binary, which loses its place by that."""
+    c = running(SLEEP)
+    program = os.path.abspath(containers.runtime())
+    for words in (["snapshot", "create", "--store", store.path, "--leave-running", c.id, "one"], ["run", "--detach", "--store", store.path, "--from-snapshot", "one", c.id + "-two"],
+                  ["delete", "--force", c.id + "-two"]):
+        done = subprocess.run([os.path.basename(program), "--root", c.root, *words], env={**os.environ, "PATH": "/nowhere:" + os.path.dirname(program) + ":" + os.environ["PATH"]},
+                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=open(f"{work}/said", "wb"), check=False)
+        assert done.returncode == 0, open(f"{work}/said").read()
 
 
 def test_a_path_that_is_no_text_is_shown(container, store):
