@@ -7,6 +7,7 @@
 #include "checkpoint/descriptors.h"
 #include "checkpoint/handover.h"
 #include "checkpoint/inside.h"
+#include "checkpoint/known.h"
 #include "checkpoint/manifest.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/fs.h"
@@ -118,14 +119,12 @@ static struct rt_error *set_options(struct rt_dump *dump)
 	opts->root = dump->container.state.rootfs;
 	opts->has_leave_running = 1;
 	opts->leave_running = settings->leave_running;
-	opts->has_track_mem = settings->pre_dump || settings->parent_path;
+	opts->has_track_mem = settings->pre_dump || settings->parent_path || dump->knows;
 	opts->track_mem = opts->has_track_mem;
-	if (settings->parent_path) {
-		opts->parent_img = rt_arena_printf(&dump->options.arena, "%s", settings->parent_path);
-		if (!opts->parent_img)
-			return rt_error_oom();
-	}
-	return NULL;
+	if (!settings->parent_path && !dump->knows)
+		return NULL;
+	opts->parent_img = rt_arena_printf(&dump->options.arena, "%s", dump->knows ? RT_KNOWN_PARENT : settings->parent_path);
+	return opts->parent_img ? NULL : rt_error_oom();
 }
 
 static struct rt_error *note_options(const struct rt_dump *dump, Rt__Options *into)
@@ -145,7 +144,7 @@ static struct rt_error *note_options(const struct rt_dump *dump, Rt__Options *in
 	into->pre_dump = settings->pre_dump;
 	into->auto_dedup = settings->auto_dedup;
 	into->page_server = settings->page_server && !settings->lazy_pages;
-	into->track_mem = dump->options.opts.track_mem;
+	into->track_mem = dump->options.opts.track_mem && !dump->knows;
 	into->ghost_limit = settings->ghost_limit;
 	into->empty_namespaces = dump->options.opts.empty_ns;
 	err = rt_manifest_set(&into->network_lock, settings->network_lock);
@@ -200,6 +199,7 @@ static struct rt_error *look_for_obstacles(struct rt_dump *dump)
 
 	err = rt_preflight_dump(&dump->container, dump->spec, dump->settings, dump->criu, dump->image_fd, &report);
 	dump->manifest->timings->preflight = rt_now_us() - began;
+	dump->knows = dump->settings->memory_elsewhere && report.tracks_memory;
 	/* A migration has said so when it began. */
 	if (!err && report.note && !dump->hooks)
 		rt_warn("%s", report.note);
@@ -231,6 +231,8 @@ static struct rt_error *complete(struct rt_dump *dump)
 
 	dump->images_complete = true;
 	err = dump->inside ? rt_inside_correct(dump->image_fd, dump->rescue.lock == RT_LOCK_OWN) : NULL;
+	if (!err && dump->knows)
+		err = rt_known_correct(dump->image_fd, &dump->container);
 	if (err || !dump->hooks)
 		return err;
 	err = write_manifest(dump, rt_now_us());
@@ -356,6 +358,8 @@ static struct rt_error *run(struct rt_dump *dump)
 		err = rt_interrupt_check();
 	if (!err && dump->hooks && dump->hooks->prepared)
 		err = dump->hooks->prepared(dump->hooks->userdata);
+	if (!err && dump->knows)
+		err = rt_known_claim(dump->image_fd, &dump->container, !dump->settings->marks_are_taken);
 	if (!err)
 		err = ask_for_dump(dump);
 	if (!err && !dump->manifest_written)

@@ -1,6 +1,10 @@
 #include "checkpoint/members.h"
 
+#include "runtime/base/io.h"
 #include "runtime/base/proc.h"
+
+#include <fcntl.h>
+#include <string.h>
 
 /* No tree is deeper; a chain that is was read while it changed. */
 #define DEPTH_LIMIT 10000
@@ -81,5 +85,31 @@ struct rt_error *rt_members_find(const struct rt_container *container, struct rt
 		members.pids[members.count + members.guests++] = members.pids[at];
 	*ret = members;
 	members = RT_MEMBERS_NULL;
+	return NULL;
+}
+
+struct rt_error *rt_member_inner_pid(pid_t pid, uint64_t *ret)
+{
+	_cleanup_free_ char *text = NULL;
+	const char *line, *last;
+	char path[32];
+	struct rt_error *err;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	*ret = 0;
+	err = rt_read_file_at(AT_FDCWD, path, 64u << 10, &text, NULL);
+	if (err && (err->errnum == ENOENT || err->errnum == ESRCH))
+		return rt_error_free(err);
+	if (err)
+		return err;
+	line = strstr(text, "\nNSpid:");
+	if (!line)
+		return rt_fail(RT_SYSTEM, "'%s' does not tell pids of namespaces", path);
+	line += strlen("\nNSpid:");
+	last = line;
+	for (const char *p = line; *p && *p != '\n'; p++)
+		if (*p == '\t' || *p == ' ')
+			last = p + 1;
+	*ret = strtoull(last, NULL, 10);
 	return NULL;
 }

@@ -16,3 +16,6 @@ void rt_members_deinit(struct rt_members *members);
 
 /* Without a cgroup: init alone. Processes that end meanwhile are left out. */
 struct rt_error *rt_members_find(const struct rt_container *container, struct rt_members *ret) _must_check_;
+
+/* Its pid in the innermost namespace: what the images call it. *ret 0: it has ended (an answer). */
+struct rt_error *rt_member_inner_pid(pid_t pid, uint64_t *ret) _must_check_;

@@ -27,6 +27,7 @@ struct rt_criu_settings {
 	bool has_status_fd, leave_running, pre_dump;
 	/* With lazy_pages: the pages that can be restored lazily are not in the images, and CRIU serves them to nobody, as somebody else has them (migration). */
 	bool memory_elsewhere;
+	bool marks_are_taken; /* memory_elsewhere: somebody else wipes and reads the kernel's marks of written pages (soft-dirty) */
 	/* What is in the container's tmpfs mounts goes by another way, too: CRIU runs tar and gzip for each. Such mounts are in the manifest with a key that
 	 * rt_mount_is_elsewhere() knows; a restore needs the `mounts` hook for them. */
 	bool tmpfs_elsewhere;

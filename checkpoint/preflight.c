@@ -85,6 +85,7 @@ static struct rt_error *check_features(const struct rt_criu_settings *settings, 
 	err = rt_criu_features(criu, &features);
 	if (err)
 		return note(report, err);
+	report->tracks_memory = features.mem_track;
 	if ((settings->pre_dump || settings->parent_path) && !features.mem_track)
 		err = rt_preflight_add(report, "this kernel does not track written memory (CONFIG_MEM_SOFT_DIRTY is off), which --pre-dump and "
 					       "--parent-path need");

@@ -11,6 +11,7 @@
 struct rt_preflight {
 	char **obstacles; /* one sentence each, owned */
 	size_t count;
+	bool tracks_memory; /* the kernel marks pages that are written to; not looked at where nothing depends on it */
 	char *note; /* what does not stand in the way but had better be known; owned, NULL: nothing */
 };
 #define RT_PREFLIGHT_NULL ((struct rt_preflight){ .count = 0 })

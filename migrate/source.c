@@ -154,6 +154,7 @@ static struct rt_error *start_dumper(struct rt_source *source)
 	source->criu.tcp_established = source->tcp_established;
 	source->criu.lazy_pages = source->lazy;
 	source->criu.memory_elsewhere = source->lazy;
+	source->criu.marks_are_taken = source->lazy && source->tracking == RT_TRACKER_SOFT_DIRTY;
 	source->criu.tmpfs_elsewhere = true;
 	source->criu.brief_log = true;
 	/* All is done that no connection is in between (dumper.c); one that is there nevertheless must not be the end of it. */

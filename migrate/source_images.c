@@ -1,5 +1,6 @@
 #include "migrate/source_private.h"
 
+#include "checkpoint/known.h"
 #include "checkpoint/manifest.h"
 #include "migrate/files.h"
 #include "runtime/base/io.h"
@@ -26,15 +27,15 @@ struct rt_image_sender {
 	struct rt_error *err;
 };
 
-/* They get their last word when all is dumped. */
-static bool comes_last(const char *name)
+/* They get their last word when all is dumped; those of memory where CRIU was spared most of it (known.h). */
+static bool comes_last(int dir_fd, const char *name)
 {
 	static const char *const last[] = { "inventory.img", "descriptors.json", RT_MANIFEST_NAME };
 
 	for (size_t i = 0; i < RT_ARRAY_SIZE(last); i++)
 		if (rt_str_equal(name, last[i]))
 			return true;
-	return false;
+	return rt_str_starts(name, "page") && faccessat(dir_fd, RT_KNOWN_PARENT, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 static struct rt_error *post(struct rt_source *source, struct rt_http_connection *connection, const char *path, const struct rt_files_names *names, int dir_fd,
@@ -65,7 +66,7 @@ static struct rt_error *read_events(const struct rt_image_sender *sender, struct
 		const struct inotify_event *event = (const void *)(events + at);
 
 		/* What goes unnoticed comes with the rest. */
-		if (event->len > 0 && rt_files_is_wanted(event->name) && !comes_last(event->name) && !rt_files_names_have(&sender->sent, event->name) &&
+		if (event->len > 0 && rt_files_is_wanted(event->name) && !comes_last(sender->dir_fd, event->name) && !rt_files_names_have(&sender->sent, event->name) &&
 		    !rt_files_names_have(ret, event->name))
 			err = rt_files_names_add(ret, event->name);
 		at += (ssize_t)(sizeof(*event) + event->len);

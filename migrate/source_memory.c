@@ -11,33 +11,6 @@
 
 /* ---- whose memory ---- */
 
-/* Its pid in the innermost namespace: what the images call it. *ret 0: it has ended. */
-static struct rt_error *inner_pid(pid_t pid, uint64_t *ret)
-{
-	_cleanup_free_ char *text = NULL;
-	const char *line, *last;
-	char path[32];
-	struct rt_error *err;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	*ret = 0;
-	err = rt_read_file_at(AT_FDCWD, path, 64u << 10, &text, NULL);
-	if (err && (err->errnum == ENOENT || err->errnum == ESRCH))
-		return rt_error_free(err);
-	if (err)
-		return err;
-	line = strstr(text, "\nNSpid:");
-	if (!line)
-		return rt_fail(RT_SYSTEM, "'%s' does not tell pids of namespaces", path);
-	line += strlen("\nNSpid:");
-	last = line;
-	for (const char *p = line; *p && *p != '\n'; p++)
-		if (*p == '\t' || *p == ' ')
-			last = p + 1;
-	*ret = strtoull(last, NULL, 10);
-	return NULL;
-}
-
 static struct rt_error *list_spaces(struct rt_source *source, pid_t **ret_pids, size_t *ret_count)
 {
 	struct rt_members members = RT_MEMBERS_NULL;
@@ -54,7 +27,7 @@ static struct rt_error *list_spaces(struct rt_source *source, pid_t **ret_pids, 
 		struct rt_outflow_space *space = &source->spaces[source->space_count];
 
 		space->pid = (*ret_pids)[i];
-		err = inner_pid(space->pid, &space->space);
+		err = rt_member_inner_pid(space->pid, &space->space);
 		if (!err && space->space)
 			source->space_count++;
 	}
