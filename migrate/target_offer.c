@@ -4,6 +4,7 @@
 #include "checkpoint/manifest.h"
 #include "checkpoint/unpack.h"
 #include "migrate/journal.h"
+#include "migrate/lazy.h"
 #include "migrate/network.h"
 #include "migrate/policy.h"
 #include "runtime/base/fs.h"
@@ -190,6 +191,10 @@ static struct rt_error *plan_bundle(const struct rt_target *target, const Rt__Of
 		if (err)
 			return refuse_for(answer, err);
 	}
+	/* The source has asked its own kernel; ours may be set otherwise. */
+	if (offer->lazy && plan->spec->namespaces[RT_NS_USER].wanted && !rt_lazy_is_for_all())
+		return refuse(answer, "its memory would be put in place while it runs, which a container with its own user namespace can't have here while "
+			      "vm.unprivileged_userfaultfd is 0");
 	if (offer->rootfs == RT__MOVE_ROOTFS__ROOTFS_COPY && plan->has_rootfs)
 		return refuse(answer, "'%s' is on this host already, and --rootfs copy would mix it up: use --rootfs none, or remove it", plan->rootfs);
 	if (sent && !plan->has_bundle && !rt_str_equal(plan->spec->root_path, "rootfs"))
