@@ -122,7 +122,7 @@ start_clients()
 	curl -s -o "$work/got" "http://$address/file" &
 	download=$!
 	while [ ! -e "$work/enough" ]; do
-		curl -s -o /dev/null -w '%{http_code} %{time_total}\n' --max-time 10 "http://$address/" || true
+		curl -s -o /dev/null -w '%{http_code} %{time_total}\n' --max-time 60 "http://$address/" || true
 	done >"$work/requests" &
 	requests=$!
 	sleep 2
