@@ -12,11 +12,12 @@
 #   e2e          end-to-end tests but for the engines (further arguments: see below)
 #   engines      podman, containerd and Docker with `rt` as their runtime
 #   conformance  the tests of crun's Debian package
+#   lab          end-to-end tests that this machine's kernel makes the others skip, in a guest in QEMU (all of the lab: tests/lab/run)
 #
 #     tests/run.sh e2e -- -k terminal      what follows "--" goes to pytest
 #
 # Variables: RT_TEST_LANES, how many tests run at once (as many as there are processors); RT_BUILD, the build directory (build/ in the source), next to which the others are
-# made; RT, a runtime to test instead of the one built; RT_TEST_CACHE, where what was fetched and
+# made; RT, a runtime to test instead of the one built; RT_TEST_SLOWNESS, how many times longer a test may take; RT_TEST_CACHE, where what was fetched and
 # built for the tests is kept (/var/cache/rt-tests).
 #
 # The last line is "N passed, N failed, N skipped" over all parts; it fails if anything did.
@@ -129,7 +130,7 @@ part_build()
 run_meson()
 {
 	rm -f "$1/meson-logs/testlog.json"
-	meson test -C "$1" --no-rebuild --num-processes "$(nproc)" --print-errorlogs >"$logs/unit" 2>&1
+	meson test -C "$1" --no-rebuild --num-processes "$(nproc)" --timeout-multiplier "${RT_TEST_SLOWNESS:-1}" --print-errorlogs >"$logs/unit" 2>&1
 }
 
 # Some of them wait for what others on the machine may delay: what fails is told, and all are tried once more.
@@ -316,20 +317,39 @@ part_conformance()
 	fi
 }
 
+# In a guest of this machine's packages, with the programs built here; `tests/lab/run` prints its totals in our words.
+part_lab()
+{
+	say "the lab's quick part"
+	build_with_gcc || return
+	"$top/tests/lab/run" quick >"$logs/lab" 2>&1
+	local totals
+	totals=$(tail -n 1 "$logs/lab")
+	if [[ $totals =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
+		[ "${BASH_REMATCH[2]}" -eq 0 ] || tail -n 100 "$logs/lab"
+		grep '^   skipped ' "$logs/lab" | sed 's/^   skipped  *[0-9.]* s */lab: /' >>"$skips"
+		add "${BASH_REMATCH[@]:1}"
+	else
+		tail -n 60 "$logs/lab"
+		echo "   FAILED: it ended early"
+		add 0 1 0
+	fi
+}
+
 main()
 {
 	local parts=() part
 	pytest_words=()
 	while [ $# -gt 0 ]; do
 		case $1 in
-		setup | build | unit | sanitizers | fuzz | e2e | engines | conformance) parts+=("$1") ;;
+		setup | build | unit | sanitizers | fuzz | e2e | engines | conformance | lab) parts+=("$1") ;;
 		--) shift; pytest_words=("$@"); break ;;
 		*) sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit 2 ;;
 		esac
 		shift
 	done
 	[ ${#parts[@]} -gt 0 ] ||
-		parts=(build unit sanitizers fuzz e2e engines conformance)
+		parts=(build unit sanitizers fuzz e2e engines conformance lab)
 	if [ "$(id -u)" -ne 0 ]; then
 		echo "tests/run.sh: must be root" >&2
 		exit 1

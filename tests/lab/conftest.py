@@ -20,10 +20,19 @@ from machines import image as images  # noqa: E402
 from machines import network as networks  # noqa: E402
 
 LIMIT = 300
+# What comes first when all is run; a part that is not named comes last.
+ORDER = ["readme", "boot", "quick", "features", "systemd", "podman", "cri", "migrate", "kernels", "power"]
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "limit(seconds): how long the test may take")
+
+
+def pytest_collection_modifyitems(items):
+    def place(item):
+        part = item.module.__name__.rpartition(".")[2].removeprefix("test_")
+        return ORDER.index(part) if part in ORDER else len(ORDER)
+    items.sort(key=place)
 
 
 # ---- time limits ----
@@ -72,22 +81,27 @@ class Lab:
             images.project(suite, self.projects[suite])
         return self.projects[suite]
 
-    def boot(self, *names, suite="trixie", fresh=False, memory=2048):
-        """Guests of that name, at the network: 10.99.0.1 for the first. Several boot at once."""
+    def boot(self, *names, memory=2048, **suites):
+        """Guests of these names, at the network: 10.99.0.1 for the first. Several boot at once. Debian 13, or what is said: boot("a", "old", old="bookworm")."""
         with clock_stopped():
             if not self.network:
                 self.network = networks.Network()
             new = [name for name in names if name not in self.guests]
             for name in new:
-                image = images.image(suite, fresh=fresh)
-                wire = self.network.wire()
-                self.guests[name] = guests.Guest(name, image, self.work, None if fresh else self.project(suite), memory, [wire], self.accel)
+                suite = suites.get(name, "trixie")
+                image, project = images.image(suite), self.project(suite)
+                self.guests[name] = guests.Guest(name, image, self.work, project, memory, [self.network.wire()], self.accel)
                 self.guests[name].address = f"10.99.0.{self.network.count}"
                 self.guests[name].number = self.network.count
                 self.guests[name].suite = suite
                 self.guests[name].start()
-            for name in new:
-                self.up(self.guests[name])
+            try:
+                for name in new:
+                    self.up(self.guests[name])
+            except guests.GuestError:
+                for name in new:  # for the next test, which may have better luck
+                    self.guests.pop(name).kill_power()
+                raise
         return [self.guests[name] for name in names]
 
     def up(self, guest):

@@ -4,8 +4,6 @@ import pytest
 
 from machines.moving import Moving, wait_for
 
-WEB, STORE = "172.19.0.10", "172.19.0.11"
-
 
 @pytest.fixture
 def moving(lab, pair):
@@ -14,31 +12,16 @@ def moving(lab, pair):
     made.close()
 
 
-def web(moving):
-    c = moving.container("web", "nginx", address=WEB).run_detached()
-    wait_for(lambda: c.guest.run(f"curl -s -m 5 http://{WEB}/hello", ok=None).out == "hello from nginx\n", "nginx to answer")
-    return c
-
-
-def workers(c):
-    """The users of its processes."""
-    return c.guest.run(f"for p in $(/rt/build/rt ps -f json {c.id} | tr '[],' '   '); do stat -c %U /proc/$p; done | sort").out.split()
-
-
-def talk(moving):
-    return moving.client(WEB, 80, b"GET /hello HTTP/1.1\r\nHost: lab\r\n\r\n", b"hello from nginx\n")
-
-
 def test_nginx_with_workers_under_www_data_goes_there_and_back_with_a_connection(moving):
-    c = web(moving)
-    before = workers(c)
-    assert before == ["root", "www-data", "www-data"]
-    client = talk(moving)
+    c = moving.web()
+    before = moving.workers(c)
+    assert before == ["0", "33", "33"]
+    client = moving.talk_to_web()
     for _ in range(2):
         move, c = moving.migrate(c)
         print(move.notes, move.done["downtime"])
         assert moving.where(c) == [c.guest.name]
-        assert workers(c) == before
+        assert moving.workers(c) == before
     count, slowest = client.end()
     print(f"{count} requests over one connection, the slowest took {slowest:.2f} s")
     assert count > 20
@@ -46,14 +29,10 @@ def test_nginx_with_workers_under_www_data_goes_there_and_back_with_a_connection
 
 @pytest.mark.parametrize("mode", ["pre-copy", "hybrid"])
 def test_redis_is_written_to_while_it_goes_in_rounds_of_soft_dirty(moving, mode):
-    c = moving.container("store", "redis", address=STORE).run_detached()
-    wait_for(lambda: "PONG" in c.rt("exec", "store", "redis-cli", "ping", ok=None).out, "redis to answer")
-    c.rt("exec", "store", "redis-cli", "eval", "for i = 1, 40 do redis.call('set', 'k' .. i, string.rep(string.char(i % 250 + 1), 1048576)) end return 1", "0")
-    digest = c.rt("exec", "store", "redis-cli", "debug", "digest-value", *(f"k{i}" for i in range(1, 41))).out
-    # Each request writes one of a hundred places; the last one says how often it was done.
-    client = moving.client(STORE, 6379, b"EVAL \"local n = redis.call('incr', 'count') redis.call('set', 'w' .. n % 100, string.rep(n, 1000)) return 'wrote'\" 0\r\n",
-                           b"$5\r\nwrote\r\n")
-    for turn in range(2):
+    c = moving.store()
+    digest = moving.digest(c)
+    client = moving.write_to_store()
+    for _ in range(2):
         move, c = moving.migrate(c, "--mode", mode, "--track", "soft-dirty")
         print(move.notes, [r for r in move.rounds], move.done["downtime"])
         assert len(move.rounds) >= 2 and move.done["mode"] == mode
@@ -62,8 +41,8 @@ def test_redis_is_written_to_while_it_goes_in_rounds_of_soft_dirty(moving, mode)
         assert moving.where(c) == [c.guest.name]
     count, slowest = client.end()
     print(f"{count} writes over one connection, the slowest took {slowest:.2f} s")
-    assert int(c.rt("exec", "store", "redis-cli", "get", "count").out) == count
-    assert c.rt("exec", "store", "redis-cli", "debug", "digest-value", *(f"k{i}" for i in range(1, 41))).out == digest
+    assert int(moving.redis(c, "get", "count")) == count
+    assert moving.digest(c) == digest
 
 
 # ---- networks as they are ----
@@ -81,8 +60,8 @@ def netem(moving):
 
 @pytest.mark.parametrize("words", ["delay 40ms 10ms", "loss 3%", "delay 10ms reorder 25% 50%", "duplicate 5% corrupt 0.1%"])
 def test_over_a_network_that(moving, netem, words):
-    c = web(moving)
-    client = talk(moving)
+    c = moving.web()
+    client = moving.talk_to_web()
     netem(words)
     move, c = moving.migrate(c, "--mode", "pre-copy", "--track", "soft-dirty")
     print(words, move.done["downtime"], move.done["seconds"])

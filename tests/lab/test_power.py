@@ -46,16 +46,6 @@ def said(moving):
         return f.read()[-3000:]
 
 
-def goes_on(c):
-    """It counts, and its memory is right."""
-    before = c.output.count(" turns ")
-    wait_for(lambda: c.output.count(" turns ") > before, "it to count on")
-    checked = c.output.count(" checked ")
-    c.rt("kill", c.id, "USR1")
-    wait_for(lambda: c.output.count(" checked ") > checked, "it to check its memory")
-    assert not [line for line in c.output.splitlines() if " bad " in line and not line.endswith(" bad 0")]
-
-
 @pytest.mark.limit(900)
 @pytest.mark.parametrize("point, flags", [("worker-receiving", ["--mode", "pre-copy"]), ("worker-ready", ["--mode", "pre-copy"]),
                                           ("worker-decided", ["--mode", "pre-copy"]), ("worker-decided", ["--mode", "hybrid"])],
@@ -71,11 +61,11 @@ def test_the_target_loses_its_power(lab, moving, point, flags):
         print(recovered.out, recovered.err)
     assert moving.where(c) == [c.guest.name], said(moving)
     assert c.status == "running", said(moving)
-    goes_on(c)
+    c.checks_itself()
     # And nothing is in the way of the next try.
     _, moved = moving.migrate(c, *flags, "--track", "soft-dirty")
     assert moving.where(c) == [target.name]
-    goes_on(moved)
+    moved.checks_itself()
 
 
 @pytest.mark.limit(900)
@@ -89,7 +79,7 @@ def test_the_source_loses_its_power(lab, moving, point, lives):
     target.run("rm -f /run/lab-pause/*")
     if lives:
         wait_for(lambda: c.at(target).status == "running", "it to run on the target", 60)
-        goes_on(c.at(target))
+        c.at(target).checks_itself()
     else:
         wait_for(lambda: c.at(target).state() is None, "the target to give it up", 180)
     back(lab, moving, source)
@@ -99,7 +89,7 @@ def test_the_source_loses_its_power(lab, moving, point, lives):
     # The machine that was off takes part again.
     if lives:
         _, home = moving.migrate(c.at(target), "--mode", "pre-copy")
-        goes_on(home)
+        home.checks_itself()
     else:
         c.run_detached()
         moving.migrate(c, "--mode", "pre-copy")

@@ -2,10 +2,18 @@
 
 import json
 import shlex
+import time
 
 from . import image as images
 
 RT = f"{images.PROJECT}/build/rt"
+
+
+def wait_for(condition, what, timeout=60):
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
+        time.sleep(0.5)
 
 
 class Container:
@@ -50,6 +58,15 @@ class Container:
     def status(self):
         state = self.state()
         return state and state["status"]
+
+    def checks_itself(self):
+        """Of "churn": it counts on, and its memory is right."""
+        before = self.output.count(" turns ")
+        wait_for(lambda: self.output.count(" turns ") > before, "it to count on")
+        checked = self.output.count(" checked ")
+        self.rt("kill", self.id, "USR1")
+        wait_for(lambda: self.output.count(" checked ") > checked, "it to check its memory")
+        assert not [line for line in self.output.splitlines() if " bad " in line and not line.endswith(" bad 0")]
 
     def close(self):
         self.rt("delete", "--force", self.id, ok=None)

@@ -83,13 +83,14 @@ class Guest:
 
     # Power
 
-    def argv(self):
+    def argv(self, network=True, append=""):
         words = ["qemu-system-x86_64", "-name", f"lab-{self.name}", "-machine", "q35", "-smp", "1", "-m", str(self.memory), "-nodefaults", "-display", "none",
                  "-no-reboot", "-accel", "tcg,thread=multi" if self.accel == "tcg" else self.accel, "-cpu", "max" if self.accel == "tcg" else "host",
-                 "-kernel", self.image.kernel, "-append", KERNEL + f" systemd.hostname={self.name}", "-serial", f"file:{self.console}",
+                 "-kernel", self.image.kernel, "-append", f"{KERNEL} systemd.hostname={self.name} {append}", "-serial", f"file:{self.console}",
                  "-drive", f"file={self.disk},if=none,id=root,format=qcow2,cache=unsafe,discard=unmap", "-device", "nvme,serial=root,drive=root",
-                 "-device", "virtio-rng-pci",
-                 "-netdev", f"user,id=user,hostfwd=tcp:127.0.0.1:{self.port}-:22", "-device", "virtio-net-pci,netdev=user,romfile="]
+                 "-device", "virtio-rng-pci"]
+        if network:
+            words += ["-netdev", f"user,id=user,hostfwd=tcp:127.0.0.1:{self.port}-:22", "-device", "virtio-net-pci,netdev=user,romfile="]
         if self.image.initrd:
             words += ["-initrd", self.image.initrd]
         if self.project:  # no second nvme: which of two becomes nvme0 is a matter of luck
@@ -105,20 +106,28 @@ class Guest:
             self.process = subprocess.Popen(self.argv(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=descriptors, preexec_fn=dies_with_us)
         return self
 
-    def wait_up(self, timeout=240):
+    def wait_up(self, timeout=480):
         """Until commands can be run; with a project, until that is at /rt."""
         deadline = time.monotonic() + timeout
         while True:
             if self.process.poll() is not None:
                 raise GuestError(f"guest '{self.name}' ended: {self.said()}")
-            if self.connect(deadline - time.monotonic()):
+            if self.listens() and self.connect(deadline - time.monotonic()):
                 break
             if time.monotonic() > deadline:
                 raise GuestError(f"guest '{self.name}' cannot be reached after {timeout} s: {self.said()}")
-            time.sleep(1)
+            time.sleep(0.5)
         if self.project:
             self.run(f"udevadm settle; mkdir -p {images.PROJECT} && mount LABEL=project {images.PROJECT}")
         return self
+
+    def listens(self):
+        """Whether its ssh server says what it is. QEMU takes a connection before the guest does, and then asks there in ever longer intervals: so each look is a new one."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=3) as s:
+                return s.recv(4) == b"SSH-"
+        except OSError:
+            return False
 
     def said(self):
         """The last of its console, and of QEMU's own words."""
@@ -213,6 +222,22 @@ class Guest:
             done = subprocess.run(self.argv_of(["cat", path]), stdin=subprocess.DEVNULL, stdout=f, stderr=subprocess.PIPE, check=False)
         if done.returncode:
             raise GuestError(f"guest '{self.name}': cannot take '{path}' out: {done.stderr.decode(errors='replace')}")
+
+    def push(self, directory, path):
+        """A directory of the host, to the guest."""
+        self.unpack(["tar", "-C", str(directory), "-c", "."], path)
+
+    def copy_to(self, other, path):
+        """A directory, to the same place of another guest."""
+        other.unpack(self.argv_of(["tar", "-C", path, "-c", "."]), path)
+
+    def unpack(self, argv, path):
+        """What a command of the host packs."""
+        pack = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        unpack = subprocess.run(self.argv_of(f"mkdir -p {path} && tar -C {path} -x"), stdin=pack.stdout, capture_output=True, check=False, timeout=240)
+        pack.stdout.close()
+        if pack.wait() or unpack.returncode:
+            raise GuestError(f"guest '{self.name}': cannot fill '{path}': {text_of(unpack.stderr)}")
 
 
 def text_of(data):

@@ -1,7 +1,6 @@
 """Disk images of Debian releases, made once and kept in $RT_TEST_CACHE/lab.
 
-    image("trixie")            everything that the tests need, from tests/setup/packages and tests/lab/packages
-    image("trixie", fresh=True)   nothing but a system that boots and answers ssh
+    image("trixie")    everything that the tests need, from tests/setup/packages and tests/lab/packages
 
 A release is a tree made by debootstrap, from the mirror that this machine's own apt is configured for; what is to be installed is installed in it by
 chroot, which is ten times faster than in a guest without KVM. The project is built in the same tree, and comes to the guests as a second disk,
@@ -25,8 +24,15 @@ PROJECT = "/rt"  # where a guest has it, and a tree while it is built
 # What a fresh system has beyond debootstrap's smallest variant: it boots, and can be spoken to. Who runs commands as root from a README
 # has certificates and a resolver too.
 FRESH = ["linux-image-cloud-amd64", "systemd-sysv", "udev", "dbus", "dropbear-bin", "iproute2", "ca-certificates", "procps", "kmod"]
+NEWER_CRIU = "/usr/local/lib/lab/criu"  # than Debian 13's own, which is what its guests use
+# Units that do nothing for the tests, and take seconds each where every instruction is emulated.
+IDLE = ["kmod-static-nodes", "dev-hugepages.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount", "systemd-binfmt", "proc-sys-fs-binfmt_misc.mount",
+        "proc-sys-fs-binfmt_misc.automount", "modprobe@drm", "modprobe@efi_pstore", "modprobe@configfs", "modprobe@dm_mod", "modprobe@loop", "sys-kernel-config.mount",
+        "systemd-udev-load-credentials", "systemd-network-generator", "systemd-networkd-persistent-storage", "systemd-random-seed", "systemd-pstore", "systemd-journal-flush",
+        "systemd-tmpfiles-setup-dev-early", "systemd-tmpfiles-clean.timer", "netavark-dhcp-proxy.socket", "netavark-dhcp-proxy.service", "systemd-sysext.socket",
+        "systemd-creds.socket", "systemd-hostnamed.socket", "systemd-initctl.socket"]
 # Of tests/setup/packages: hundreds of megabytes for what the lab does not do.
-UNUSED = {"clang", "libclang-rt-dev", "docker.io", "docker-cli", "umoci"}
+UNUSED = {"clang", "libclang-rt-dev", "umoci"}
 
 
 class LabError(Exception):
@@ -178,6 +184,18 @@ def wanted(suite, tree):
     return needed + [n for n in maybe if re.search(rf"^{re.escape(n)}:\n[^\n]*\n  Candidate: [^(]", known, re.M)]
 
 
+def build_criu(tree):
+    """The one that tests/setup/criu.sh builds where it must: in /usr/local/sbin where the release's own is too old for `rt`, else in NEWER_CRIU for who asks for it."""
+    own = int(re.search(r"Version: (\d+)", chroot(tree, "criu --version"))[1])
+    shutil.copytree(f"{TOP}/tests/setup", f"{tree}/var/tmp/criu/setup")
+    log = f"{tree}/var/tmp/criu/log"
+    if inhabit(tree, "cd /var/tmp/criu; export RT_TEST_CACHE=$PWD/cache; setup/apt-source criu source sid; make -C source -j$(nproc) criu; "
+                     f"install -D -m 755 source/criu/criu {'/usr/local/sbin/criu' if own < 4 else NEWER_CRIU}", log):
+        with open(log, errors="replace") as f:
+            raise LabError(f"cannot build criu: {f.read()[-3000:]}")
+    call(["rm", "-rf", f"{tree}/var/tmp/criu"])
+
+
 def whole_tree(suite):
     """The tree with all packages. It is made again when the lists change."""
     path = f"{CACHE}/{suite}/whole"
@@ -192,11 +210,15 @@ def whole_tree(suite):
         write(f"{new}/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", 0o755)
         write(f"{new}/etc/resolv.conf", open("/etc/resolv.conf").read())
         chroot(new, "apt-get -q -y install --no-install-recommends " + " ".join(wanted(suite, new)) + "; apt-get clean; "
-                    "for s in nginx redis-server docker containerd podman-restart podman-auto-update podman; do systemctl disable -q $s 2>/dev/null || true; done; "
+                    f"systemctl mask -q {' '.join(IDLE)}; "
+                    "for s in nginx redis-server docker-registry docker docker.socket containerd apache2 podman-restart podman-auto-update podman; do systemctl disable -q $s 2>/dev/null || true; done; "
                     "useradd --create-home --shell /bin/bash lab; grep -q lab /etc/subuid || usermod --add-subuids 100000-165535 --add-subgids 100000-165535 lab")
+        build_criu(new)
         os.unlink(f"{new}/usr/sbin/policy-rc.d")
         shutil.copy(f"{fresh}/etc/resolv.conf", f"{new}/etc/resolv.conf")
         write(f"{new}/.lab", stamp)
+        for mark in ("etc/.updated", "var/.updated"):  # or it is seen to at every first boot
+            write(f"{new}/{mark}", "")
     return path
 
 
@@ -224,7 +246,7 @@ def project_tree(suite):
     """The project's files, built in the release's tree with its compiler and libraries."""
     path = f"{CACHE}/{suite}/project"
     copy_project(path)
-    chroot(whole_tree(suite), f"cd {PROJECT}; [ -e build/build.ninja ] || meson setup build -Dwerror=true; ninja -C build",
+    chroot(whole_tree(suite), f"cd {PROJECT}; [ -e build/build.ninja ] || meson setup build -Dwerror=true; ninja -C build; python3 -m compileall -q tests",
            bind=[(path, PROJECT)])
     return path
 
@@ -259,11 +281,11 @@ def locked():
         yield
 
 
-def image(suite, fresh=False):
+def image(suite):
     with locked():
         os.makedirs(f"{CACHE}/{suite}", exist_ok=True)
-        tree = base_tree(suite) if fresh else whole_tree(suite)
-        path = f"{CACHE}/{suite}/{'fresh' if fresh else 'whole'}.img"
+        tree = whole_tree(suite)
+        path = f"{CACHE}/{suite}/whole.img"
         if not os.path.exists(path) or os.path.getmtime(path) < os.path.getmtime(tree):
             with made_whole(path) as new:
                 disk(new, tree, 12288, "root")
@@ -275,8 +297,3 @@ def project(suite, path):
     with locked():
         tree = project_tree(suite)
         disk(path, tree, 1024, "project")
-
-
-def clean():
-    """Removes everything that the lab keeps."""
-    subprocess.run(["rm", "-rf", "--one-file-system", CACHE], check=True)

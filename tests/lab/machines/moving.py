@@ -4,12 +4,12 @@ import json
 import os
 import signal
 import subprocess
-import time
 
 from . import image as images
-from .container import RT, Container
+from .container import RT, Container, wait_for
 
 PORT = 7443
+WEB, STORE = "172.19.0.10", "172.19.0.11"  # addresses of containers
 HOOK = {"path": f"{images.PROJECT}/build/rt-netns", "args": ["rt-netns", "hook"]}
 
 CLIENT = r"""
@@ -89,11 +89,13 @@ class Move:
 
 
 class Moving:
-    """Two guests between which containers can move."""
+    """Two guests between which containers can move. Guests of different releases (same=False) have different programs: there a bundle is made on the first
+    and copied to the second, as an image of an engine would be."""
 
-    def __init__(self, lab, a, b):
+    def __init__(self, lab, a, b, same=True):
         self.lab, self.network = lab, lab.network
         self.guests = [a, b]
+        self.same = same
         self.containers, self.clients = [], []
         for guest in self.guests:
             self.prepare(guest)
@@ -123,9 +125,49 @@ class Moving:
         if address:
             hook = {**HOOK, "args": [*HOOK["args"], "--ip", address]}
             changes["hooks"] = {"createRuntime": [hook], "poststop": [hook]}
-        made = [Container(guest, id, kind, args, changes) for guest in self.guests]
-        self.containers += made
-        return made[0]
+        first, second = self.guests
+        made = Container(first, id, kind, args, changes)
+        if self.same:
+            self.containers.append(Container(second, id, kind, args, changes))
+        else:
+            first.copy_to(second, made.dir)
+            self.containers.append(made.at(second))
+        self.containers.append(made)
+        return made
+
+    def web(self):
+        """nginx, with workers under www-data."""
+        c = self.container("web", "nginx", address=WEB).run_detached()
+        wait_for(lambda: c.guest.run(f"curl -s -m 5 http://{WEB}/hello", ok=None).out == "hello from nginx\n", "nginx to answer")
+        return c
+
+    def talk_to_web(self):
+        return self.client(WEB, 80, b"GET /hello HTTP/1.1\r\nHost: lab\r\n\r\n", b"hello from nginx\n")
+
+    def store(self):
+        """redis with 40 MiB in it."""
+        c = self.container("store", "redis", address=STORE).run_detached()
+        wait_for(lambda: "PONG" in self.redis(c, "ping", ok=None), "redis to answer")
+        self.redis(c, "eval", "for i = 1, 40 do redis.call('set', 'k' .. i, string.rep(string.char(i % 250 + 1), 1048576)) end return 1", "0")
+        return c
+
+    def write_to_store(self):
+        """Each request writes one of a hundred places; how often it was done is in "count"."""
+        return self.client(STORE, 6379, b"EVAL \"local n = redis.call('incr', 'count') redis.call('set', 'w' .. n % 100, string.rep(n, 1000)) return 'wrote'\" 0\r\n",
+                           b"$5\r\nwrote\r\n")
+
+    @staticmethod
+    def redis(c, *words, ok=True):
+        return c.rt("exec", c.id, "redis-cli", *words, ok=ok).out
+
+    def digest(self, c):
+        """Of what store() put there."""
+        return self.redis(c, "debug", "digest-value", *(f"k{i}" for i in range(1, 41)))
+
+    @staticmethod
+    def workers(c):
+        """The users of its processes."""
+        return c.guest.run(f"for p in $({RT} ps -f json {c.id} | tr '[],' '   '); do stat -c %u /proc/$p; done | sort -n").out.split()
 
     def client(self, address, port, request, answer):
         self.clients.append(Client(self.network, address, port, request, answer))
@@ -152,10 +194,3 @@ class Moving:
             client.kill()
         for c in self.containers:
             c.close()
-
-
-def wait_for(condition, what, timeout=60):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
-        time.sleep(0.5)
