@@ -147,7 +147,7 @@ def test_a_pod_of_runtime_class_rt_lives_as_pods_do(guest, kubelet):
 
     kubelet.cri.call("StopContainer", {1: id, 2: 1})
     status = kubelet.status(id)
-    assert (status.number(3), status.number(7)) == (EXITED, 137)
+    assert status.number(3) == EXITED and status.number(7) in (128 + 15, 128 + 9), status.fields  # its shell may or may not end at SIGTERM
     kubelet.cri.call("RemoveContainer", {1: id})
     assert kubelet.known_to_rt() == {pod[0]}
     kubelet.remove(pod[0])
