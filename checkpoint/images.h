@@ -68,6 +68,9 @@ struct rt_error *rt_image_from_bytes(const void *bytes, size_t size, const char 
  * the kinds above. */
 bool rt_image_kind_of(const char *name, enum rt_image_kind *ret, uint64_t *ret_number);
 
+/* Flags of a pagemap entry. LAZY alone: to be fetched from elsewhere; with PRESENT: in pages-ID.img, and may be fetched late. */
+enum { RT_ENTRY_IN_PARENT = 1 << 0, RT_ENTRY_LAZY = 1 << 1, RT_ENTRY_PRESENT = 1 << 2 };
+
 /* Pages a pagemap entry covers, whichever release wrote it. */
 uint64_t rt_pagemap_pages(const Img__PagemapEntry *entry);
 

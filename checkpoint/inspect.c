@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* ---- JSON of untrusted text ---- */
+/* ---- building the document ---- */
 
 struct rt_error *rt_inspect_put(json_t *object, const char *key, json_t *value)
 {

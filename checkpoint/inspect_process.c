@@ -7,8 +7,6 @@
 /* Levels of the tree. Deeper ones don't exist outside of attacks on whoever walks the document by recursion. */
 #define DEPTH_MAX 500
 
-/* PAGE_LAZY alone: to be fetched from elsewhere; with PAGE_PRESENT: here, and may be fetched late. */
-enum { PAGE_IN_PARENT = 1 << 0, PAGE_LAZY = 1 << 1, PAGE_PRESENT = 1 << 2 };
 
 struct tree {
 	struct rt_inspection *inspection;
@@ -35,9 +33,9 @@ static struct rt_error *count_pages(void *userdata, const ProtobufCMessage *entr
 	pages = rt_pagemap_pages(pagemap);
 	if (pages > UINT64_MAX / 65536 - memory->pages - memory->parent_pages - memory->lazy_pages)
 		return rt_fail(RT_CONFIG, "the page map of a process covers more memory than there can be");
-	if (pagemap->in_parent || (pagemap->flags & PAGE_IN_PARENT))
+	if (pagemap->in_parent || (pagemap->flags & RT_ENTRY_IN_PARENT))
 		memory->parent_pages += pages;
-	else if ((pagemap->flags & PAGE_LAZY) && !(pagemap->flags & PAGE_PRESENT))
+	else if ((pagemap->flags & RT_ENTRY_LAZY) && !(pagemap->flags & RT_ENTRY_PRESENT))
 		memory->lazy_pages += pages;
 	else
 		memory->pages += pages;

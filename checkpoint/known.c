@@ -18,10 +18,6 @@
 #define MAGIC_COMMON 0x54564319u
 #define MAGIC_INVENTORY 0x58313116u
 #define MAGIC_PAGEMAP 0x56084025u
-/* Of a pagemap entry. */
-#define IN_PARENT 1u
-#define LAZY 2u
-#define PRESENT 4u
 /* Of an area: criu/include/image.h */
 #define AREA_VSYSCALL (1u << 2)
 #define AREA_VDSO (1u << 3)
@@ -125,7 +121,7 @@ static struct rt_error *claim_all(FILE *file, uint64_t id)
 	if (!err)
 		err = put_message(file, &head.base);
 	for (uint64_t at = 0; at < CLAIM_END && !err; at += (uint64_t)CLAIM_PAGES * PAGE)
-		err = put_entry(file, at, CLAIM_PAGES, PRESENT);
+		err = put_entry(file, at, CLAIM_PAGES, RT_ENTRY_PRESENT);
 	return err;
 }
 
@@ -252,7 +248,7 @@ static struct rt_error *keep(struct correction *correction, uint64_t start, uint
 {
 	struct rt_error *err = add(correction, start, count, flags);
 
-	if (err || !(flags & PRESENT))
+	if (err || !(flags & RT_ENTRY_PRESENT))
 		return err;
 	err = copy(correction->old_fd, correction->old_at, count * PAGE, correction->pages);
 	correction->old_at += count * PAGE;
@@ -275,9 +271,9 @@ static struct rt_error *correct_range(struct correction *correction, uint64_t st
 			return rt_fail(RT_CRIU, "the page at %#" PRIx64 " is in no mapping", start);
 		pages = (area->end - start) / PAGE < count ? (area->end - start) / PAGE : count;
 		if (may_be_lazy(area)) {
-			err = add(correction, start, pages, LAZY);
+			err = add(correction, start, pages, RT_ENTRY_LAZY);
 		} else {
-			err = add(correction, start, pages, PRESENT);
+			err = add(correction, start, pages, RT_ENTRY_PRESENT);
 			if (!err)
 				err = copy(correction->memory_fd, start, pages * PAGE, correction->pages);
 		}
@@ -289,7 +285,7 @@ static struct rt_error *correct_range(struct correction *correction, uint64_t st
 
 static bool is_in_parent(const Img__PagemapEntry *entry)
 {
-	return entry->in_parent || (entry->flags & IN_PARENT);
+	return entry->in_parent || (entry->flags & RT_ENTRY_IN_PARENT);
 }
 
 static struct rt_error *correct_entries(struct correction *correction, struct rt_image *image)

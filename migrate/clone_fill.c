@@ -13,9 +13,6 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-/* Of a pagemap entry. */
-#define FLAG_LAZY 2u
-#define FLAG_PRESENT 4u
 #define PAGE RT_PAGESET_PAGE
 #define PIECE (64u * PAGE)
 #define CHANGES_TAR "changes.tar"
@@ -98,10 +95,10 @@ struct target {
 static struct rt_error *move_entry(struct fill *fill, struct target *target, const Img__PagemapEntry *entry)
 {
 	uint64_t size = rt_pagemap_pages(entry) * PAGE;
-	bool lazy = target->set && entry->flags & FLAG_LAZY;
+	bool lazy = target->set && entry->flags & RT_ENTRY_LAZY;
 	struct rt_error *err = NULL;
 
-	if (!(entry->flags & FLAG_PRESENT))
+	if (!(entry->flags & RT_ENTRY_PRESENT))
 		return NULL;
 	for (uint64_t at = 0; at < size && !err;) {
 		size_t part = size - at < PIECE ? (size_t)(size - at) : PIECE;

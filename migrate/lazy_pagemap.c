@@ -7,7 +7,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define FLAG_LAZY 2u /* of a pagemap entry */
 #define PAGES_MAX (1ull << 32) /* of one address space: 16 TiB; what is kept for each page takes memory here */
 
 static void close_images(DIR **dir)
@@ -63,7 +62,7 @@ static struct rt_error *read_entries(struct rt_image *image, struct rt_lazy_spac
 		if (entry->vaddr < end)
 			return rt_fail(RT_CONFIG, "the pages at %#" PRIx64 " come after those before %#" PRIx64, entry->vaddr, end);
 		end = entry->vaddr + pages * RT_LAZY_PAGE;
-		if (pages == 0 || !entry->has_flags || !(entry->flags & FLAG_LAZY))
+		if (pages == 0 || !entry->has_flags || !(entry->flags & RT_ENTRY_LAZY))
 			continue;
 		err = add_entry(space, entry->vaddr, pages);
 		if (err)

@@ -13,7 +13,7 @@ import time
 import pytest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, HERE)
+sys.path[:0] = [HERE, os.path.normpath(os.path.join(HERE, "../e2e"))]
 
 from machines import guest as guests  # noqa: E402
 from machines import image as images  # noqa: E402

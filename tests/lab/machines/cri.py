@@ -8,6 +8,8 @@ list of them.
 import base64
 import re
 
+from lib.message import parse, varint
+
 SERVICES = {"RuntimeService": "runtime.v1.RuntimeService", "ImageService": "runtime.v1.ImageService"}
 
 
@@ -16,15 +18,6 @@ class CriError(Exception):
 
 
 # ---- protobuf ----
-
-def varint(number):
-    number &= (1 << 64) - 1
-    out = b""
-    while number > 0x7f:
-        out += bytes([number & 0x7f | 0x80])
-        number >>= 7
-    return out + bytes([number])
-
 
 def encoded(message):
     out = b""
@@ -38,34 +31,13 @@ def encoded(message):
     return out
 
 
-def read_varint(data, at):
-    number = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        number |= (byte & 0x7f) << shift
-        shift += 7
-        if byte < 0x80:
-            return number, at
-
-
 class Message:
     """What was received: m[3] is the first field of that number as it came (an int, or bytes), m.message(3) a message in it, m.text(3) a text."""
 
     def __init__(self, data):
         self.fields = {}
-        at = 0
-        while at < len(data):
-            tag, at = read_varint(data, at)
-            if tag & 7 == 0:
-                value, at = read_varint(data, at)
-            elif tag & 7 == 2:
-                length, at = read_varint(data, at)
-                value, at = data[at:at + length], at + length
-            else:
-                length = {1: 8, 5: 4}[tag & 7]
-                value, at = data[at:at + length], at + length
-            self.fields.setdefault(tag >> 3, []).append(value)
+        for number, _, value in parse(data):
+            self.fields.setdefault(number, []).append(value)
 
     def __contains__(self, number):
         return number in self.fields
