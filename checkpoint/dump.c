@@ -9,6 +9,7 @@
 #include "checkpoint/inside.h"
 #include "checkpoint/known.h"
 #include "checkpoint/manifest.h"
+#include "checkpoint/restart.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/interrupt.h"
@@ -231,6 +232,8 @@ static struct rt_error *complete(struct rt_dump *dump)
 
 	dump->images_complete = true;
 	err = dump->inside ? rt_inside_correct(dump->image_fd, dump->rescue.lock == RT_LOCK_OWN) : NULL;
+	if (!err && !dump->settings->pre_dump)
+		err = rt_restart_calls(dump->image_fd);
 	if (!err && dump->knows)
 		err = rt_known_correct(dump->image_fd, &dump->container);
 	if (err || !dump->hooks)

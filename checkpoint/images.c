@@ -2,6 +2,7 @@
 
 #include "runtime/base/io.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -329,6 +330,25 @@ bool rt_image_kind_of(const char *name, enum rt_image_kind *ret, uint64_t *ret_n
 		return true;
 	}
 	return false;
+}
+
+struct rt_error *rt_image_names(int dir_fd, enum rt_image_kind kind, rt_image_name_fn each, void *userdata)
+{
+	int own = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_closedir_ DIR *dir = own < 0 ? NULL : fdopendir(own);
+	const struct dirent *entry;
+	struct rt_error *err = NULL;
+	enum rt_image_kind found;
+	uint64_t number;
+
+	if (!dir) {
+		rt_closep(&own);
+		return rt_fail_errno("cannot read the image directory");
+	}
+	while (!err && (entry = readdir(dir)))
+		if (rt_image_kind_of(entry->d_name, &found, &number) && found == kind)
+			err = each(userdata, entry->d_name);
+	return err;
 }
 
 uint64_t rt_pagemap_pages(const Img__PagemapEntry *entry)

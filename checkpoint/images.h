@@ -64,6 +64,10 @@ struct rt_error *rt_image_each(int dir_fd, const char *name, enum rt_image_kind 
 struct rt_error *rt_image_from_bytes(const void *bytes, size_t size, const char *name, enum rt_image_kind kind,
 				     struct rt_image **ret) _must_check_;
 
+/* Calls `each` with the names of all files of a kind; stops at its first error. */
+typedef struct rt_error *(*rt_image_name_fn)(void *userdata, const char *name);
+struct rt_error *rt_image_names(int dir_fd, enum rt_image_kind kind, rt_image_name_fn each, void *userdata) _must_check_;
+
 /* The kind and, where the name has a number ("core-12.img", "tcp-stream-1f.img"), the number, from the name of a file. False: none of
  * the kinds above. */
 bool rt_image_kind_of(const char *name, enum rt_image_kind *ret, uint64_t *ret_number);

@@ -2,18 +2,10 @@
 
 #include "checkpoint/images.h"
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 
 #define PAGES_MAX (1ull << 32) /* of one address space: 16 TiB; what is kept for each page takes memory here */
-
-static void close_images(DIR **dir)
-{
-	if (*dir)
-		closedir(*dir);
-}
 
 static struct rt_error *add_entry(struct rt_lazy_space *space, uint64_t start, uint64_t pages)
 {
@@ -116,24 +108,21 @@ static int compare(const void *a, const void *b)
 	return left->number < right->number ? -1 : left->number > right->number;
 }
 
+/* Those of shared memory are of no task, and CRIU restores them at once. */
+static struct rt_error *read_if_of_a_task(void *userdata, const char *name)
+{
+	enum rt_image_kind kind;
+	uint64_t number = 0;
+
+	if (strncmp(name, "pagemap-shmem-", 14) == 0 || !rt_image_kind_of(name, &kind, &number))
+		return NULL;
+	return read_pagemap(userdata, name, number);
+}
+
 struct rt_error *rt_lazy_read_pagemaps(struct rt_lazy *lazy)
 {
-	_cleanup_close_ int fd = openat(lazy->options.image_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_(close_images) DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-	struct rt_error *err = NULL;
-	struct dirent *entry;
+	struct rt_error *err = rt_image_names(lazy->options.image_fd, RT_IMAGE_PAGEMAP, read_if_of_a_task, lazy);
 
-	if (!dir)
-		return rt_fail_errno("cannot list the images");
-	(void)rt_take_fd(fd);
-	while (!err && (entry = readdir(dir))) {
-		enum rt_image_kind kind;
-		uint64_t number;
-
-		/* Those of shared memory are of no task, and CRIU restores them at once. */
-		if (rt_image_kind_of(entry->d_name, &kind, &number) && kind == RT_IMAGE_PAGEMAP && strncmp(entry->d_name, "pagemap-shmem-", 14) != 0)
-			err = read_pagemap(lazy, entry->d_name, number);
-	}
 	if (lazy->space_count > 0)
 		qsort(lazy->spaces, lazy->space_count, sizeof(*lazy->spaces), compare);
 	for (size_t i = 0; !err && i < lazy->space_count; i++) {

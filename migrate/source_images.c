@@ -27,7 +27,7 @@ struct rt_image_sender {
 	struct rt_error *err;
 };
 
-/* They get their last word when all is dumped; those of memory where CRIU was spared most of it (known.h). */
+/* They get their last word when all is dumped, tasks by restart.h; those of memory where CRIU was spared most of it (known.h). */
 static bool comes_last(int dir_fd, const char *name)
 {
 	static const char *const last[] = { "inventory.img", "descriptors.json", RT_MANIFEST_NAME };
@@ -35,6 +35,8 @@ static bool comes_last(int dir_fd, const char *name)
 	for (size_t i = 0; i < RT_ARRAY_SIZE(last); i++)
 		if (rt_str_equal(name, last[i]))
 			return true;
+	if (rt_str_starts(name, "core-"))
+		return true;
 	return rt_str_starts(name, "page") && faccessat(dir_fd, RT_KNOWN_PARENT, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 

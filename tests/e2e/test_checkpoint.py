@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import time
 
@@ -11,7 +10,6 @@ import pytest
 from lib import cgroup, config, console, frozen, needs, proc
 
 COUNTER = ["sh", "-c", "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done"]
-HERE = os.path.dirname(os.path.abspath(__file__))
 SLEEP = ["sleep", "1000"]
 
 
@@ -325,25 +323,16 @@ def test_a_file_that_was_removed(container):
 
 
 @pytest.fixture
-def holding(container, templates):
+def holding(container):
     """A container whose process holds something (hold.c), started."""
     def make(kind):
-        c = container(["/bin/hold", kind])
-        shutil.copy(build(templates), c.host_path("/bin/hold"))
+        c = container(["hold", kind], kind="hold")
         c.run_detached()
         proc.eventually(lambda: c.output, what="a first word")
         if c.output.startswith("cannot"):
             pytest.skip(f"this kernel does not give {kind}: {c.output}")
         return c
     return make
-
-
-def build(templates):
-    path = templates + "/hold"
-    if not os.path.exists(path):
-        subprocess.run(["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-static", "-pthread", "-o", path, HERE + "/hold.c"],
-                       check=True)
-    return path
 
 
 @pytest.mark.parametrize("kind, flags", [("threads", []), ("memory", []), ("sockets", []), ("events", []),
@@ -356,6 +345,17 @@ def test_what_a_process_holds(holding, kind, flags):
         last = int(c.output.split()[-1])
         c.wait_output(f"still {last + 3}\n")
     assert "lost" not in c.output
+
+
+def test_who_slept_sleeps_on(container):
+    needs.registers_that_tell_the_call()
+    c = container(["asleep"], kind="asleep")
+    c.run_detached()
+    c.wait_output("asleep\n")
+    for turn in range(2):
+        frozen.around(c, name=f"images{turn}")
+    c.wait_output("awake\n")
+    assert set(c.output.splitlines()) == frozen.SLEPT
 
 
 @pytest.mark.parametrize("kind, words", [("io_uring", "io_uring"), ("tracee", "traced"), ("lock", "--file-locks")])

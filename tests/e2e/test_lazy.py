@@ -11,9 +11,8 @@ import time
 import pytest
 
 from lib import container as containers
-from lib import frozen, needs, proc
+from lib import frozen, needs, proc, rootfs
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 DRIVER = os.path.join(os.path.dirname(containers.runtime()), "tests/e2e/lazy-driver")
 
 
@@ -26,9 +25,7 @@ def criu():
 
 @pytest.fixture(scope="session")
 def victim(templates):
-    path = templates + "/lazy-victim"
-    subprocess.run(["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-static", "-pthread", "-o", path, HERE + "/lazy_victim.c"], check=True)
-    return path
+    return rootfs.compiled("lazy_victim", templates)
 
 
 class Driver:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from lib import config, needs, proc
+from lib import config, frozen, needs, proc
 from lib.hosts import Churn, NAMES
 
 
@@ -94,6 +94,19 @@ def test_what_compresses_is_sent_in_less(hosts):
         c = move.container
         c.wait_output("33554432\n")
     assert sent["none"] > 32 << 20 and sent["lz4"] < 4 << 20 and sent["zstd"] < 2 << 20, sent
+
+
+@pytest.mark.parametrize("mode", ["stop", "pre-copy", "post-copy"])
+def test_who_sleeps_sleeps_on(hosts, mode):
+    needs.registers_that_tell_the_call()
+    c = hosts.a.container(kind="asleep")
+    hosts.b.put_bundle(c)
+    hosts.b.receive()
+    c.run_detached()
+    c.wait_output("asleep\n")
+    moved = hosts.migrate(c, "--mode", mode).container
+    moved.wait_output("awake\n")
+    assert {*c.output.splitlines(), *moved.output.splitlines()} == frozen.SLEPT
 
 
 def test_a_limit_of_bandwidth_is_kept(hosts, churn):

@@ -6,6 +6,11 @@ import os
 from . import proc
 
 
+# What asleep.c says, wherever it slept. "another": who asks for what is left of its time sees to it.
+SLEPT = {"asleep", "same done whole", "nothing done whole", "another EINTR early", "clock done whole", "poll done whole", "futex ETIMEDOUT whole", "ever ready whole",
+         "awake"}
+
+
 def checkpoint(c, *flags, name="images", **how):
     """Into <bundle>/<name>, whose path is returned; with ok=False the Result."""
     images = os.path.join(c.dir, name)

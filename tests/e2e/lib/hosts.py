@@ -374,21 +374,6 @@ class Hosts:
 
 # ---- what moves ----
 
-def churn_program(templates):
-    path = templates + "/churn.binary"
-    if not os.path.exists(path):
-        subprocess.run(["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-static", "-pthread", "-o", path, os.path.join(HERE, "../churn.c")],
-                       check=True)
-    return path
-
-
-def build_churn(root):
-    rootfs.busybox(root)
-    shutil.copy(churn_program(os.path.dirname(root)), root + "/bin/churn")
-
-
-rootfs.BUILDERS["churn"] = build_churn
-rootfs.COMMANDS["churn"] = ["churn", "private", "32", "2000"]
 NAMES = {"threads": ["first", "second", "third", "fourth"], "forks": ["first", "second", "third"], "shared": ["first", "second", "third"]}
 
 

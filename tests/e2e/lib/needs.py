@@ -32,6 +32,10 @@ def kernel(major, minor):
     skip_unless(here >= (major, minor), f"needs Linux {major}.{minor}, this is {release}")
 
 
+def registers_that_tell_the_call():
+    skip_unless(platform.machine() == "x86_64", "the registers of this processor do not tell which system call was interrupted")
+
+
 @functools.lru_cache(None)
 def effective_capabilities():
     with open("/proc/self/status") as f:

@@ -10,6 +10,8 @@ import subprocess
 
 from . import proc
 
+HERE = os.path.dirname(os.path.abspath(__file__))
+
 PASSWD = """root:x:0:0:root:/root:/bin/sh
 daemon:x:1:1:daemon:/usr/sbin:/bin/false
 www-data:x:33:33:www-data:/var/www:/bin/false
@@ -32,7 +34,7 @@ DIRECTORIES = ("bin", "dev", "etc", "home/user", "proc", "root", "run", "sys", "
 
 
 def make(kind, destination, templates):
-    """A rootfs of the kind ("busybox", "nginx", "redis") at destination, which must not exist."""
+    """A rootfs of the kind (BUILDERS) at destination, which must not exist."""
     template = os.path.join(templates, kind)
     if not os.path.isdir(template):
         half_done = template + ".new"
@@ -137,8 +139,26 @@ def add_name_service(root):
         add_binary(root, match.group(1))
 
 
-BUILDERS = {"busybox": busybox, "nginx": nginx, "redis": redis}
+def compiled(name, templates):
+    """A program of the tests (tests/e2e/NAME.c), static."""
+    path = f"{templates}/{name}.binary"
+    if not os.path.exists(path):
+        subprocess.run(["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-static", "-pthread", "-o", path, f"{HERE}/../{name}.c"], check=True)
+    return path
+
+
+def with_program(name):
+    def build(root):
+        busybox(root)
+        shutil.copy(compiled(name, os.path.dirname(root)), f"{root}/bin/{name}")
+    return build
+
+
+BUILDERS = {"busybox": busybox, "nginx": nginx, "redis": redis, "churn": with_program("churn"), "asleep": with_program("asleep"), "hold": with_program("hold")}
 COMMANDS = {
+    "churn": ["churn", "private", "32", "2000"],
+    "asleep": ["asleep"],
+    "hold": ["hold"],
     "busybox": ["sleep", "1000"],
     "nginx": ["nginx", "-c", "/etc/nginx/nginx.conf"],
     "redis": ["redis-server", "--save", "", "--appendonly", "no", "--bind", "0.0.0.0",
