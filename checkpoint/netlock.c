@@ -17,6 +17,7 @@
 /* SOCCR_MARK, soccr/soccr.h */
 #define CRIU_MARK 0xc114u
 #define OWN_TABLE "rt-lock"
+#define TAKEN_PREFIX OWN_TABLE "-"
 #define DOOR_TABLE "rt-door"
 #define DOOR_CHAIN "input"
 /* Less of a run id would not tell two CRIUs apart. */
@@ -78,14 +79,14 @@ struct rt_error *rt_netlock_run_ids(int work_dir_fd, const char *log_name, char 
 	return NULL;
 }
 
-bool rt_netlock_is_of(const char *name, const char *run_ids)
+static bool is_of(const char *name, const char *prefix, const char *run_ids)
 {
 	const char *id = run_ids;
 	size_t length;
 
-	if (!rt_str_starts(name, TABLE_PREFIX))
+	if (!rt_str_starts(name, prefix))
 		return false;
-	name += strlen(TABLE_PREFIX);
+	name += strlen(prefix);
 	length = strlen(name);
 	while (length >= RUN_ID_LEAST && *id) {
 		size_t whole = strcspn(id, " ");
@@ -97,12 +98,17 @@ bool rt_netlock_is_of(const char *name, const char *run_ids)
 	return false;
 }
 
+bool rt_netlock_is_of(const char *name, const char *run_ids)
+{
+	return is_of(name, TABLE_PREFIX, run_ids);
+}
+
 static struct rt_error *open_nfnetlink(int namespace_fd, int *ret)
 {
 	return rt_sys_socket_in(namespace_fd, AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER, ret);
 }
 
-static void take_table(const struct nlmsghdr *answer, const char *run_ids, struct tables *tables)
+static void take_table(const struct nlmsghdr *answer, const char *prefix, const char *run_ids, struct tables *tables)
 {
 	const struct nlattr *attribute = (const void *)((const char *)NLMSG_DATA(answer) + NLMSG_ALIGN(sizeof(struct nfgenmsg)));
 	size_t left = NLMSG_PAYLOAD(answer, NLMSG_ALIGN(sizeof(struct nfgenmsg)));
@@ -112,7 +118,7 @@ static void take_table(const struct nlmsghdr *answer, const char *run_ids, struc
 		size_t size = attribute->nla_len - NLA_HDRLEN, step = NLA_ALIGN(attribute->nla_len);
 
 		if ((attribute->nla_type & NLA_TYPE_MASK) == NFTA_TABLE_NAME && size > 0 && size <= NFT_NAME_MAXLEN &&
-		    name[size - 1] == '\0' && tables->count < MOST_TABLES && rt_netlock_is_of(name, run_ids))
+		    name[size - 1] == '\0' && tables->count < MOST_TABLES && is_of(name, prefix, run_ids))
 			memcpy(tables->names[tables->count++], name, size);
 		if (step >= left)
 			break;
@@ -121,7 +127,7 @@ static void take_table(const struct nlmsghdr *answer, const char *run_ids, struc
 	}
 }
 
-static struct rt_error *list_tables(int socket, const char *run_ids, struct tables *tables)
+static struct rt_error *list_tables(int socket, const char *prefix, const char *run_ids, struct tables *tables)
 {
 	_cleanup_free_ char *room = malloc(ANSWER_ROOM);
 	struct rt_nft_batch request = { .used = 0 };
@@ -148,30 +154,35 @@ static struct rt_error *list_tables(int socket, const char *run_ids, struct tabl
 
 				return error == 0 || rt_nft_means_none(error) ? NULL : rt_fail_with(error, "cannot list tables");
 			}
-			take_table(at, run_ids, tables);
+			take_table(at, prefix, run_ids, tables);
 		}
 	}
+}
+
+static void put_deletion(struct rt_nft_batch *batch, const char *name)
+{
+	size_t start = batch->used;
+
+	rt_nft_begin(batch, NFT_MSG_DELTABLE, NLM_F_ACK);
+	rt_nft_put_text(batch, NFTA_TABLE_NAME, name);
+	rt_nft_end(batch, start);
 }
 
 static struct rt_error *delete_table(int socket, const char *name)
 {
 	struct rt_error *err;
 	struct rt_nft_batch batch;
-	size_t start;
 	int error;
 
 	rt_nft_open(&batch);
-	start = batch.used;
-	rt_nft_begin(&batch, NFT_MSG_DELTABLE, NLM_F_ACK);
-	rt_nft_put_text(&batch, NFTA_TABLE_NAME, name);
-	rt_nft_end(&batch, start);
+	put_deletion(&batch, name);
 	err = rt_nft_commit(socket, &batch, &error);
 	if (!err && error && !rt_nft_means_none(error))
 		err = rt_fail_with(error, "it refuses");
 	return err ? rt_while(err, "removing table '%s'", name) : NULL;
 }
 
-static struct rt_error *add(int namespace_fd, struct rt_nft_batch *batch, int *socket)
+static struct rt_error *commit(int namespace_fd, struct rt_nft_batch *batch, int *socket)
 {
 	struct rt_error *err = *socket < 0 ? open_nfnetlink(namespace_fd, socket) : NULL;
 	int error = 0;
@@ -213,15 +224,25 @@ static void end_rule(struct rt_nft_batch *batch, struct rule rule)
 }
 
 /* CRIU brings connections that are closed on one side back by packets of its own, which it marks: to them its own lock is open, too. */
-static void add_exception(struct rt_nft_batch *batch, const char *chain, uint16_t flags)
+static void add_exception(struct rt_nft_batch *batch, const char *table, const char *chain, uint16_t flags)
 {
 	static const uint32_t mark = CRIU_MARK;
-	struct rule rule = begin_rule(batch, OWN_TABLE, chain, flags);
+	struct rule rule = begin_rule(batch, table, chain, flags);
 
 	rt_nft_load_meta(batch, NFT_META_MARK);
 	rt_nft_compare(batch, NFT_CMP_EQ, &mark, sizeof(mark));
 	rt_nft_decide(batch, NF_ACCEPT);
 	end_rule(batch, rule);
+}
+
+/* `flags` of the last change. */
+static void put_lock(struct rt_nft_batch *batch, const char *table, uint16_t flags)
+{
+	rt_nft_make_table(batch, table);
+	rt_nft_add_chain(batch, table, "input", NF_INET_LOCAL_IN, NF_DROP, 0);
+	rt_nft_add_chain(batch, table, "output", NF_INET_LOCAL_OUT, NF_DROP, 0);
+	add_exception(batch, table, "input", 0);
+	add_exception(batch, table, "output", flags);
 }
 
 struct rt_error *rt_netlock_add_own(int namespace_fd, int *socket)
@@ -230,12 +251,8 @@ struct rt_error *rt_netlock_add_own(int namespace_fd, int *socket)
 	struct rt_nft_batch batch;
 
 	rt_nft_open(&batch);
-	rt_nft_make_table(&batch, OWN_TABLE);
-	rt_nft_add_chain(&batch, OWN_TABLE, "input", NF_INET_LOCAL_IN, NF_DROP, 0);
-	rt_nft_add_chain(&batch, OWN_TABLE, "output", NF_INET_LOCAL_OUT, NF_DROP, 0);
-	add_exception(&batch, "input", 0);
-	add_exception(&batch, "output", NLM_F_ACK);
-	err = add(namespace_fd, &batch, socket);
+	put_lock(&batch, OWN_TABLE, NLM_F_ACK);
+	err = commit(namespace_fd, &batch, socket);
 	return err ? rt_while(err, "locking the network") : NULL;
 }
 
@@ -274,7 +291,7 @@ struct rt_error *rt_netlock_close_door(int namespace_fd, int *socket)
 	rt_nft_make_table(&batch, DOOR_TABLE);
 	rt_nft_add_chain(&batch, DOOR_TABLE, DOOR_CHAIN, NF_INET_LOCAL_IN, NF_ACCEPT, 0);
 	add_door_rule(&batch);
-	err = add(namespace_fd, &batch, socket);
+	err = commit(namespace_fd, &batch, socket);
 	return err ? rt_while(err, "keeping new connections out") : NULL;
 }
 
@@ -285,32 +302,64 @@ struct rt_error *rt_netlock_open_door(int namespace_fd, int *socket)
 	return err ? rt_while(err, "letting new connections in") : NULL;
 }
 
+static struct rt_error *find_tables(int namespace_fd, const char *prefix, const char *run_ids, int *socket, struct tables *tables)
+{
+	struct rt_error *err;
+
+	tables->count = 0;
+	if (!*run_ids)
+		return NULL;
+	err = open_nfnetlink(namespace_fd, socket);
+	return err ? err : list_tables(*socket, prefix, run_ids, tables);
+}
+
 struct rt_error *rt_netlock_is_there(int namespace_fd, const char *run_ids, bool *ret)
 {
-	struct tables tables = { .count = 0 };
+	struct tables tables;
 	_cleanup_close_ int socket = -1;
-	struct rt_error *err = open_nfnetlink(namespace_fd, &socket);
+	struct rt_error *err = find_tables(namespace_fd, TABLE_PREFIX, run_ids, &socket, &tables);
 
-	if (!err)
-		err = list_tables(socket, run_ids, &tables);
 	*ret = tables.count > 0;
 	return err;
 }
 
-struct rt_error *rt_netlock_remove(int namespace_fd, const char *run_ids)
+static struct rt_error *remove_tables(int namespace_fd, const char *prefix, const char *run_ids)
 {
-	struct tables tables = { .count = 0 };
+	struct tables tables;
 	_cleanup_close_ int socket = -1;
-	struct rt_error *err;
+	struct rt_error *err = find_tables(namespace_fd, prefix, run_ids, &socket, &tables);
 
-	if (!*run_ids)
-		return NULL;
-	err = open_nfnetlink(namespace_fd, &socket);
-	if (!err)
-		err = list_tables(socket, run_ids, &tables);
 	for (size_t i = 0; i < tables.count && !err; i++)
 		err = delete_table(socket, tables.names[i]);
 	return err ? rt_while(err, "unlocking the network") : NULL;
+}
+
+struct rt_error *rt_netlock_remove(int namespace_fd, const char *run_ids)
+{
+	return remove_tables(namespace_fd, TABLE_PREFIX, run_ids);
+}
+
+struct rt_error *rt_netlock_take_over(int namespace_fd, const char *run_ids)
+{
+	char name[sizeof(TAKEN_PREFIX) + NFT_NAME_MAXLEN];
+	struct tables tables;
+	struct rt_nft_batch batch;
+	_cleanup_close_ int socket = -1;
+	struct rt_error *err = find_tables(namespace_fd, TABLE_PREFIX, run_ids, &socket, &tables);
+
+	for (size_t i = 0; i < tables.count && !err; i++) {
+		snprintf(name, sizeof(name), TAKEN_PREFIX "%s", tables.names[i] + strlen(TABLE_PREFIX));
+		rt_nft_open(&batch);
+		put_lock(&batch, name, 0);
+		put_deletion(&batch, tables.names[i]);
+		err = commit(namespace_fd, &batch, &socket);
+	}
+	return err ? rt_while(err, "taking over the lock of the network") : NULL;
+}
+
+struct rt_error *rt_netlock_let_go(int namespace_fd, const char *run_ids)
+{
+	return remove_tables(namespace_fd, TAKEN_PREFIX, run_ids);
 }
 
 static int enter_network(void *userdata)

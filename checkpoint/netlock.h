@@ -20,6 +20,12 @@ struct rt_error *rt_netlock_is_there(int namespace_fd, const char *run_ids, bool
 /* Takes away the tables of these run ids. None: fine. */
 struct rt_error *rt_netlock_remove(int namespace_fd, const char *run_ids) _must_check_;
 
+/* For a CRIU that would make such a table once more at the restore, and fails where it is: puts one of ours in its place that lets as little through, in one step. It is
+ * named "rt-lock-" and what the other's name had of the run id. None: fine. */
+struct rt_error *rt_netlock_take_over(int namespace_fd, const char *run_ids) _must_check_;
+/* Takes that away. None: fine. */
+struct rt_error *rt_netlock_let_go(int namespace_fd, const char *run_ids) _must_check_;
+
 /* Takes away the chains of iptables and ip6tables, if there are any. Only for namespaces that are the container's own: the chains
  * bear no name of who made them. */
 struct rt_error *rt_netlock_remove_iptables(int namespace_fd) _must_check_;

@@ -97,13 +97,15 @@ struct rt_restore_rescue {
 };
 #define RT_RESTORE_RESCUE_NULL ((struct rt_restore_rescue){ .network_fd = -1, .criu_fd = -1, .guard = RT_GUARD_NULL })
 
-/* Before CRIU, which runs, is asked to restore: starts the guard. The container must be registered, its cgroup made. */
-struct rt_error *rt_restore_rescue_arm(struct rt_restore_rescue *rescue, const struct rt_container *container, int image_fd, pid_t criu) _must_check_;
+/* Before CRIU, which runs, is asked to restore: starts the guard. The container must be registered, its cgroup made. Where the network that it joins is locked since
+ * the dump, and this version of CRIU would fail on that, the lock becomes ours; a restore that fails leaves it so, for the next. */
+struct rt_error *rt_restore_rescue_arm(struct rt_restore_rescue *rescue, const struct rt_container *container, int image_fd, pid_t criu,
+				       uint32_t criu_version) _must_check_;
 
 /* There is an init, whether it runs or not. */
 struct rt_error *rt_restore_rescue_note_init(struct rt_restore_rescue *rescue, pid_t pid) _must_check_;
 
-/* All is restored, the last word before CRIU is told to let it go. */
+/* All is restored, the last word before CRIU is told to let it go. A lock that became ours ends. */
 struct rt_error *rt_restore_rescue_commit(struct rt_restore_rescue *rescue) _must_check_;
 
 /* CRIU has let it go: dismisses the guard, which is waited for only by rt_restore_rescue_deinit(). */

@@ -32,7 +32,7 @@ static struct rt_error *read_run_id(int image_fd, char **ret)
 	return err;
 }
 
-static struct rt_error *look_at_network(struct rt_restore_rescue *rescue, int image_fd)
+static struct rt_error *look_at_network(struct rt_restore_rescue *rescue, int image_fd, uint32_t criu_version)
 {
 	const struct rt_spec_namespace *network = &rescue->container->spec->namespaces[RT_NS_NETWORK];
 	struct rt_error *err;
@@ -44,7 +44,10 @@ static struct rt_error *look_at_network(struct rt_restore_rescue *rescue, int im
 		err = rt_sys_open_namespace(network->path, RT_NS_NETWORK, &rescue->network_fd);
 	if (!err)
 		err = rt_netlock_is_there(rescue->network_fd, rescue->run_id, &rescue->was_locked);
-	return err;
+	if (err || !rescue->was_locked || criu_version >= RT_CRIU_LOCKS_AGAIN)
+		return err;
+	rescue->was_locked = false;
+	return rt_netlock_take_over(rescue->network_fd, rescue->run_id);
 }
 
 static void remove_rules(const struct rt_restore_rescue *rescue)
@@ -167,7 +170,7 @@ static void watch(void *userdata, int pipe_fd)
 
 /* ---- before, on the way, after ---- */
 
-struct rt_error *rt_restore_rescue_arm(struct rt_restore_rescue *rescue, const struct rt_container *container, int image_fd, pid_t criu)
+struct rt_error *rt_restore_rescue_arm(struct rt_restore_rescue *rescue, const struct rt_container *container, int image_fd, pid_t criu, uint32_t criu_version)
 {
 	struct watch watching = { .rescue = rescue, .lock_fd = container->lock_fd, .init_fd = -1 };
 	struct rt_error *err;
@@ -175,7 +178,7 @@ struct rt_error *rt_restore_rescue_arm(struct rt_restore_rescue *rescue, const s
 
 	rescue->container = container;
 	rescue->criu = criu;
-	err = look_at_network(rescue, image_fd);
+	err = look_at_network(rescue, image_fd, criu_version);
 	if (!err)
 		err = rt_pidfd_open(criu, &rescue->criu_fd);
 	if (err)
@@ -195,7 +198,9 @@ struct rt_error *rt_restore_rescue_note_init(struct rt_restore_rescue *rescue, p
 
 struct rt_error *rt_restore_rescue_commit(struct rt_restore_rescue *rescue)
 {
-	return rt_guard_tell(&rescue->guard, WORD_COMMITTED, 0);
+	struct rt_error *err = rescue->network_fd >= 0 ? rt_netlock_let_go(rescue->network_fd, rescue->run_id) : NULL;
+
+	return err ? err : rt_guard_tell(&rescue->guard, WORD_COMMITTED, 0);
 }
 
 void rt_restore_rescue_dismiss(struct rt_restore_rescue *rescue)

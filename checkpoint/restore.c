@@ -457,18 +457,19 @@ static struct rt_error *bring_back(struct restore *restore, const struct rt_cont
 {
 	const struct rt_restore_hooks *hooks = restore->options->hooks;
 	struct rt_error *err = get_ready(restore, context, id);
+	uint32_t version;
 
 	if (!err)
 		err = take_images(restore);
 	if (!err)
 		err = set_options(restore);
 	if (!err)
-		err = rt_restore_rescue_arm(&restore->rescue, &restore->birth.container, restore->image_fd, rt_criu_pid(restore->criu));
+		err = rt_criu_require_version(restore->criu, &version);
+	if (!err)
+		err = rt_restore_rescue_arm(&restore->rescue, &restore->birth.container, restore->image_fd, rt_criu_pid(restore->criu), version);
 	/* An import has made the files anew. */
 	if (!err)
 		err = rt_images_hand_over(restore->image_fd, restore->birth.container.spec);
-	if (!err)
-		err = rt_criu_require_version(restore->criu, NULL);
 	if (!err)
 		err = rt_interrupt_check();
 	if (!err && hooks)

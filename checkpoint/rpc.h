@@ -22,6 +22,8 @@
 
 /* The oldest release this speaks to: the options and images it relies on are those of the 4.x series (tried: 4.1.1). */
 #define RT_CRIU_VERSION_MIN 40000
+/* From here on a restore locks a network namespace that its own dump has locked already; before, it fails there (criu's pull request 2653). */
+#define RT_CRIU_LOCKS_AGAIN 40200
 #define RT_CRIU_GRACE_MS 10000
 /* For rt_criu_options.patience_ms where nothing can be lost. */
 #define RT_CRIU_PATIENCE_MS 2000

@@ -1,4 +1,4 @@
-"""The lab's fixtures. Guests are booted when the first test wants them, and serve all tests of a run.
+"""The lab's fixtures. Guests are booted when the first test of a part wants them, and serve all tests of that part.
 
 `guest` is one machine, `pair` two of them (.a and .b) with a network where this machine stands as the third; `lab` makes more. A test has a time limit,
 @pytest.mark.limit(seconds), since nothing in a guest without KVM is quick, and what hangs there would hang for ever.
@@ -66,7 +66,7 @@ class clock_stopped:
 # ---- machines ----
 
 class Lab:
-    """The run's guests by name, its network, and its directory."""
+    """The guests of a part by name and their network; the run's disks with the project, and its directory."""
 
     def __init__(self, work):
         self.work = work
@@ -113,8 +113,10 @@ class Lab:
     def close(self):
         for guest in self.guests.values():
             guest.kill_power()
+        self.guests = {}
         if self.network:
             self.network.close()
+            self.network = None
 
 
 @pytest.fixture(scope="session")
@@ -130,6 +132,13 @@ def lab():
     yield made
     made.close()
     shutil.rmtree(work)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def machines_of_its_own(lab):
+    """What a part has done to its guests is nothing to the next."""
+    yield
+    lab.close()
 
 
 @pytest.fixture

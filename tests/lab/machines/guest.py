@@ -21,6 +21,8 @@ from . import image as images
 SSH = ["-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "IdentitiesOnly=yes",
        "-o", "ServerAliveInterval=20", "-o", "ServerAliveCountMax=30", "-o", "ConnectTimeout=30"]
 PR_SET_PDEATHSIG = 1
+# Emulated, these cost time: a level of page tables, string instructions byte by byte, and what ends a block of translated code at every access to a user's memory.
+EMULATED = "max,la57=off,erms=off,fsrm=off,smap=off,smep=off,pku=off"
 KERNEL = "root=/dev/nvme0n1 rw console=ttyS0 quiet net.ifnames=0 panic=-1 transparent_hugepage=never mitigations=off nokaslr systemd.show_status=0"
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -85,7 +87,7 @@ class Guest:
 
     def argv(self, network=True, append=""):
         words = ["qemu-system-x86_64", "-name", f"lab-{self.name}", "-machine", "q35", "-smp", "1", "-m", str(self.memory), "-nodefaults", "-display", "none",
-                 "-no-reboot", "-accel", "tcg,thread=multi" if self.accel == "tcg" else self.accel, "-cpu", "max" if self.accel == "tcg" else "host",
+                 "-no-reboot", "-accel", "tcg,thread=multi" if self.accel == "tcg" else self.accel, "-cpu", EMULATED if self.accel == "tcg" else "host",
                  "-kernel", self.image.kernel, "-append", f"{KERNEL} systemd.hostname={self.name} {append}", "-serial", f"file:{self.console}",
                  "-drive", f"file={self.disk},if=none,id=root,format=qcow2,cache=unsafe,discard=unmap", "-device", "nvme,serial=root,drive=root",
                  "-device", "virtio-rng-pci"]

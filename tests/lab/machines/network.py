@@ -30,6 +30,7 @@ class Network:
         self.run(["sh", "-ec", "ip link set lo up; ip link add switch type bridge; ip address add 10.99.0.254/24 dev switch; "
                                "ip address add 172.19.0.200/16 dev switch; ip link set switch up"])
         self.count = 0
+        self.taps = []
 
     @property
     def enter(self):
@@ -54,6 +55,7 @@ class Network:
             enter(theirs)
             fd = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
             fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
+            self.taps.append(fd)
             return fd
         finally:
             enter(ours)
@@ -68,6 +70,8 @@ class Network:
         self.holder.kill()
         self.holder.wait()
         self.holder.stdout.close()
+        for fd in self.taps:
+            os.close(fd)
 
 
 def enter(fd):

@@ -1,10 +1,12 @@
 #include "checkpoint/netlock.h"
 
+#include "checkpoint/nft.h"
 #include "runtime/base/io.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/netfilter.h>
 #include <net/if.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -106,6 +108,34 @@ static bool succeeds(struct rt_error *err)
 	return good;
 }
 
+/* A table as CRIU names it. */
+static bool add_table(int rules, const char *name)
+{
+	struct rt_nft_batch batch;
+	int error = 0;
+
+	rt_nft_open(&batch);
+	rt_nft_make_table(&batch, name);
+	rt_nft_add_chain(&batch, name, "input", NF_INET_LOCAL_IN, NF_DROP, NLM_F_ACK);
+	return succeeds(rt_nft_commit(rules, &batch, &error)) && error == 0;
+}
+
+static int take_over_and_let_go(int network, int rules)
+{
+	bool there;
+
+	if (!succeeds(rt_netlock_take_over(network, LAST)) || !succeeds(rt_netlock_let_go(network, LAST)) || send_to_self() != 0)
+		return 11; /* there is none */
+	if (!add_table(rules, "CRIU-db4509c8-856d-4558-9d") || !succeeds(rt_netlock_is_there(network, LAST, &there)) || !there)
+		return 12;
+	for (int turn = 0; turn < 2; turn++)
+		if (!succeeds(rt_netlock_take_over(network, LAST)) || !succeeds(rt_netlock_is_there(network, LAST, &there)) || there || send_to_self() != EPERM)
+			return 13 + turn;
+	if (!succeeds(rt_netlock_let_go(network, FIRST)) || send_to_self() != EPERM)
+		return 15; /* another's */
+	return succeeds(rt_netlock_let_go(network, LAST)) && send_to_self() == 0 ? 0 : 16;
+}
+
 /* Each step that fails has a number; 77: namespaces are not to be had. */
 static int lock_and_unlock(void)
 {
@@ -132,7 +162,9 @@ static int lock_and_unlock(void)
 	/* The door is for those outside: to ourselves it is open. */
 	if (!succeeds(rt_netlock_close_door(network, &rules)) || !succeeds(rt_netlock_close_door(network, &rules)) || send_to_self() != 0)
 		return 8;
-	return succeeds(rt_netlock_open_door(network, &rules)) && succeeds(rt_netlock_open_door(network, &rules)) ? 0 : 9;
+	if (!succeeds(rt_netlock_open_door(network, &rules)) || !succeeds(rt_netlock_open_door(network, &rules)))
+		return 9;
+	return take_over_and_let_go(network, rules);
 }
 
 static void our_own_lock_lets_nothing_through(void **state)
