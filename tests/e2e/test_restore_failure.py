@@ -307,13 +307,18 @@ def test_the_guard_goes_when_the_container_runs(dumped, detach):
     assert process.wait(30) == (0 if detach else 137)
 
 
+def until_its_pid_stands(c, process):
+    """Without a pause: CRIU is done some milliseconds later."""
+    while not os.path.exists(c.pid_file):
+        assert process.poll() is None or os.path.exists(c.pid_file)
+
+
 def test_the_runtime_and_the_restored_init_killed(dumped):
     """Around the moment when CRIU lets go: it would wait for that init forever, with nobody to see it."""
     c = dumped()
     for i in range(5):
         process = begin(c, "--detach", "--pid-file", c.pid_file)
-        while not os.path.exists(c.pid_file):  # without a pause: CRIU is done some milliseconds later
-            assert process.poll() is None
+        until_its_pid_stands(c, process)
         time.sleep(0.001 * i)
         process.kill()
         proc.kill_quietly(c.pid)
@@ -389,8 +394,7 @@ def test_both_killed(dumped):
             process = proc.start(c.argv("restore", "--detach", "--bundle", c.dir, "--image-path", c.images, "--pid-file", c.pid_file, c.id),
                                  stdout=subprocess.DEVNULL, stderr=f)
         criu = proc.eventually(lambda: frozen.criu_of(process), what="criu to start")
-        while not os.path.exists(c.pid_file):  # without a pause: CRIU is done some milliseconds later
-            assert process.poll() is None
+        until_its_pid_stands(c, process)
         os.kill(criu, signal.SIGSTOP)
         time.sleep(0.002 * i)
         process.kill()
@@ -475,8 +479,7 @@ def test_the_restored_init_killed_at_any_moment(dumped):
     c = dumped()
     for i in range(6):
         process = begin(c, "--detach", "--pid-file", c.pid_file)
-        while not os.path.exists(c.pid_file):  # without a pause: CRIU is done some milliseconds later
-            assert process.poll() is None
+        until_its_pid_stands(c, process)
         time.sleep(i / 6 * 0.01)
         proc.kill_quietly(c.pid)
         if process.wait(30):
