@@ -8,11 +8,15 @@
 #include "runtime/sys/ns.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/vfs.h>
 
 #define INVENTORY "inventory.img"
-#define KERNEL_CACHE "/run/criu.kdat" /* criu/kerndat.c */
+/* criu/kerndat.c */
+#define RUN "/run"
+#define KERNEL_CACHE RUN "/criu.kdat"
 /* CRIU counts its namespaces from 1. */
 #define NO_NAMESPACE_OF_THE_CONTAINER (1u << 30)
 /* criu/include/cr_options.h numbers the methods */
@@ -30,8 +34,29 @@ bool rt_inside_is_possible(const struct rt_criu_settings *settings, const struct
 	return !settings->network_lock || !rt_str_equal(settings->network_lock, "iptables");
 }
 
+static bool can_be_kept(void)
+{
+	struct statfs fs;
+
+	return statfs(RUN, &fs) == 0 && fs.f_type == TMPFS_MAGIC; /* what is on a disk might be of another kernel */
+}
+
 bool rt_inside_is_quick(void)
 {
+	const struct rt_criu_options options = { .flags = RT_CRIU_QUIET };
+	struct rt_criu_features features;
+	struct rt_criu *criu = NULL;
+	struct rt_error *err;
+
+	if (access(KERNEL_CACHE, F_OK) == 0)
+		return true;
+	if (!can_be_kept())
+		return false;
+	err = rt_criu_start(&options, &criu);
+	if (!err)
+		err = rt_criu_features(criu, &features);
+	rt_criu_close(criu);
+	rt_error_free(err); /* whoever goes on without hears it from a criu that does more */
 	return access(KERNEL_CACHE, F_OK) == 0;
 }
 

@@ -14,8 +14,8 @@
 
 bool rt_inside_is_possible(const struct rt_criu_settings *settings, const struct rt_spec *spec);
 
-/* Whether CRIU has looked at this kernel since it booted, and kept what it found: else it would have its looks at the network in there, whose loopback may be
- * down, or closed by the container's own rules. */
+/* Sees to it that CRIU has looked at this kernel since it booted, and kept what it found: else it would have its looks at the network in there, whose loopback may be
+ * down, or closed by the container's own rules. The first time takes some 100 ms, which CRIU would take later otherwise. False: it cannot keep it (/run is on a disk). */
 bool rt_inside_is_quick(void);
 
 /* As rt_criu_start(). */

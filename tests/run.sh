@@ -278,18 +278,21 @@ part_engines()
 	run_pytest 1 "$top"/tests/e2e/test_engines_*.py
 }
 
-conformance_with()
+# conformance_run LOG [FLAG OF THE SANDBOX...]
+conformance_run()
 {
-	local title=$1
+	local log=$1
 	shift
+	"$top/tests/setup/sandbox" "$@" "$python" "$top/tests/conformance/run.py" "$source" "$RT" >"$log" 2>&1
+}
+
+conformance_count()
+{
+	local title=$1 log=$2 totals
 	say "conformance, $title"
-	"$top/tests/setup/sandbox" "$@" "$python" "$top/tests/conformance/run.py" "$source" "$RT" \
-		>"$logs/conformance" 2>&1
-	local totals
-	totals=$(tail -n 1 "$logs/conformance")
-	grep -E '^(expected to fail|skipped by itself)' "$logs/conformance" |
-		sed "s/^/conformance, $title: /" >>"$skips"
-	grep -vE '^(expected to fail|skipped by itself)' "$logs/conformance" | head -n -1
+	totals=$(tail -n 1 "$log")
+	grep -E '^(expected to fail|skipped by itself)' "$log" | sed "s/^/conformance, $title: /" >>"$skips"
+	grep -vE '^(expected to fail|skipped by itself)' "$log" | head -n -1
 	if [[ $totals =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
 		add "${BASH_REMATCH[@]:1}"
 	else
@@ -309,11 +312,16 @@ part_conformance()
 		add 0 1 0
 		return
 	fi
+	local log=$logs/conformance
 	if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
-		conformance_with "cgroup v2"
+		conformance_run "$log"
+		conformance_count "cgroup v2" "$log"
 	else
-		conformance_with "cgroups as they are here"
-		conformance_with "cgroup v2 alone" --cgroup2
+		conformance_run "$log" &
+		conformance_run "$log-v2" --cgroup2
+		wait
+		conformance_count "cgroups as they are here" "$log"
+		conformance_count "cgroup v2 alone" "$log-v2"
 	fi
 }
 

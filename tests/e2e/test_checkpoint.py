@@ -369,6 +369,18 @@ def test_obstacles_are_named_and_harm_nothing(holding, kind, words):
     assert "lost" not in c.output
 
 
+def test_the_first_checkpoint_since_the_boot_is_made_as_the_others_are(kept):
+    """By a CRIU inside of the container's network, which has no network to lock: it keeps what it has found out about the kernel for that."""
+    if os.path.exists("/run/criu.kdat"):
+        os.unlink("/run/criu.kdat")
+    c = kept()
+    images = frozen.checkpoint(c)
+    with open(f"{images}/dump.log") as f:
+        assert "network-lock scripts" not in f.read()
+    frozen.restore(c, images)
+    assert c.status == "running"
+
+
 def test_hooks_at_restore(container, work):
     log = f"{work}/hooks"
 
