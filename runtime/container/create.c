@@ -167,7 +167,9 @@ static struct rt_error *ready(void *context, pid_t pid, int pidfd)
 {
 	struct creation *creation = context;
 
-	return rt_birth_complete(&creation->birth, pid, pidfd, creation->options->pid_file, creation->options->pidfd_socket);
+	struct rt_error *err = rt_birth_complete(&creation->birth, pid, pidfd, creation->options->pid_file, creation->options->pidfd_socket);
+
+	return err || !creation->runs || creation->options->detach ? err : rt_tty_hold_signals();
 }
 
 static struct rt_error *bring_up(struct creation *creation, const struct rt_context *context, const char *id)

@@ -314,7 +314,7 @@ static struct rt_error *ready(void *context, pid_t pid, int pidfd)
 		err = rt_write_pid_file(options->pid_file, pid);
 	if (!err && options->pidfd_socket)
 		err = rt_send_pidfd(options->pidfd_socket, pidfd);
-	return err;
+	return err || options->detach ? err : rt_tty_hold_signals();
 }
 
 static struct rt_error *launch(struct execution *execution)

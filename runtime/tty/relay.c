@@ -30,10 +30,12 @@ struct relay {
 	int terminal; /* the person's terminal, -1: none */
 	struct termios saved;
 	bool raw; /* `saved` is to be put back */
-	sigset_t saved_mask;
-	bool masked;
 	struct buffer in, out;
 };
+
+/* rt_tty_hold_signals() */
+static sigset_t mask_before;
+static bool held;
 
 static size_t pending(const struct buffer *buffer)
 {
@@ -100,7 +102,7 @@ static bool is_ignored(int number)
 
 /* All that can be forwarded. What a fault of our own raises must still end us; what our caller had us ignore (nohup), is not
  * meant for the container either. */
-static struct rt_error *take_signals(struct relay *relay)
+static sigset_t forwarded(void)
 {
 	static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
 	sigset_t mask;
@@ -111,9 +113,28 @@ static struct rt_error *take_signals(struct relay *relay)
 	for (int number = 1; number < NSIG; number++)
 		if (is_ignored(number))
 			sigdelset(&mask, number);
-	if (sigprocmask(SIG_BLOCK, &mask, &relay->saved_mask) < 0)
+	return mask;
+}
+
+struct rt_error *rt_tty_hold_signals(void)
+{
+	const sigset_t mask = forwarded();
+
+	if (held)
+		return NULL;
+	if (sigprocmask(SIG_BLOCK, &mask, &mask_before) < 0)
 		return rt_fail_errno("cannot block signals");
-	relay->masked = true;
+	held = true;
+	return NULL;
+}
+
+static struct rt_error *take_signals(struct relay *relay)
+{
+	const sigset_t mask = forwarded();
+	struct rt_error *err = rt_tty_hold_signals();
+
+	if (err)
+		return err;
 	relay->signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (relay->signals < 0)
 		return rt_fail_errno("cannot receive signals");
@@ -155,8 +176,9 @@ static void give_back(struct relay *relay)
 	while (relay->signals >= 0 && read(relay->signals, &info, sizeof(info)) == (ssize_t)sizeof(info))
 		;
 	rt_closep(&relay->signals);
-	if (relay->masked)
-		sigprocmask(SIG_SETMASK, &relay->saved_mask, NULL);
+	if (held)
+		sigprocmask(SIG_SETMASK, &mask_before, NULL);
+	held = false;
 }
 
 enum { POLL_PROCESS, POLL_SIGNALS, POLL_MASTER, POLL_INPUT, POLL_OUTPUT, POLL_COUNT };

@@ -29,5 +29,7 @@ struct rt_tty_relay {
 	int pidfd;
 	pid_t pid; /* whom to wait for: a child of ours */
 };
+/* What is to be forwarded waits from here on: before the process can run, so that whoever hears of it can signal it through us. For a process of one thread. */
+struct rt_error *rt_tty_hold_signals(void) _must_check_;
 /* *ret_status is as from waitpid(). */
 struct rt_error *rt_tty_relay(const struct rt_tty_relay *relay, int *ret_status) _must_check_;

@@ -301,6 +301,18 @@ def test_run_passes_signals_on(container, name):
     assert f"got {name}" in c.output
 
 
+def test_a_signal_that_comes_before_run_waits_is_passed_on(container):
+    """Here from a hook, which runs when the process does."""
+    c = container(trapping("TERM"))
+    script = f"until grep -q ready {c.stdout}; do sleep 0.01; done; kill -TERM $PPID"
+    c.config["hooks"] = {"poststart": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
+    c.write_config()
+    with open(c.stdout, "wb") as f:
+        runner = proc.start(c.argv("run", "--bundle", c.dir, c.id), stdout=f.fileno())
+    assert runner.wait(20) == 3
+    assert "got TERM" in c.output
+
+
 def test_a_run_that_is_killed_leaves_a_container_that_can_be_deleted(container):
     c = container(["sleep", "1000"])
     c.write_config()
