@@ -1,5 +1,5 @@
 /* A restored process waits in code of CRIU's until CRIU lets it go. Three must be over for it to be free: rt, which holds the container's lock for as long
- * as it restores; CRIU; and that wait, which goes on where CRIU was killed, too: in code that CRIU put into the process, and that is gone when it is free. */
+ * as it restores; CRIU; and that wait, which goes on where CRIU was killed, too: in code that CRIU put into the process. */
 #include "runtime/container/private.h"
 
 #include "runtime/base/io.h"
@@ -52,26 +52,49 @@ struct rt_error *rt_hold_note(pid_t holder, pid_t pid, struct rt_state_hold *ret
 	return err;
 }
 
-/* Whether what waited there is still where CRIU had put it: it takes its code away with its last step. True in doubt. */
-static bool has_code_at(pid_t pid, uint64_t address)
+struct range {
+	uint64_t start, end;
+};
+
+/* The code at an address, which is CRIU's if something waited there; false: it is gone. In doubt it is there, and everywhere. */
+static bool find_code(pid_t pid, uint64_t address, struct range *ret)
 {
 	_cleanup_free_ char *maps = NULL;
 	char path[32];
 
+	*ret = (struct range){ 0, UINT64_MAX };
 	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
 	rt_error_free(rt_read_file_at(AT_FDCWD, path, MAPS_LIMIT, &maps, NULL));
 	if (!maps)
 		return true;
 	for (const char *line = maps; *line;) {
-		uint64_t start, end;
+		struct range range;
 		char access[5];
 
-		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s", &start, &end, access) == 3 && address >= start && address < end)
+		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s", &range.start, &range.end, access) == 3 && address >= range.start && address < range.end) {
+			*ret = range;
 			return access[2] == 'x';
+		}
 		line += strcspn(line, "\n");
 		line += *line == '\n';
 	}
 	return false;
+}
+
+/* Nobody runs for long in there: it waits, or has been let go. */
+static bool runs_elsewhere(pid_t pid, const struct range *code)
+{
+	for (int i = 0; i < LOOKS; i++) {
+		bool read;
+		uint64_t counter = read_counter(pid, &read);
+
+		if (!read)
+			return false;
+		if (counter)
+			return counter < code->start || counter >= code->end;
+		nanosleep(&(struct timespec){ .tv_nsec = LOOK_NS }, NULL);
+	}
+	return true;
 }
 
 /* False in doubt. */
@@ -81,6 +104,7 @@ static struct rt_error *is_let_go(const struct rt_container *container, bool *re
 	_cleanup_close_ int pidfd = -1;
 	struct rt_proc_stat stat;
 	struct rt_error *err;
+	struct range code;
 	bool found;
 
 	*ret = false;
@@ -90,7 +114,8 @@ static struct rt_error *is_let_go(const struct rt_container *container, bool *re
 	err = rt_container_pidfd(container, &pidfd);
 	if (err || pidfd < 0 || !hold->counter)
 		return err;
-	*ret = !has_code_at(container->state.pid, hold->counter);
+	/* CRIU takes its code away last: where it was killed before, the code stays in a process that is free. */
+	*ret = !find_code(container->state.pid, hold->counter, &code) || runs_elsewhere(container->state.pid, &code);
 	return NULL;
 }
 
