@@ -1,6 +1,7 @@
 #include "checkpoint/rescue.h"
 
 #include "checkpoint/netlock.h"
+#include "checkpoint/restart.h"
 #include "runtime/base/io.h"
 #include "runtime/base/log.h"
 #include "runtime/base/proc.h"
@@ -115,9 +116,22 @@ struct rt_error *rt_rescue_thaw(struct rt_rescue *rescue)
 	return rt_cgroup_freeze(cgroup, rescue->was_frozen);
 }
 
+/* Of tasks that CRIU has been in. */
+static struct rt_error *thaw_mended(struct rt_rescue *rescue)
+{
+	struct rt_restart restart = RT_RESTART_NULL;
+	struct rt_error *err;
+
+	if (rescue->container->cgroup && !rescue->was_frozen)
+		rt_warn_ignored(rt_restart_stop(rescue->container, &restart));
+	err = rt_rescue_thaw(rescue);
+	rt_restart_let_go(&restart);
+	return err;
+}
+
 struct rt_error *rt_rescue_resume(struct rt_rescue *rescue)
 {
-	struct rt_error *lock = remove_lock(rescue), *door = open_door(rescue), *thaw = rt_rescue_thaw(rescue);
+	struct rt_error *lock = remove_lock(rescue), *door = open_door(rescue), *thaw = thaw_mended(rescue);
 	struct rt_error *first = lock ? lock : door ? door : thaw;
 
 	if (door != first)
@@ -155,7 +169,7 @@ void rt_rescue_revive(struct rt_rescue *rescue)
 	rt_warn_ignored(unlock_network(rescue));
 	rt_warn_ignored(remove_lock(rescue));
 	rt_warn_ignored(open_door(rescue));
-	rt_warn_ignored(rt_rescue_thaw(rescue));
+	rt_warn_ignored(thaw_mended(rescue));
 }
 
 /* ---- before ---- */

@@ -1,36 +1,41 @@
 #include "checkpoint/restart.h"
 
 #include "checkpoint/image_change.h"
+#include "runtime/sys/ptrace.h"
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <sys/syscall.h>
 
 #define MACHINE_X86_64 1u
 #define MODE_32_BITS 2u
 #define SYSCALL_SIZE 2u /* bytes of the instruction */
-
-/* arch/x86/entry/syscalls/syscall_64.tbl */
-enum { POLL = 7, NANOSLEEP = 35, FUTEX = 202, CLOCK_NANOSLEEP = 230 };
 
 static bool can_sleep_on(uint64_t asked, uint64_t left)
 {
 	return left == 0 || left == asked;
 }
 
-/* What the kernel restarts from its note, of which the arguments still say the same. */
+bool rt_restart_says_the_same(long call, const uint64_t arguments[4])
+{
+	switch (call) {
+	case SYS_nanosleep:
+		return can_sleep_on(arguments[0], arguments[1]);
+	case SYS_clock_nanosleep:
+		return can_sleep_on(arguments[2], arguments[3]);
+	case SYS_futex:
+		return (arguments[1] & FUTEX_CMD_MASK) == FUTEX_WAIT_BITSET;
+#ifdef SYS_poll
+	case SYS_poll:
+		return true;
+#endif
+	}
+	return rt_sys_call_is_repeatable(call);
+}
+
 static bool says_the_same(const Img__RegistersX86 *registers)
 {
-	switch (registers->orig_ax) {
-	case POLL:
-		return true;
-	case NANOSLEEP:
-		return can_sleep_on(registers->di, registers->si);
-	case CLOCK_NANOSLEEP:
-		return can_sleep_on(registers->dx, registers->r10);
-	case FUTEX:
-		return (registers->si & FUTEX_CMD_MASK) == FUTEX_WAIT_BITSET;
-	}
-	return false;
+	return rt_restart_says_the_same((long)registers->orig_ax, (const uint64_t[]){ registers->di, registers->si, registers->dx, registers->r10 });
 }
 
 static bool is_interrupted(const Img__Core *core)

@@ -210,7 +210,8 @@ struct rt_error *rt_move_restore(struct rt_move *move, bool (*gone)(void *userda
 	}
 	if (!err && move->state != RT__MOVE_STATE__MOVE_READY)
 		err = rt_move_failure(move);
-	move->restore_us = move->ready_us - began;
+	if (!err)
+		move->restore_us = move->ready_us - began;
 	move->last_heard_us = rt_now_us();
 	pthread_mutex_unlock(&move->lock);
 	return err;

@@ -62,6 +62,13 @@ uint64_t rt_sys_registers_instruction(const struct rt_sys_registers *registers);
 /* Some calls (epoll_wait, semop, receiving with a timeout) give up with EINTR when the thread is stopped, though no signal is delivered. Changes that
  * into the kernel's word for "again, unless a handler runs", so that nobody notices the stop. */
 void rt_sys_registers_mend_restart(struct rt_sys_registers *registers);
+/* Whether it is such a call: with EINTR it has done nothing yet. */
+bool rt_sys_call_is_repeatable(long call);
+
+/* The call that a thread was in when it was stopped, with its first four arguments. False: in none, or the registers do not tell (arm64). */
+bool rt_sys_registers_interrupted(const struct rt_sys_registers *registers, long *ret_call, uint64_t ret_arguments[4]);
+/* Has it made again, unless a handler runs. */
+void rt_sys_registers_make_again(struct rt_sys_registers *registers);
 
 /* Where in `code` (bytes of the address space) a system call instruction stands; -1: nowhere. */
 int64_t rt_sys_find_call_instruction(const void *code, uint64_t size);

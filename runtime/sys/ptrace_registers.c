@@ -10,6 +10,8 @@
 
 /* The kernel's own error numbers, which no program sees: a call to be made again if no handler runs. */
 #define ERESTARTNOHAND 514
+/* The same by a note that the kernel keeps. */
+#define ERESTART_RESTARTBLOCK 516
 
 #if RT_SYS_TRACE_CALLS
 
@@ -78,13 +80,38 @@ uint64_t rt_sys_registers_instruction(const struct rt_sys_registers *registers)
 	return registers->user.rip;
 }
 
+bool rt_sys_call_is_repeatable(long call)
+{
+	for (size_t i = 0; i < sizeof(repeatable) / sizeof(*repeatable); i++)
+		if (call == repeatable[i])
+			return true;
+	return false;
+}
+
 void rt_sys_registers_mend_restart(struct rt_sys_registers *registers)
 {
-	if ((int64_t)registers->user.rax != -EINTR)
-		return;
-	for (size_t i = 0; i < sizeof(repeatable) / sizeof(*repeatable); i++)
-		if ((int64_t)registers->user.orig_rax == repeatable[i])
-			registers->user.rax = (uint64_t)-ERESTARTNOHAND;
+	if ((int64_t)registers->user.rax == -EINTR && rt_sys_call_is_repeatable((long)registers->user.orig_rax))
+		rt_sys_registers_make_again(registers);
+}
+
+bool rt_sys_registers_interrupted(const struct rt_sys_registers *registers, long *ret_call, uint64_t ret_arguments[4])
+{
+	const struct user_regs_struct *user = &registers->user;
+	int64_t result = (int64_t)user->rax;
+
+	if ((int64_t)user->orig_rax < 0 || (result != -EINTR && result != -ERESTART_RESTARTBLOCK))
+		return false;
+	*ret_call = (long)user->orig_rax;
+	ret_arguments[0] = user->rdi;
+	ret_arguments[1] = user->rsi;
+	ret_arguments[2] = user->rdx;
+	ret_arguments[3] = user->r10;
+	return true;
+}
+
+void rt_sys_registers_make_again(struct rt_sys_registers *registers)
+{
+	registers->user.rax = (uint64_t)-ERESTARTNOHAND;
 }
 
 int64_t rt_sys_find_call_instruction(const void *code, uint64_t size)
@@ -118,6 +145,20 @@ uint64_t rt_sys_registers_instruction(const struct rt_sys_registers *registers)
 /* The kernel has prepared the restart already when a thread stops here, and an EINTR comes without the call it is from: nothing to
  * mend. A sleep that is interrupted begins anew, with its whole time. */
 void rt_sys_registers_mend_restart(struct rt_sys_registers *registers)
+{
+}
+
+bool rt_sys_call_is_repeatable(long call)
+{
+	return false;
+}
+
+bool rt_sys_registers_interrupted(const struct rt_sys_registers *registers, long *ret_call, uint64_t ret_arguments[4])
+{
+	return false;
+}
+
+void rt_sys_registers_make_again(struct rt_sys_registers *registers)
 {
 }
 
@@ -158,6 +199,20 @@ uint64_t rt_sys_registers_instruction(const struct rt_sys_registers *registers)
 }
 
 void rt_sys_registers_mend_restart(struct rt_sys_registers *registers)
+{
+}
+
+bool rt_sys_call_is_repeatable(long call)
+{
+	return false;
+}
+
+bool rt_sys_registers_interrupted(const struct rt_sys_registers *registers, long *ret_call, uint64_t ret_arguments[4])
+{
+	return false;
+}
+
+void rt_sys_registers_make_again(struct rt_sys_registers *registers)
 {
 }
 

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -45,6 +46,13 @@ static long in_poll(void)
 	return syscall(SYS_poll, NULL, 0, SECONDS * 1000);
 }
 
+static long in_epoll(void)
+{
+	struct epoll_event event;
+
+	return syscall(SYS_epoll_wait, epoll_create1(EPOLL_CLOEXEC), &event, 1, SECONDS * 1000);
+}
+
 static long in_poll_for_ever(void)
 {
 	struct pollfd pipe = { .fd = ends[0], .events = POLLIN };
@@ -67,7 +75,7 @@ static const struct {
 	long (*call)(void);
 } calls[] = {
 	{ "same", into_the_same }, { "nothing", into_nothing }, { "another", into_another }, { "clock", by_a_clock },
-	{ "poll", in_poll }, { "futex", on_a_futex }, { "ever", in_poll_for_ever },
+	{ "poll", in_poll }, { "futex", on_a_futex }, { "epoll", in_epoll }, { "ever", in_poll_for_ever },
 };
 #define COUNT (sizeof(calls) / sizeof(*calls))
 

@@ -347,6 +347,16 @@ def test_what_a_process_holds(holding, kind, flags):
     assert "lost" not in c.output
 
 
+def test_who_slept_sleeps_on_in_a_container_that_was_left_running(container):
+    needs.registers_that_tell_the_call()
+    c = container(kind="asleep")
+    c.run_detached()
+    c.wait_output("asleep\n")
+    frozen.checkpoint(c, "--leave-running")
+    c.wait_output("awake\n")
+    assert set(c.output.splitlines()) == frozen.SLEPT
+
+
 def test_who_slept_sleeps_on(container):
     needs.registers_that_tell_the_call()
     c = container(["asleep"], kind="asleep")

@@ -310,6 +310,20 @@ def test_the_disk_full(busy, work, outlives_containers):
     assert not os.path.exists(f"{work}/small/images/manifest")
 
 
+def test_who_sleeps_sleeps_on_after_a_failed_checkpoint(container, work, outlives_containers):
+    needs.registers_that_tell_the_call()
+    os.makedirs(f"{work}/small")
+    proc.run(["mount", "-t", "tmpfs", "-o", "size=10m", "tmpfs", f"{work}/small"])
+    outlives_containers.callback(proc.run, ["umount", "-l", f"{work}/small"])
+    c = container(kind="asleep")
+    c.run_detached()
+    c.wait_output("asleep\n")
+    c.exec("dd", "if=/dev/urandom", "of=/dev/shm/large", "bs=1M", "count=12")
+    assert "the disk is full" in c.rt("checkpoint", "--image-path", f"{work}/small/images", c.id, ok=False).err
+    c.wait_output("awake\n")
+    assert set(c.output.splitlines()) == frozen.SLEPT
+
+
 @pytest.mark.parametrize("make, words", [
     (lambda path: open(path, "w").close(), "ot a directory"),
     (lambda path: os.symlink("nowhere/at/all", path), "opening the image directory"),

@@ -1,5 +1,6 @@
 """Every mode, tracker and way to send memory, on programs whose memory checks itself (churn.c), there and back."""
 
+import json
 import os
 import signal
 import time
@@ -107,6 +108,22 @@ def test_who_sleeps_sleeps_on(hosts, mode):
     moved = hosts.migrate(c, "--mode", mode).container
     moved.wait_output("awake\n")
     assert {*c.output.splitlines(), *moved.output.splitlines()} == frozen.SLEPT
+
+
+@pytest.mark.parametrize("mode", ["stop", "post-copy"])
+def test_who_sleeps_sleeps_on_after_a_move_that_failed(hosts, mode):
+    needs.registers_that_tell_the_call()
+    c = hosts.a.container(kind="asleep")
+    hosts.b.put_bundle(c)
+    hosts.b.receive()
+    os.unlink(f"{hosts.b.bundles}/{c.id}/rootfs/bin/asleep")
+    c.run_detached()
+    c.wait_output("asleep\n")
+    hosts.migrate(c, "--mode", mode, ok=False)
+    [told] = json.loads(hosts.b.get("/v1/status"))["migrations"]
+    assert told["state"] == "aborted" and told["restoreMicroseconds"] == 0
+    c.wait_output("awake\n")
+    assert set(c.output.splitlines()) == frozen.SLEPT
 
 
 def test_a_limit_of_bandwidth_is_kept(hosts, churn):

@@ -7,7 +7,7 @@ from . import proc
 
 
 # What asleep.c says, wherever it slept. "another": who asks for what is left of its time sees to it.
-SLEPT = {"asleep", "same done whole", "nothing done whole", "another EINTR early", "clock done whole", "poll done whole", "futex ETIMEDOUT whole", "ever ready whole",
+SLEPT = {"asleep", "same done whole", "nothing done whole", "another EINTR early", "clock done whole", "poll done whole", "futex ETIMEDOUT whole", "epoll done whole", "ever ready whole",
          "awake"}
 
 

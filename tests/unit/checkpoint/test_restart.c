@@ -126,6 +126,8 @@ static void others_are_left_alone(void **state)
 	init(&t, SYS_poll);
 	assert_true(restarts(&t));
 	init(&t, SYS_epoll_wait); /* it says EINTR by itself */
+	assert_true(restarts(&t));
+	init(&t, SYS_close); /* has closed it */
 	assert_false(restarts(&t));
 	init(&t, (uint64_t)-1);
 	assert_false(restarts(&t));
