@@ -60,6 +60,16 @@ struct rt_image {
 	size_t entries;
 };
 
+size_t rt_image_magic(enum rt_image_kind kind, uint32_t ret[2])
+{
+	size_t count = 0;
+
+	if (kind != RT_IMAGE_INVENTORY)
+		ret[count++] = kind == RT_IMAGE_STATS ? MAGIC_SERVICE : MAGIC_COMMON;
+	ret[count++] = kinds[kind].magic;
+	return count;
+}
+
 static struct rt_error *damaged(const struct rt_image *image, const char *what)
 {
 	return rt_fail(RT_CONFIG, "image '%s' is damaged: %s", image->name, what);

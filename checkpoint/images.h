@@ -50,6 +50,9 @@ static inline void rt_image_closep(struct rt_image **image)
 }
 #define _cleanup_image_ _cleanup_(rt_image_closep)
 
+/* The numbers that a file of this kind begins with; returns how many. */
+size_t rt_image_magic(enum rt_image_kind kind, uint32_t ret[2]);
+
 /* The next entry; *ret is NULL at the end, and freed by rt_unpack_free(). The first entry of a pagemap is its head. */
 struct rt_error *rt_image_next(struct rt_image *image, ProtobufCMessage **ret) _must_check_;
 

@@ -14,10 +14,6 @@
 
 #define PAGE 4096u
 #define PIECE (64u * PAGE)
-/* criu/include/magic.h */
-#define MAGIC_COMMON 0x54564319u
-#define MAGIC_INVENTORY 0x58313116u
-#define MAGIC_PAGEMAP 0x56084025u
 /* Of an area: criu/include/image.h */
 #define AREA_VSYSCALL (1u << 2)
 #define AREA_VDSO (1u << 3)
@@ -50,11 +46,11 @@ static struct rt_error *put_message(FILE *file, const ProtobufCMessage *message)
 	return err || size == 0 ? err : put(file, bytes, size);
 }
 
-static struct rt_error *put_magic(FILE *file, uint32_t magic)
+static struct rt_error *put_magic(FILE *file, enum rt_image_kind kind)
 {
-	const uint32_t magics[] = { MAGIC_COMMON, magic };
+	uint32_t magic[2];
 
-	return magic == MAGIC_INVENTORY ? put(file, &magic, sizeof(magic)) : put(file, magics, sizeof(magics));
+	return put(file, magic, rt_image_magic(kind, magic) * sizeof(*magic));
 }
 
 /* Both fields, as CRIU 4.2 looks at the one and older ones at the other. */
@@ -106,7 +102,7 @@ static struct rt_error *claim_inventory(int dir_fd)
 	inventory.has_dump_uptime = 1;
 	inventory.dump_uptime = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 	if (!err)
-		err = put_magic(file, MAGIC_INVENTORY);
+		err = put_magic(file, RT_IMAGE_INVENTORY);
 	if (!err)
 		err = put_message(file, &inventory.base);
 	return finish(file, err);
@@ -115,7 +111,7 @@ static struct rt_error *claim_inventory(int dir_fd)
 static struct rt_error *claim_all(FILE *file, uint64_t id)
 {
 	Img__PagemapHead head = IMG__PAGEMAP_HEAD__INIT;
-	struct rt_error *err = put_magic(file, MAGIC_PAGEMAP);
+	struct rt_error *err = put_magic(file, RT_IMAGE_PAGEMAP);
 
 	head.pages_id = (uint32_t)id;
 	if (!err)
@@ -342,7 +338,7 @@ static struct rt_error *open_pages(int image_fd, struct rt_image *image, struct 
 	if (!err)
 		err = create(image_fd, CORRECTED_PAGEMAP, &correction->pagemap);
 	if (!err)
-		err = put_magic(correction->pagemap, MAGIC_PAGEMAP);
+		err = put_magic(correction->pagemap, RT_IMAGE_PAGEMAP);
 	return err ? err : put_message(correction->pagemap, message);
 }
 

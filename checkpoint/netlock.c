@@ -377,7 +377,6 @@ struct rt_error *rt_netlock_remove_iptables(int namespace_fd)
 		"*filter\n-D INPUT -j CRIU\nCOMMIT\n", "*filter\n-D OUTPUT -j CRIU\nCOMMIT\n", "*filter\n-F CRIU\n-X CRIU\nCOMMIT\n",
 	};
 	static const char *const programs[] = { "iptables-restore", "ip6tables-restore" };
-	static const char *const environment[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL };
 
 	for (size_t program = 0; program < RT_ARRAY_SIZE(programs); program++) {
 		for (size_t i = 0; i < RT_ARRAY_SIZE(scripts); i++) {
@@ -385,7 +384,7 @@ struct rt_error *rt_netlock_remove_iptables(int namespace_fd)
 
 			/* What is not there cannot be deleted, which is no failure here. */
 			rt_error_free(rt_run_program(&(struct rt_run_options){
-				.path = programs[program], .argv = argv, .envp = environment, .input = scripts[i],
+				.path = programs[program], .argv = argv, .envp = rt_plain_environment, .input = scripts[i],
 				.input_size = strlen(scripts[i]), .timeout_ms = 5000, .before_exec = enter_network, .userdata = &namespace_fd,
 			}));
 		}

@@ -44,8 +44,6 @@ static struct rt_error *make_words(const struct rt_network *network, const char 
 
 static void become(const char *program, char **words, int input, int output, int log_fd)
 {
-	char *environment[] = { (char *)"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL };
-
 	rt_signals_reset();
 	/* Above all that is put in place here. */
 	input = fcntl(input, F_DUPFD_CLOEXEC, 10);
@@ -53,7 +51,7 @@ static void become(const char *program, char **words, int input, int output, int
 	log_fd = fcntl(log_fd, F_DUPFD_CLOEXEC, 10);
 	if (dup2(input, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0 || dup2(log_fd, STDERR_FILENO) < 0)
 		_exit(126);
-	execve(program, words, environment);
+	execve(program, words, (char *const *)rt_plain_environment);
 	_exit(127);
 }
 

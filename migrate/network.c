@@ -111,13 +111,12 @@ static void fill_words(const struct rt_network *network, const char *verb, const
 static struct rt_error *run(const struct rt_network *network, const char *verb, const char *id)
 {
 	const char *argv[WORDS];
-	const char *environment[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL };
 	struct rt_error *err;
 
 	if (!network->program)
 		return NULL;
 	fill_words(network, verb, id, argv);
-	err = rt_run_program(&(struct rt_run_options){ .path = network->program, .argv = argv, .envp = environment, .timeout_ms = 10000 });
+	err = rt_run_program(&(struct rt_run_options){ .path = network->program, .argv = argv, .envp = rt_plain_environment, .timeout_ms = 10000 });
 	return err ? rt_while(err, "network of '%s'", id) : NULL;
 }
 

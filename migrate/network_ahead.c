@@ -25,7 +25,6 @@ static bool is_possible(const struct rt_network *network, const struct rt_spec *
 /* As a runtime would call it, but for where the namespace is. */
 static struct rt_error *call_hook(const struct rt_network *network, const char *state, const char *netns)
 {
-	static const char *const environment[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL };
 	_cleanup_free_ const char **words = NULL;
 	size_t count = 0;
 
@@ -37,7 +36,7 @@ static struct rt_error *call_hook(const struct rt_network *network, const char *
 	memcpy(words, network->words, count * sizeof(*words));
 	words[count] = netns;
 	return rt_run_program(&(struct rt_run_options){
-		.path = network->program, .argv = words, .envp = environment, .input = state, .input_size = strlen(state), .timeout_ms = TIMEOUT_MS,
+		.path = network->program, .argv = words, .envp = rt_plain_environment, .input = state, .input_size = strlen(state), .timeout_ms = TIMEOUT_MS,
 	});
 }
 

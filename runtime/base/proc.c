@@ -38,6 +38,8 @@ static void run_deinit(struct run *run)
 	rt_closep(&run->output);
 }
 
+const char *const rt_plain_environment[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL };
+
 void rt_signals_reset(void)
 {
 	const struct sigaction usual = { .sa_handler = SIG_DFL };

@@ -53,5 +53,8 @@ struct rt_error *rt_proc_stat(pid_t pid, struct rt_proc_stat *ret, bool *ret_fou
 /* Before execve: no signal ignored or blocked, whatever our own caller had. */
 void rt_signals_reset(void);
 
+/* An environment of PATH alone, for programs that we run for ourselves. */
+extern const char *const rt_plain_environment[];
+
 /* Marks all descriptors from `first` on close-on-exec. */
 struct rt_error *rt_close_on_exec_from(int first) _must_check_;

@@ -108,7 +108,6 @@ static struct rt_error *run_map_helper(pid_t pid, const char *program, const str
 {
 	_cleanup_free_ const char **argv = calloc(maps->count * 3 + 3, sizeof(*argv));
 	_cleanup_free_ char *numbers = calloc(maps->count * 3 + 1, 16);
-	static const char *const envp[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL };
 	size_t at = 0;
 
 	if (!argv || !numbers)
@@ -126,7 +125,7 @@ static struct rt_error *run_map_helper(pid_t pid, const char *program, const str
 			argv[at + 2] = number;
 		}
 	}
-	return rt_run_program(&(struct rt_run_options){ .path = program, .argv = argv, .envp = envp, .timeout_ms = 10000 });
+	return rt_run_program(&(struct rt_run_options){ .path = program, .argv = argv, .envp = rt_plain_environment, .timeout_ms = 10000 });
 }
 
 static bool is_only_ourselves(const struct rt_id_maps *maps, uint32_t own)
