@@ -29,7 +29,7 @@ UNITS = {
 BOOT = """
 set -e
 echo $$ > "$1/cgroup.procs"
-exec unshare --pid --mount --cgroup --fork --kill-child --propagation private sh -ec '
+exec unshare --pid --mount --cgroup --uts --fork --kill-child --propagation private sh -ec '
 mount -t proc proc /proc
 umount -R /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup

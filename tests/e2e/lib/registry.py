@@ -239,3 +239,15 @@ class Fake:
         assert all(blob["digest"] in self.blobs and blob["size"] == len(self.blobs[blob["digest"]]) for blob in [manifest["config"], *manifest["layers"]])
         self.manifests[name] = self.manifests[digest_of(request.body)] = (request.headers["Content-Type"], request.body)
         return request.send(201)
+
+
+# ---- what becomes of one: each is given the Fake ----
+
+def of_answer(command, what, **how):
+    def prepare(there):
+        there.answer = lambda request: request.command == command and what in request.path and request.send(**how)
+    return prepare
+
+
+def other_bytes(there):
+    there.blobs = {digest: bytes([data[0] ^ 1]) + data[1:] for digest, data in there.blobs.items()}
