@@ -173,7 +173,7 @@ def test_an_error_goes_to_the_log_and_to_standard_error(rt, work):
     assert lines[0]["level"] == "error"
     assert "container 'nobody' does not exist" in lines[0]["msg"]
     told = datetime.datetime.strptime(lines[0]["time"], "%Y-%m-%dT%H:%M:%SZ")
-    assert abs((datetime.datetime.utcnow() - told).total_seconds()) < 5
+    assert abs((datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None) - told).total_seconds()) < 5
     assert "container 'nobody' does not exist" in result.err
 
 
