@@ -87,6 +87,7 @@ static void mend(pid_t tid)
 
 void rt_restart_let_go(struct rt_restart *restart)
 {
+	int64_t patience_us = STOP_US;
 	sigset_t child, before;
 	int signal;
 
@@ -95,13 +96,15 @@ void rt_restart_let_go(struct rt_restart *restart)
 	sigprocmask(SIG_BLOCK, &child, &before);
 	for (size_t i = 0; i < restart->count; i++) {
 		pid_t tid = restart->tids[i];
-		enum rt_sys_stop stop = rt_sys_trace_wait(tid, STOP_US, &signal);
+		enum rt_sys_stop stop = rt_sys_trace_wait(tid, patience_us, &signal);
 
 		/* A signal to come first; the stop that we asked for comes after it. */
 		while (stop == RT_STOP_SIGNAL && rt_sys_trace_continue(tid, signal) == 0)
-			stop = rt_sys_trace_wait(tid, STOP_US, &signal);
+			stop = rt_sys_trace_wait(tid, patience_us, &signal);
 		if (stop == RT_STOP_TRAP)
 			mend(tid);
+		if (stop == RT_STOP_LATE)
+			patience_us = 0; /* it has not been thawed, nor have the others; our end lets go of them */
 		if (stop != RT_STOP_GONE)
 			rt_sys_trace_detach(tid);
 	}
