@@ -220,9 +220,9 @@ def test_init_is_process_1(container):
 def test_orphans_end_with_init(running):
     c = running(["sh", "-c", "sleep 3000 & echo up; exec sleep 1000"])
     c.wait_output("up")
-    children = [pid for pid in os.listdir("/proc") if pid.isdigit() and proc.alive(pid) and
-                "3000" in read(f"/proc/{pid}/cmdline")]
-    assert children
+    # The shell says "up" while its child may not have become the sleeper yet.
+    children = proc.eventually(lambda: [pid for pid in os.listdir("/proc") if pid.isdigit() and proc.alive(pid) and
+                                        "3000" in read(f"/proc/{pid}/cmdline").split("\0")], what="the child")
     c.kill()
     c.wait_stopped()
     proc.eventually(lambda: not any(proc.alive(pid) for pid in children))
