@@ -70,7 +70,7 @@ static struct rt_error *note_process(struct rt_tree *tree, pid_t pid)
 	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
 	stream = fopen(path, "re");
 	if (!stream)
-		return errno == ENOENT ? NULL : rt_fail_errno("cannot open '%s'", path);
+		return errno == ENOENT || errno == ESRCH ? NULL : rt_fail_errno("cannot open '%s'", path);
 	while (!err && getline(&line, &room, stream) > 0)
 		err = note_line(tree, line);
 	/* A process that ends while it is read gives ESRCH. */
