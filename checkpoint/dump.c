@@ -332,7 +332,7 @@ static struct rt_error *run(struct rt_dump *dump)
 
 	/* Where tasks are stopped one by one, CRIU has to lock the network, too: only then they all stand. */
 	err = rt_dump_set_freezer(dump);
-	dump->inside = dump->options.opts.freeze_cgroup && rt_inside_is_possible(dump->settings, dump->spec) && rt_inside_is_quick();
+	dump->inside = dump->options.opts.freeze_cgroup && rt_inside_is_possible(dump->settings, dump->spec) && rt_inside_make_quick();
 	if (!err)
 		err = rt_exchange_prepare(&dump->exchange, &dump->own_settings);
 	if (!err)

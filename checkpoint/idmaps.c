@@ -45,10 +45,11 @@ static struct rt_error *compare_image(void *userdata, const char *name)
 	if (err || !image)
 		return err;
 	images->found = true;
-	if (wants_own(images->spec))
+	if (wants_own(images->spec)) {
 		err = compare("uidMappings", &images->spec->uid_mappings, image->uid_map, image->n_uid_map);
-	if (!err && wants_own(images->spec))
-		err = compare("gidMappings", &images->spec->gid_mappings, image->gid_map, image->n_gid_map);
+		if (!err)
+			err = compare("gidMappings", &images->spec->gid_mappings, image->gid_map, image->n_gid_map);
+	}
 	rt_unpack_free(&image->base);
 	return err;
 }

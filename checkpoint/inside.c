@@ -41,7 +41,7 @@ static bool can_be_kept(void)
 	return statfs(RUN, &fs) == 0 && fs.f_type == TMPFS_MAGIC; /* what is on a disk might be of another kernel */
 }
 
-bool rt_inside_is_quick(void)
+bool rt_inside_make_quick(void)
 {
 	const struct rt_criu_options options = { .flags = RT_CRIU_QUIET };
 	struct rt_criu_features features;

@@ -16,7 +16,7 @@ bool rt_inside_is_possible(const struct rt_criu_settings *settings, const struct
 
 /* Sees to it that CRIU has looked at this kernel since it booted, and kept what it found: else it would have its looks at the network in there, whose loopback may be
  * down, or closed by the container's own rules. The first time takes some 100 ms, which CRIU would take later otherwise. False: it cannot keep it (/run is on a disk). */
-bool rt_inside_is_quick(void);
+bool rt_inside_make_quick(void);
 
 /* As rt_criu_start(). */
 struct rt_error *rt_inside_start(int network_fd, const struct rt_criu_options *options, struct rt_criu **ret) _must_check_;

@@ -46,8 +46,10 @@ static struct rt_error *look_at_network(struct rt_restore_rescue *rescue, int im
 		err = rt_netlock_is_there(rescue->network_fd, rescue->run_id, &rescue->was_locked);
 	if (err || !rescue->was_locked || criu_version >= RT_CRIU_LOCKS_AGAIN)
 		return err;
-	rescue->was_locked = false;
-	return rt_netlock_take_over(rescue->network_fd, rescue->run_id);
+	/* What is there of CRIU's from now on is this restore's. */
+	err = rt_netlock_take_over(rescue->network_fd, rescue->run_id);
+	rescue->was_locked = err != NULL;
+	return err;
 }
 
 static void remove_rules(const struct rt_restore_rescue *rescue)

@@ -19,7 +19,7 @@ static bool is_possible(const struct rt_network *network, const struct rt_spec *
 	const struct rt_spec_namespace *own = &spec->namespaces[RT_NS_NETWORK];
 
 	/* A namespace belongs to the user namespace of whoever makes it. */
-	return network->program && network->saved && own->wanted && !own->path && !spec->namespaces[RT_NS_USER].wanted && rt_inside_is_quick();
+	return network->program && network->saved && own->wanted && !own->path && !spec->namespaces[RT_NS_USER].wanted && rt_inside_make_quick();
 }
 
 /* As a runtime would call it, but for where the namespace is. */

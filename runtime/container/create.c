@@ -166,7 +166,6 @@ static struct rt_error *run_hooks(void *context, pid_t pid)
 static struct rt_error *ready(void *context, pid_t pid, int pidfd)
 {
 	struct creation *creation = context;
-
 	struct rt_error *err = rt_birth_complete(&creation->birth, pid, pidfd, creation->options->pid_file, creation->options->pidfd_socket);
 
 	return err || !creation->runs || creation->options->detach ? err : rt_tty_hold_signals();

@@ -35,3 +35,11 @@ def test_it_has_the_project_as_it_is_here(guest):
 
 def test_it_reaches_the_machine_s_packages(guest):
     assert "Reading package lists" in guest.run("apt-get update 2>&1").out
+
+
+def test_it_shuts_down_and_comes_back_with_what_it_wrote(lab, guest):
+    guest.run("echo kept >/root/kept")
+    guest.shut_down()
+    guest.start()
+    lab.up(guest)
+    assert guest.run("cat /root/kept").out == "kept\n"

@@ -158,7 +158,6 @@ BUILDERS = {"busybox": busybox, "nginx": nginx, "redis": redis, "churn": with_pr
 COMMANDS = {
     "churn": ["churn", "private", "32", "2000"],
     "asleep": ["asleep"],
-    "hold": ["hold"],
     "busybox": ["sleep", "1000"],
     "nginx": ["nginx", "-c", "/etc/nginx/nginx.conf"],
     "redis": ["redis-server", "--save", "", "--appendonly", "no", "--bind", "0.0.0.0",
