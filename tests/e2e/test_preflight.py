@@ -74,7 +74,7 @@ def test_what_exec_put_in_is_told_and_stands_in_nobodys_way(running):
     """It is no child of init, which is all that CRIU takes along: it runs on, or ends with the container, and does not come back."""
     c = running(["sh", "-c", "while :; do sleep 1; done"])
     guest = put_in(c, "sh", "-c", "sleep 777; :")
-    proc.eventually(lambda: "777" in c.rt("ps", c.id).out, what="its child")
+    proc.eventually(lambda: "sleep 777" in c.rt("ps", c.id).out, what="its child")
     told = rf"a restore will not bring back what 'rt exec' put in, .*: processes ({guest} \(sh\), )?\d+ \(sleep\)(, {guest} \(sh\))?"
     check = c.rt("checkpoint", "--check", c.id)
     assert re.search(rf"note: {told}, which end with it\n", check.out) and NOTHING in check.out
@@ -85,7 +85,7 @@ def test_what_exec_put_in_is_told_and_stands_in_nobodys_way(running):
     assert re.search("which end with it", result.err)
     proc.eventually(lambda: not proc.alive(guest), what="its end")
     frozen.restore(c, f"{c.dir}/images")
-    assert "777" not in c.rt("ps", c.id).out and "while" in c.rt("ps", c.id).out
+    assert "sleep 777" not in c.rt("ps", c.id).out and "while" in c.rt("ps", c.id).out
 
 
 def test_what_exec_put_in_may_do_what_criu_cannot_take_along(running, work):

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from lib import frozen, host, message, needs
+from lib import frozen, host, message, needs, proc
 
 # proto/manifest.proto, proto/snapshot.proto
 MANIFEST_MAKER, MANIFEST_CPU = 5, 6
@@ -55,7 +55,7 @@ def refused(c, words, *command):
     before = left(c)
     result = c.rt(*command, ok=False)
     assert words in result.err and len(result.err.splitlines()) == 1, result
-    assert left(c) == before
+    proc.eventually(lambda: left(c) == before, timeout=2, what="its helpers to have ended")
 
 
 def test_a_checkpoint_says_what_its_processor_has(running):

@@ -1,6 +1,7 @@
 """Memory is watched from outside while a container runs (migrate/tracker.h, by the tool of tests/bench/track.c), and nothing of it stays: not in the
 container, not in a checkpoint, and not when the watcher is killed."""
 
+import contextlib
 import json
 import os
 import random
@@ -77,7 +78,12 @@ def watched(pid):
 
 
 def uffds(pid):
-    return [fd for fd in os.listdir(f"/proc/{pid}/fd") if "userfaultfd" in os.readlink(f"/proc/{pid}/fd/{fd}")]
+    found = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            if "userfaultfd" in os.readlink(f"/proc/{pid}/fd/{fd}"):
+                found.append(fd)
+    return found
 
 
 def start_redis(container, **how):
