@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -57,7 +58,7 @@ static void exec_program(const struct rt_run_options *options, int input, int ou
 	static const char *const empty[] = { NULL };
 
 	rt_signals_reset();
-	setpgid(0, 0);
+	setpgid(0, 0); /* before our caller goes on, and may have to kill the group */
 	if (dup2(input, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0 || dup2(output, STDERR_FILENO) < 0)
 		_exit(126);
 	if (syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
@@ -67,6 +68,23 @@ static void exec_program(const struct rt_run_options *options, int input, int ou
 	execvpe(options->path, (char *const *)options->argv, (char *const *)(options->envp ? options->envp : empty));
 	dprintf(STDERR_FILENO, "cannot execute: %s\n", strerror(errno));
 	_exit(127);
+}
+
+/* vfork, not fork: a child that only wants to execve needs no copy of our page tables, which for a process with threads
+ * and images mapped costs milliseconds, of a frozen container's time too. Until then the two share memory, and so no
+ * handler of ours may run in the child: signals stay blocked until it has reset them. */
+static pid_t start_child(const struct rt_run_options *options, int input, int output)
+{
+	sigset_t all, kept;
+	pid_t pid;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &kept);
+	pid = vfork();
+	if (pid == 0)
+		exec_program(options, input, output);
+	pthread_sigmask(SIG_SETMASK, &kept, NULL);
+	return pid;
 }
 
 static struct rt_error *run_start(const struct rt_run_options *options, struct run *run)
@@ -90,12 +108,9 @@ static struct rt_error *run_start(const struct rt_run_options *options, struct r
 		return rt_fail_errno("cannot make a pipe");
 	run->output = pipe_out[0];
 	child_out = pipe_out[1];
-	run->pid = fork();
+	run->pid = start_child(options, child_in, child_out);
 	if (run->pid < 0)
 		return rt_fail_errno("cannot fork");
-	if (run->pid == 0)
-		exec_program(options, child_in, child_out);
-	setpgid(run->pid, run->pid); /* here too: it may have to be killed before it gets there */
 	return rt_pidfd_open(run->pid, &run->pidfd);
 }
 

@@ -16,7 +16,7 @@ struct rt_run_options {
 	size_t input_size;
 	int timeout_ms; /* 0: none. When over, the program and its process group are killed */
 	bool interruptible; /* ended where we are asked to stop (interrupt.h) */
-	int (*before_exec)(void *userdata); /* runs in the child, async-signal-safe; non-zero ends it with 126 */
+	int (*before_exec)(void *userdata); /* runs in the child, which shares our memory (vfork), async-signal-safe; non-zero ends it with 126 */
 	void *userdata;
 };
 

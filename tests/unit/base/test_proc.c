@@ -57,6 +57,25 @@ static void a_program_that_is_not_there_says_so(void **state)
 	assert_fails_with(rt_run_program(&options), "No such file or directory");
 }
 
+static void a_program_has_no_signal_blocked_or_ignored_and_ours_stay_as_they_were(void **state)
+{
+	struct sigaction ignore = {.sa_handler = SIG_IGN}, before, after;
+	sigset_t blocked, kept;
+
+	sigaction(SIGUSR1, &ignore, &before);
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGUSR2);
+	sigprocmask(SIG_BLOCK, &blocked, NULL);
+	assert_null(run_shell("while read name value; do case $name in SigBlk:|SigIgn:) test $((0x$value)) = 0 || exit 5;; "
+			      "esac; done </proc/$$/status",
+			      NULL, 0));
+	sigprocmask(SIG_UNBLOCK, &blocked, &kept);
+	sigaction(SIGUSR1, &before, &after);
+	assert_true(sigismember(&kept, SIGUSR2));
+	assert_false(sigismember(&kept, SIGTERM));
+	assert_true(after.sa_handler == SIG_IGN);
+}
+
 static void a_late_program_is_killed_with_its_children(void **state)
 {
 	struct timespec before, after;
@@ -191,6 +210,7 @@ int main(void)
 		cmocka_unit_test(without_input_it_reads_nothing),
 		cmocka_unit_test(a_failure_quotes_the_last_line),
 		cmocka_unit_test(a_program_that_is_not_there_says_so),
+		cmocka_unit_test(a_program_has_no_signal_blocked_or_ignored_and_ours_stay_as_they_were),
 		cmocka_unit_test(a_late_program_is_killed_with_its_children),
 		cmocka_unit_test(a_grandchild_that_keeps_the_pipe_does_not_hold_us_up),
 		cmocka_unit_test(much_output_is_swallowed),
