@@ -10,6 +10,7 @@
 #include "checkpoint/known.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/restart.h"
+#include "checkpoint/yard.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/interrupt.h"
@@ -36,6 +37,7 @@ static void dump_deinit(struct rt_dump *dump)
 	rt_manifest_free(dump->manifest);
 	free(dump->config);
 	rt_closep(&dump->nobody_fd);
+	rt_closep(&dump->yard_fd);
 	rt_closep(&dump->work_fd);
 	rt_closep(&dump->image_fd);
 	rt_container_deinit(&dump->container);
@@ -347,6 +349,8 @@ static struct rt_error *run(struct rt_dump *dump)
 	if (!err)
 		err = start_criu(dump);
 	if (!err)
+		err = rt_yard_set_up(&dump->options, &dump->yard_fd);
+	if (!err)
 		err = look_for_obstacles(dump);
 	if (!err)
 		err = rt_describe_container(&dump->container, dump->spec, dump->config, dump->config_size,
@@ -376,7 +380,7 @@ struct rt_error *rt_container_check(const struct rt_context *context, const char
 				    struct rt_preflight *report)
 {
 	_cleanup_(dump_deinit) struct rt_dump dump = {
-		.settings = settings, .container = RT_CONTAINER_NULL, .image_fd = -1, .work_fd = -1, .nobody_fd = -1, .rescue = RT_RESCUE_NULL,
+		.settings = settings, .container = RT_CONTAINER_NULL, .image_fd = -1, .work_fd = -1, .nobody_fd = -1, .yard_fd = -1, .rescue = RT_RESCUE_NULL,
 	};
 	struct rt_error *err;
 
@@ -394,7 +398,7 @@ struct rt_error *rt_container_dump(const struct rt_context *context, const char 
 {
 	_cleanup_(dump_deinit) struct rt_dump dump = {
 		.own_settings = *settings, .hooks = hooks, .flags = flags, .container = RT_CONTAINER_NULL, .image_fd = -1, .work_fd = -1,
-		.nobody_fd = -1, .rescue = RT_RESCUE_NULL, .began = rt_now_us(),
+		.nobody_fd = -1, .yard_fd = -1, .rescue = RT_RESCUE_NULL, .began = rt_now_us(),
 	};
 	struct rt_error *err;
 

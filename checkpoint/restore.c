@@ -15,6 +15,7 @@
 #include "checkpoint/rescue.h"
 #include "checkpoint/rpc.h"
 #include "checkpoint/timers.h"
+#include "checkpoint/yard.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/interrupt.h"
 #include "runtime/base/log.h"
@@ -30,7 +31,6 @@
 
 #include <fcntl.h>
 #include <sched.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 
 #define LOG_FILE "restore.log"
@@ -53,6 +53,7 @@ struct restore {
 	struct rt_init_process process;
 	int master;
 	int rules_fd; /* of netlock.h, where the network was given */
+	int yard_fd; /* of yard.h */
 };
 
 static void restore_deinit(struct restore *restore)
@@ -69,6 +70,7 @@ static void restore_deinit(struct restore *restore)
 	rt_init_process_deinit(&restore->process);
 	rt_closep(&restore->master);
 	rt_closep(&restore->rules_fd);
+	rt_closep(&restore->yard_fd);
 	rt_closep(&restore->rootfs_fd);
 	rt_closep(&restore->work_fd);
 	rt_closep(&restore->image_fd);
@@ -194,16 +196,9 @@ static struct rt_error *mount_rootfs(const struct restore *restore)
 		.user_namespace_fd = restore->connection.namespaces[RT_NS_USER],
 		.private_mount_namespace = spec->namespaces[RT_NS_MOUNT].wanted,
 	};
-	const struct rt_mount_attributes slave = { .propagation = MS_SLAVE };
-	_cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	struct rt_error *err;
 	bool mapped;
+	struct rt_error *err = rt_rootfs_mount_mapped(&request, &mapped);
 
-	if (root < 0)
-		return rt_fail_errno("cannot open '/'");
-	err = rt_sys_set_mount_attributes(root, "", RT_MOUNT_RECURSIVE, &slave);
-	if (!err)
-		err = rt_rootfs_mount_mapped(&request, &mapped);
 	return err || mapped ? err : mount_plain(restore->birth.container.state.rootfs);
 }
 
@@ -220,8 +215,9 @@ static struct rt_error *reopen_directories(struct restore *restore)
 	return NULL;
 }
 
-static struct rt_error *start_in_namespace(struct restore *restore)
+static struct rt_error *start_in_namespace(void *userdata)
 {
+	struct restore *restore = userdata;
 	int fds[RT_CONNECTION_MAX];
 	const struct rt_criu_options options = {
 		.fds = fds,
@@ -242,27 +238,10 @@ static struct rt_error *start_in_namespace(struct restore *restore)
 }
 
 /* CRIU wants the root to be a mount of its own, on one that is not shared. It gets a mount namespace for that: whatever
- * becomes of it and of us, no mount is left on the host. Our own, and the directory we were in, are put on again as soon as
- * CRIU was born into the other. */
+ * becomes of it and of us, no mount is left on the host. */
 static struct rt_error *start_criu(struct restore *restore)
 {
-	_cleanup_close_ int own = -1, here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	struct rt_error *err, *second;
-
-	if (here < 0)
-		return rt_fail_errno("cannot open the current directory");
-	err = rt_sys_open_namespace_of(0, RT_NS_MOUNT, &own);
-	if (!err)
-		err = rt_sys_unshare(CLONE_NEWNS);
-	if (err)
-		return err;
-	err = start_in_namespace(restore);
-	second = rt_sys_setns(own, CLONE_NEWNS);
-	if (!second && fchdir(here) < 0)
-		second = rt_fail_errno("cannot go back to the current directory");
-	if (err)
-		rt_error_free(second);
-	return err ? err : second;
+	return rt_sys_call_in_own_mounts(start_in_namespace, restore);
 }
 
 static bool has_own_network(const struct rt_spec *spec)
@@ -421,6 +400,8 @@ static struct rt_error *get_ready(struct restore *restore, const struct rt_conte
 	/* Early: it gets ready while we do, or while the images come. */
 	if (!err)
 		err = start_criu(restore);
+	if (!err)
+		err = rt_yard_set_up(&restore->criu_options, &restore->yard_fd);
 	if (err || !waits_for_images(restore))
 		return err;
 	err = take_place(restore);
@@ -506,6 +487,7 @@ struct rt_error *rt_container_restore(const struct rt_context *context, const ch
 		.work_fd = -1,
 		.rootfs_fd = -1,
 		.rescue = RT_RESTORE_RESCUE_NULL,
+		.yard_fd = -1,
 		.warmer = RT_CGROUP_WARMER_NULL,
 		.process = RT_INIT_PROCESS_NULL,
 		.master = -1,

@@ -31,6 +31,7 @@ MB = 1_000_000
 LINKS = {"none": "unshaped", "1gbit": "1 Gbit/s", "100mbit": "100 Mbit/s"}
 PARTS = {"nginx": ("nginx", 0, [0]), "idle": ("redis", 256, [0]), "writes256": ("redis", 256, [1, 10, 50]), "writes1024": ("redis", 1024, [1, 10, 50])}
 MODES = ["auto", "pre-copy", "hybrid", "post-copy"]
+CONNECTION_BUCKETS = 8192  # as docs/migration.md has it: a table of connections for each container, of any candidate (Linux 6.1)
 SETTLE = 0.4  # seconds of service before and after
 
 
@@ -48,6 +49,8 @@ class Bench:
         self.options = options
         self.hosts = hosts.Hosts(WORK, WORK + "/templates").lan()
         self.results = []
+        for host in self.hosts.made:
+            host.run(["sysctl", "-qw", f"net.ipv4.tcp_child_ehash_entries={CONNECTION_BUCKETS}"], ok=None)
 
     def candidates(self, part):
         import movers
