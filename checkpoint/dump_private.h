@@ -12,6 +12,7 @@ struct rt_dump {
 	const struct rt_criu_settings *settings;
 	const struct rt_dump_hooks *hooks; /* NULL: none */
 	unsigned flags; /* RT_DUMP_* */
+	int yard_fd; /* of yard.h */
 	int nobody_fd; /* where CRIU listens for requests for memory that nobody makes; -1: not used */
 	struct rt_criu_settings own_settings; /* with what was derived */
 	struct rt_exchange exchange;

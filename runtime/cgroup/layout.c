@@ -144,18 +144,46 @@ static bool same_controllers(const char *a, size_t a_length, const char *b)
 	return true;
 }
 
-char *rt_layout_path_of(const char *cgroups, const char *controllers, struct rt_arena *arena)
+/* One of /proc/PID/cgroup, "2:cpu,cpuacct:/a/b". */
+struct cgroup_line {
+	const char *controllers, *path;
+	size_t controllers_length, path_length;
+};
+
+/* *text goes on to the next one; false: there is none. */
+static bool next_line(const char **text, struct cgroup_line *ret)
 {
-	for (const char *line = cgroups; *line;) {
+	while (**text) {
+		const char *line = *text;
 		size_t length = strcspn(line, "\n");
 		const char *first = memchr(line, ':', length);
 		const char *second = first ? memchr(first + 1, ':', length - (size_t)(first + 1 - line)) : NULL;
 
-		if (second && same_controllers(first + 1, (size_t)(second - first - 1), controllers))
-			return rt_arena_printf(arena, "%.*s", (int)(length - (size_t)(second + 1 - line)), second + 1);
-		line += length + (line[length] == '\n');
+		*text += length + (line[length] == '\n');
+		if (!second)
+			continue;
+		*ret = (struct cgroup_line){
+			.controllers = first + 1, .controllers_length = (size_t)(second - first - 1),
+			.path = second + 1, .path_length = length - (size_t)(second + 1 - line),
+		};
+		return true;
 	}
-	return NULL;
+	return false;
+}
+
+static bool find_line(const char *cgroups, const char *controllers, struct cgroup_line *ret)
+{
+	while (next_line(&cgroups, ret))
+		if (same_controllers(ret->controllers, ret->controllers_length, controllers))
+			return true;
+	return false;
+}
+
+char *rt_layout_path_of(const char *cgroups, const char *controllers, struct rt_arena *arena)
+{
+	struct cgroup_line line;
+
+	return find_line(cgroups, controllers, &line) ? rt_arena_printf(arena, "%.*s", (int)line.path_length, line.path) : NULL;
 }
 
 /* A bind mount of a part of the hierarchy shows that part alone. What lies outside of it has no name there, so we
@@ -183,6 +211,7 @@ static struct rt_error *add_mount(const struct mount_line *mount, const char *ow
 	bool v2 = rt_str_equal(mount->type, "cgroup2");
 	const char *controllers = v2 ? "" : controllers_of(mount, arena);
 	struct rt_cgroup_mount *at;
+	struct cgroup_line line;
 	char *point, *own;
 
 	if (!controllers)
@@ -197,9 +226,25 @@ static struct rt_error *add_mount(const struct mount_line *mount, const char *ow
 	if (!point)
 		return rt_error_oom();
 	*at = (struct rt_cgroup_mount){
-		.controllers = controllers, .mount_point = point, .own = own_below(own, mount->root), .v2 = v2,
+		.controllers = controllers, .mount_point = point, .own = own_below(own, mount->root), .v2 = v2, .whole = rt_str_equal(mount->root, "/"),
 	};
+	if (find_line(own_cgroups, controllers, &line)) {
+		at->spelling = rt_arena_printf(arena, "%.*s", (int)line.controllers_length, line.controllers);
+		return at->spelling ? NULL : rt_error_oom();
+	}
 	return NULL;
+}
+
+static bool shows_all(const struct rt_layout *layout, const char *own_cgroups)
+{
+	struct cgroup_line line;
+	size_t lines = 0, shown = 0;
+
+	while (next_line(&own_cgroups, &line))
+		lines++;
+	for (size_t i = 0; i < layout->count; i++)
+		shown += layout->mounts[i].whole && layout->mounts[i].spelling;
+	return lines > 0 && shown == lines;
 }
 
 static void put_v2_last(struct rt_layout *layout)
@@ -259,6 +304,7 @@ struct rt_error *rt_layout_parse(const char *mountinfo, const char *own_cgroups,
 	if (err)
 		return err;
 	put_v2_last(&layout);
+	layout.whole = shows_all(&layout, own_cgroups);
 	if (layout.count > 0) {
 		bool v2 = layout.mounts[layout.count - 1].v2;
 
@@ -306,6 +352,7 @@ struct rt_error *rt_layout_find(unsigned flags, struct rt_arena *arena, struct r
 		ret->mounts += ret->count - 1;
 		ret->count = 1;
 		ret->kind = RT_CGROUP_V2;
+		ret->whole = false;
 	}
 	return NULL;
 }

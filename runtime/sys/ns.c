@@ -3,6 +3,7 @@
 #include "runtime/base/io.h"
 #include "runtime/base/proc.h"
 #include "runtime/base/str.h"
+#include "runtime/sys/mount.h"
 
 #include <fcntl.h>
 #include <linux/nsfs.h>
@@ -11,6 +12,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -235,6 +237,39 @@ struct rt_error *rt_sys_make_network_namespace(int *ret)
 	if (!err)
 		*ret = rt_take_fd(made);
 	return err;
+}
+
+static struct rt_error *keep_mounts_apart(void)
+{
+	const struct rt_mount_attributes slave = { .propagation = MS_SLAVE };
+	_cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (root < 0)
+		return rt_fail_errno("cannot open '/'");
+	return rt_sys_set_mount_attributes(root, "", RT_MOUNT_RECURSIVE, &slave);
+}
+
+struct rt_error *rt_sys_call_in_own_mounts(struct rt_error *(*call)(void *userdata), void *userdata)
+{
+	_cleanup_close_ int own = -1, here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct rt_error *err, *second;
+
+	if (here < 0)
+		return rt_fail_errno("cannot open the current directory");
+	err = rt_sys_open_namespace_of(0, RT_NS_MOUNT, &own);
+	if (!err)
+		err = rt_sys_unshare(CLONE_NEWNS);
+	if (err)
+		return err;
+	err = keep_mounts_apart();
+	if (!err)
+		err = call(userdata);
+	second = rt_sys_setns(own, CLONE_NEWNS);
+	if (!second && fchdir(here) < 0)
+		second = rt_fail_errno("cannot go back to the current directory");
+	if (err)
+		rt_error_free(second);
+	return err ? err : second;
 }
 
 struct rt_error *rt_sys_socket_in(int namespace_fd, int domain, int type, int protocol, int *ret)

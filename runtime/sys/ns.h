@@ -30,6 +30,9 @@ struct rt_error *rt_sys_make_user_namespace(const struct rt_id_maps *uids, const
 /* A network namespace that no process lives in; it goes with its last descriptor. */
 struct rt_error *rt_sys_make_network_namespace(int *ret) _must_check_;
 
+/* Calls it in a mount namespace that was made for it: it sees what we see, but what it mounts is not seen by us or anybody else. Then we are back in ours, and in the directory we were in. */
+struct rt_error *rt_sys_call_in_own_mounts(struct rt_error *(*call)(void *userdata), void *userdata) _must_check_;
+
 /* Offsets of the time namespace that our next child enters (after rt_sys_unshare(CLONE_NEWTIME)). */
 struct rt_error *rt_sys_write_time_offsets(const struct rt_spec_time_offset *monotonic, const struct rt_spec_time_offset *boottime) _must_check_;
 

@@ -52,6 +52,24 @@ static void v1_with_joint_controllers(void **state)
 	assert_string_equal(find(&layout, "cpu,cpuacct")->mount_point, "/sys/fs/cgroup/cpu,cpuacct");
 	assert_string_equal(find(&layout, "cpu,cpuacct")->own, "/user.slice");
 	assert_string_equal(find(&layout, "name=systemd")->own, "/user.slice/s-1.scope");
+	assert_string_equal(find(&layout, "cpu,cpuacct")->spelling, "cpuacct,cpu");
+	assert_true(layout.whole);
+}
+
+static void a_hierarchy_that_is_not_mounted_or_not_from_its_top_is_missed(void **state)
+{
+	static const char cpu[] = TMPFS "33 31 0:30 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n";
+	struct rt_layout layout = parse(state, cpu, "1:cpu:/a\n");
+
+	assert_true(layout.whole);
+	layout = parse(state, cpu, "2:memory:/a\n1:cpu:/a\n");
+	assert_false(layout.whole);
+	layout = parse(state, cpu, "");
+	assert_false(layout.whole);
+	assert_null(layout.mounts[0].spelling);
+	layout = parse(state, TMPFS "33 31 0:30 /a /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n", "1:cpu:/a\n");
+	assert_false(layout.whole);
+	assert_false(layout.mounts[0].whole);
 }
 
 static void every_controller_apart_and_an_extra_v2_is_hybrid(void **state)
@@ -163,6 +181,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(v1_with_joint_controllers),
+		TEST(a_hierarchy_that_is_not_mounted_or_not_from_its_top_is_missed),
 		TEST(every_controller_apart_and_an_extra_v2_is_hybrid),
 		TEST(cgroup2_alone_is_v2),
 		TEST(no_cgroup_mount_is_none),
