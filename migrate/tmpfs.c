@@ -1,7 +1,7 @@
 #include "migrate/tmpfs.h"
 
 #include "checkpoint/manifest.h"
-#include "migrate/tree.h"
+#include "migrate/tree_apply.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/io.h"
 #include "runtime/base/str.h"
@@ -111,25 +111,49 @@ struct rt_error *rt_tmpfs_pack(pid_t init, const Rt__Container *described, int i
 
 /* ---- in ---- */
 
+struct source {
+	const char *name;
+	int fd;
+	void *buffer; /* BUFFER bytes */
+	struct rt_error *err; /* owned */
+};
+
+static ssize_t read_in(void *userdata, const void **bytes)
+{
+	struct source *source = userdata;
+	ssize_t got;
+
+	do {
+		got = read(source->fd, source->buffer, BUFFER);
+	} while (got < 0 && errno == EINTR);
+	if (got < 0 && !source->err)
+		source->err = rt_fail_errno("cannot read '%s'", source->name);
+	*bytes = source->buffer;
+	return got < 0 ? 0 : got;
+}
+
+/* In this thread: it is a file, and most are small. */
 static struct rt_error *fill(int mount_fd, int image_fd, const char *name)
 {
-	_cleanup_(rt_tree_receiver_freep) struct rt_tree_receiver *receiver = NULL;
+	_cleanup_(rt_tree_apply_freep) struct rt_tree_apply *apply = NULL;
 	_cleanup_close_ int in = openat(image_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	_cleanup_close_ int root = openat(mount_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_free_ void *buffer = malloc(BUFFER);
-	struct rt_tree_totals totals;
+	struct source source = { .name = name, .fd = in, .buffer = buffer };
 	struct rt_error *err;
-	ssize_t got;
 
 	if (!buffer)
 		return rt_error_oom();
 	if (in < 0 || root < 0)
 		return rt_fail_errno("cannot open '%s'", name);
 	/* The new file system has the limits of the old one. */
-	err = rt_tree_receiver_new(&(struct rt_tree_receive_options){ .root_fd = root, .max_bytes = UINT64_MAX, .privileged_nodes = true }, &receiver);
-	while (!err && (got = read(in, buffer, BUFFER)) != 0)
-		err = got < 0 ? rt_fail_errno("cannot read '%s'", name) : rt_tree_receive(receiver, buffer, (size_t)got);
-	return err ? err : rt_tree_receiver_finish(receiver, &totals);
+	err = rt_tree_apply_new(&(struct rt_tree_receive_options){ .root_fd = root, .max_bytes = UINT64_MAX, .privileged_nodes = true }, &apply);
+	if (!err)
+		err = rt_tree_apply_run(apply, read_in, &source);
+	if (!source.err)
+		return err;
+	rt_error_free(err); /* it misses the rest */
+	return source.err;
 }
 
 static struct rt_error *make(Rt__Mount *mount, int image_fd, const char *name, int *ret)

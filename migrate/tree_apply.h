@@ -12,3 +12,7 @@ struct rt_error *rt_tree_apply_new(const struct rt_tree_receive_options *options
 struct rt_error *rt_tree_apply_run(struct rt_tree_apply *apply, rt_tree_read_fn read, void *userdata) _must_check_;
 struct rt_tree_totals rt_tree_apply_totals(const struct rt_tree_apply *apply);
 void rt_tree_apply_free(struct rt_tree_apply *apply);
+static inline void rt_tree_apply_freep(struct rt_tree_apply **apply)
+{
+	rt_tree_apply_free(*apply);
+}
