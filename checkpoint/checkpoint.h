@@ -4,6 +4,7 @@
 #include "checkpoint/describe.h"
 #include "checkpoint/options.h"
 #include "checkpoint/preflight.h"
+#include "runtime/cgroup/warm.h"
 #include "runtime/container/container.h"
 
 /* Dumps the container into settings->image_path: images, logs, and at the very end the manifest. Without leave_running and pre_dump
@@ -64,6 +65,10 @@ struct rt_restore_options {
 	 * It is locked (netlock.h) by the time that `begin` is called, until after `restored`. */
 	bool has_network;
 	int network_fd;
+	/* With it: hooks that only find done what they would do for new namespaces. They don't hold CRIU up, and have ended before `restored`. */
+	bool hooks_beside;
+	/* Begun by the caller where it knows before the images come that they will (runtime/cgroup/warm.h); borrowed, and ended by the restore. NULL: not known. */
+	struct rt_cgroup_warmer *warmer;
 	struct rt_create_options create; /* bundle, console_socket, pid_file, detach, ... as in create */
 };
 

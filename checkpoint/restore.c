@@ -30,6 +30,7 @@
 #include "runtime/tty/tty.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/prctl.h>
 
@@ -49,17 +50,50 @@ struct restore {
 	struct rt_cgroup_seat seat;
 	bool asked; /* it has begun to restore */
 	struct rt_restore_rescue rescue;
-	struct rt_cgroup_warmer warmer;
+	struct rt_cgroup_warmer own_warmer, *warmer; /* that, or the caller's */
 	struct rt_init_process process;
 	int master;
 	int rules_fd; /* of netlock.h, where the network was given */
 	int yard_fd; /* of yard.h */
+	pthread_t hooks;
+	pid_t hooks_pid; /* whom that thread calls hooks for; 0: there is none */
+	struct rt_error *hooks_err; /* its own; owned */
 };
+
+static void *run_hooks(void *userdata)
+{
+	struct restore *restore = userdata;
+
+	restore->hooks_err = rt_birth_run_hooks(&restore->birth, restore->hooks_pid);
+	return NULL;
+}
+
+static struct rt_error *begin_hooks(struct restore *restore, pid_t pid)
+{
+	int error;
+
+	if (!restore->options->has_network || !restore->options->hooks_beside)
+		return rt_birth_run_hooks(&restore->birth, pid);
+	restore->hooks_pid = pid;
+	error = pthread_create(&restore->hooks, NULL, run_hooks, restore);
+	if (!error)
+		return NULL;
+	restore->hooks_pid = 0;
+	return rt_fail_with(error, "cannot start a thread");
+}
+
+static struct rt_error *end_hooks(struct restore *restore)
+{
+	if (restore->hooks_pid)
+		pthread_join(restore->hooks, NULL);
+	restore->hooks_pid = 0;
+	return rt_take_ptr(restore->hooks_err);
+}
 
 static void restore_deinit(struct restore *restore)
 {
 	rt_criu_close(restore->criu);
-	rt_cgroup_warm_end(&restore->warmer);
+	rt_cgroup_warm_end(restore->warmer);
 	rt_cgroup_seat_leave(&restore->seat);
 	rt_restore_rescue_deinit(&restore->rescue);
 	rt_criu_opts_deinit(&restore->criu_options);
@@ -286,7 +320,7 @@ static struct rt_error *namespaces_stand(struct restore *restore, pid_t pid)
 
 	if (!err && has_own_network(spec))
 		err = prepare_network(spec, pid);
-	return err ? err : rt_birth_run_hooks(&restore->birth, pid);
+	return err ? err : begin_hooks(restore, pid);
 }
 
 static struct rt_error *take_master(struct restore *restore, int master)
@@ -314,11 +348,13 @@ static struct rt_error *all_restored(struct restore *restore, pid_t pid)
 		return rt_fail(RT_SYSTEM, "the restored process has ended");
 	if (err)
 		return err;
-	rt_cgroup_warm_end(&restore->warmer);
+	rt_cgroup_warm_stop(restore->warmer);
 	restore->process.pid = pid;
 	rt_cgroup_seat_leave(&restore->seat);
 	rt_criu_watch(restore->criu, pid);
 	err = rt_restore_rescue_note_init(&restore->rescue, pid);
+	if (!err)
+		err = end_hooks(restore);
 	if (!err)
 		err = rt_timers_start_again(restore->image_fd, &restore->birth.container, pid);
 	if (err)
@@ -396,7 +432,7 @@ static struct rt_error *get_ready(struct restore *restore, const struct rt_conte
 	if (!err)
 		err = rt_connection_open(&restore->connection, restore->birth.container.spec);
 	if (!err && !waits_for_images(restore))
-		rt_cgroup_warm(&restore->warmer);
+		rt_cgroup_warm(restore->warmer);
 	/* Early: it gets ready while we do, or while the images come. */
 	if (!err)
 		err = start_criu(restore);
@@ -405,10 +441,11 @@ static struct rt_error *get_ready(struct restore *restore, const struct rt_conte
 	if (err || !waits_for_images(restore))
 		return err;
 	err = take_place(restore);
+	rt_cgroup_warm_prepare(restore->warmer);
 	if (!err)
 		err = hooks->await_images(hooks->userdata);
 	if (!err)
-		rt_cgroup_warm(&restore->warmer);
+		rt_cgroup_warm(restore->warmer);
 	return err;
 }
 
@@ -471,6 +508,7 @@ static void undo(struct restore *restore)
 {
 	rt_criu_close(restore->criu);
 	restore->criu = NULL;
+	rt_error_free(end_hooks(restore)); /* before those that undo what they do */
 	rt_cgroup_seat_leave(&restore->seat);
 	if (restore->asked)
 		rt_restore_rescue_clean(&restore->rescue);
@@ -488,13 +526,14 @@ struct rt_error *rt_container_restore(const struct rt_context *context, const ch
 		.rootfs_fd = -1,
 		.rescue = RT_RESTORE_RESCUE_NULL,
 		.yard_fd = -1,
-		.warmer = RT_CGROUP_WARMER_NULL,
+		.own_warmer = RT_CGROUP_WARMER_NULL,
 		.process = RT_INIT_PROCESS_NULL,
 		.master = -1,
 		.rules_fd = -1,
 	};
 	struct rt_error *err;
 
+	restore.warmer = options->warmer ? options->warmer : &restore.own_warmer;
 	rt_connection_init(&restore.connection);
 	rt_criu_opts_init(&restore.criu_options);
 	if (!options->create.detach && !options->create.no_subreaper && prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)

@@ -72,6 +72,7 @@ struct rt_error *rt_network_find(const struct rt_spec *spec, struct rt_network *
 {
 	static const enum rt_hook_kind kinds[] = { RT_HOOK_PRESTART, RT_HOOK_CREATE_RUNTIME };
 
+	ret->alone = spec->hooks[RT_HOOK_PRESTART].count + spec->hooks[RT_HOOK_CREATE_RUNTIME].count == 1 && spec->net_device_count == 0;
 	for (size_t k = 0; k < RT_ARRAY_SIZE(kinds); k++) {
 		const struct rt_spec_hooks *hooks = &spec->hooks[kinds[k]];
 

@@ -11,6 +11,7 @@ struct rt_network {
 	char *program; /* NULL: not ours */
 	char *state_dir; /* NULL: the default */
 	char **words; /* of the hook, argv[0] included; NULL-terminated */
+	bool alone; /* nobody else has anything to do where the namespaces are new: no other hook, no device that moves in */
 	char *saved; /* JSON of rt-netns save; NULL: there is nothing to save. On the target: what put_into() made of it */
 };
 void rt_network_deinit(struct rt_network *network);

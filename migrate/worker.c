@@ -53,6 +53,7 @@ struct worker {
 	struct rt_network network;
 	int network_fd; /* of network_ahead.h; -1: there is none */
 	struct rt_catcher catcher;
+	struct rt_cgroup_warmer warmer;
 	uint64_t committed_at;
 };
 
@@ -94,6 +95,8 @@ static void start_catching(struct worker *worker, struct rt_link_message *messag
 	rt_warn_ignored(err);
 	if (!worker->catcher.started)
 		rt_catcher_start(&worker->catcher, frames, size);
+	/* Its first grace period, of a dozen milliseconds, passes while the dump goes on over there. */
+	rt_cgroup_warm(&worker->warmer);
 }
 
 /* Until the word is there; everything else but SETS and CATCH is the end. */
@@ -409,6 +412,8 @@ static struct rt_error *restore(struct worker *worker)
 		},
 		.has_network = worker->network_fd >= 0,
 		.network_fd = worker->network_fd,
+		.hooks_beside = worker->network.alone,
+		.warmer = &worker->warmer,
 		.create = { .bundle = task->bundle, .config = worker->config, .detach = true },
 	};
 	int status;
@@ -461,7 +466,7 @@ static void write_complete(const struct worker *worker)
 
 struct rt_error *rt_worker_run(const struct rt_context *context)
 {
-	struct worker worker = { .catcher = RT_CATCHER_NULL, .fd = RT_WORKER_FD, .listener = -1, .dir_fd = -1, .guardian = -1, .memory_fd = -1, .network_fd = -1, .decision = RT_LINK_END };
+	struct worker worker = { .catcher = RT_CATCHER_NULL, .warmer = RT_CGROUP_WARMER_NULL, .fd = RT_WORKER_FD, .listener = -1, .dir_fd = -1, .guardian = -1, .memory_fd = -1, .network_fd = -1, .decision = RT_LINK_END };
 	struct rt_error *err;
 
 	pthread_mutex_init(&worker.lock, NULL);

@@ -63,18 +63,6 @@ struct rt_error *rt_guard_start(const struct rt_guard_plan *plan, struct rt_guar
 	return NULL;
 }
 
-/* Somebody may have killed it. */
-static struct rt_error *send(const struct rt_guard *guard, const struct rt_guard_message *message)
-{
-	struct sigaction ignore = { .sa_handler = SIG_IGN }, kept;
-	struct rt_error *err;
-
-	sigaction(SIGPIPE, &ignore, &kept);
-	err = rt_write_all(guard->fd, message, sizeof(*message));
-	sigaction(SIGPIPE, &kept, NULL);
-	return err;
-}
-
 struct rt_error *rt_guard_tell(const struct rt_guard *guard, int word, pid_t pid)
 {
 	struct rt_guard_message message = { .word = word, .pid = pid };
@@ -86,7 +74,7 @@ struct rt_error *rt_guard_tell(const struct rt_guard *guard, int word, pid_t pid
 		err = rt_proc_stat(pid, &stat, &found);
 	message.start_time = stat.start_time;
 	if (!err)
-		err = send(guard, &message);
+		err = rt_write_pipe(guard->fd, &message, sizeof(message)); /* somebody may have killed it */
 	return err ? rt_while(err, "telling the guard, process %d", guard->pid) : NULL;
 }
 
@@ -118,7 +106,7 @@ void rt_guard_dismiss(struct rt_guard *guard)
 	const struct rt_guard_message dismissed = { .word = RT_GUARD_DISMISSED };
 
 	if (guard->fd >= 0)
-		rt_error_free(send(guard, &dismissed));
+		rt_error_free(rt_write_pipe(guard->fd, &dismissed, sizeof(dismissed)));
 	rt_closep(&guard->fd);
 	while (guard->pid > 0 && waitpid(guard->pid, NULL, 0) < 0 && errno == EINTR)
 		;

@@ -1,6 +1,7 @@
 #include "runtime/base/io.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -28,6 +29,18 @@ static struct rt_error *write_whole(int fd, const void *bytes, size_t size, off_
 struct rt_error *rt_write_all(int fd, const void *bytes, size_t size)
 {
 	return write_whole(fd, bytes, size, -1);
+}
+
+struct rt_error *rt_write_pipe(int fd, const void *bytes, size_t size)
+{
+	const struct sigaction ignore = { .sa_handler = SIG_IGN };
+	struct sigaction kept;
+	struct rt_error *err;
+
+	sigaction(SIGPIPE, &ignore, &kept);
+	err = rt_write_all(fd, bytes, size);
+	sigaction(SIGPIPE, &kept, NULL);
+	return err;
 }
 
 struct rt_error *rt_write_all_at(int fd, const void *bytes, size_t size, off_t offset)

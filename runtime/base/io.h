@@ -7,6 +7,8 @@
 #include <sys/types.h>
 
 struct rt_error *rt_write_all(int fd, const void *bytes, size_t size) _must_check_;
+/* The same, where whoever reads may have ended: that is an error (EPIPE), and no signal. */
+struct rt_error *rt_write_pipe(int fd, const void *bytes, size_t size) _must_check_;
 
 /* The same with pwrite(): the descriptor's own position is neither used nor moved. */
 struct rt_error *rt_write_all_at(int fd, const void *bytes, size_t size, off_t offset) _must_check_;

@@ -1,5 +1,6 @@
 #include "runtime/cgroup/warm.h"
 
+#include "runtime/base/io.h"
 #include "runtime/base/proc.h"
 #include "runtime/cgroup/layout.h"
 
@@ -38,7 +39,14 @@ static int open_own(void)
 static void keep_warm(int own, int life)
 {
 	struct pollfd end = { .fd = life, .events = POLLIN };
+	char word;
+	ssize_t got;
 
+	do {
+		got = read(life, &word, 1);
+	} while (got < 0 && errno == EINTR);
+	if (got != 1)
+		return;
 	for (int i = 0; i < MOST_ROUNDS; i++) {
 		/* "0" is the writer itself. */
 		if (write(own, "0", 1) < 0 || poll(&end, 1, PAUSE_MS) != 0)
@@ -46,7 +54,7 @@ static void keep_warm(int own, int life)
 	}
 }
 
-void rt_cgroup_warm(struct rt_cgroup_warmer *warmer)
+void rt_cgroup_warm_prepare(struct rt_cgroup_warmer *warmer)
 {
 	_cleanup_close_ int own = open_own();
 
@@ -60,9 +68,33 @@ void rt_cgroup_warm(struct rt_cgroup_warmer *warmer)
 	}
 }
 
-void rt_cgroup_warm_end(struct rt_cgroup_warmer *warmer)
+static bool has_ended(const struct rt_cgroup_warmer *warmer)
+{
+	siginfo_t info = { 0 };
+
+	return waitid(P_PID, (id_t)warmer->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0;
+}
+
+void rt_cgroup_warm(struct rt_cgroup_warmer *warmer)
+{
+	if (warmer->begun && has_ended(warmer))
+		rt_cgroup_warm_end(warmer);
+	if (warmer->fd < 0)
+		rt_cgroup_warm_prepare(warmer);
+	if (warmer->fd >= 0 && !warmer->begun)
+		rt_error_free(rt_write_pipe(warmer->fd, "", 1));
+	warmer->begun = warmer->fd >= 0;
+}
+
+void rt_cgroup_warm_stop(struct rt_cgroup_warmer *warmer)
 {
 	rt_closep(&warmer->fd);
+	warmer->fd = -1;
+}
+
+void rt_cgroup_warm_end(struct rt_cgroup_warmer *warmer)
+{
+	rt_cgroup_warm_stop(warmer);
 	while (warmer->pid > 0 && waitpid(warmer->pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	*warmer = RT_CGROUP_WARMER_NULL;

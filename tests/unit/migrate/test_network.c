@@ -35,6 +35,27 @@ static void find(const char *config, struct rt_network *ret)
 	rt_spec_free(spec);
 }
 
+static void it_is_alone_where_nobody_else_wants_anything_of_new_namespaces(void **state)
+{
+	static const struct {
+		const char *config;
+		bool alone;
+	} cases[] = {
+		{ CONFIG(",'hooks':{'createRuntime':[{'path':'/opt/rt-netns'}],'poststop':[{'path':'/bin/other'}]}"), true },
+		{ CONFIG(",'hooks':{'createRuntime':[{'path':'/opt/rt-netns'},{'path':'/bin/other'}]}"), false },
+		{ CONFIG(",'hooks':{'createRuntime':[{'path':'/opt/rt-netns'}],'prestart':[{'path':'/bin/other'}]}"), false },
+		{ CONFIG(""), false },
+	};
+
+	for (size_t i = 0; i < RT_ARRAY_SIZE(cases); i++) {
+		struct rt_network network = { NULL };
+
+		find(cases[i].config, &network);
+		assert_int_equal(network.alone, cases[i].alone);
+		rt_network_deinit(&network);
+	}
+}
+
 static void the_hook_is_known_by_its_name(void **state)
 {
 	struct rt_network network = { NULL };
@@ -253,6 +274,7 @@ int main(void)
 		cmocka_unit_test(the_end_is_told_behind_one_that_waits_too),
 		cmocka_unit_test(an_error_is_an_end),
 		cmocka_unit_test(what_is_cut_off_is_not_read),
+		cmocka_unit_test(it_is_alone_where_nobody_else_wants_anything_of_new_namespaces),
 		cmocka_unit_test(the_hook_is_known_by_its_name),
 		cmocka_unit_test(other_hooks_are_not_ours),
 		cmocka_unit_test(what_it_prints_is_saved),
