@@ -5,7 +5,18 @@
 #include "runtime/cmd/dispatch.h"
 #include "runtime/cmd/migrate.h"
 
+#include <malloc.h>
 #include <sys/stat.h>
+
+/* More than the largest buffer, of a request that is sent (http_client.c). */
+#define MEMORY_KEPT (32 << 20)
+
+/* Each request for images has buffers of some megabytes. Given back to the kernel, and taken anew for the next, they cost page faults, at a time when CRIU wants the processors. */
+static void keep_memory(void)
+{
+	mallopt(M_MMAP_THRESHOLD, MEMORY_KEPT);
+	mallopt(M_TRIM_THRESHOLD, MEMORY_KEPT);
+}
 
 static struct rt_error *run_migrate(const struct rt_invocation *invocation, int *ret_status)
 {
@@ -15,6 +26,7 @@ static struct rt_error *run_migrate(const struct rt_invocation *invocation, int 
 		return rt_migrate_recover(invocation->context, invocation->operands[0], values);
 	if (values->recover || invocation->operand_count != 2)
 		return rt_fail(RT_USAGE, "'rt migrate' needs %s", values->recover ? "at most a container with --recover" : invocation->command->operands);
+	keep_memory();
 	return rt_migrate(invocation->context, invocation->operands[0], invocation->operands[1], values);
 }
 
