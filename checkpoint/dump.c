@@ -10,6 +10,7 @@
 #include "checkpoint/known.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/restart.h"
+#include "checkpoint/unmarked.h"
 #include "checkpoint/yard.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/fs.h"
@@ -169,8 +170,9 @@ static struct rt_error *open_nobody(struct rt_dump *dump)
 	return NULL;
 }
 
-static struct rt_error *start_criu(struct rt_dump *dump)
+static struct rt_error *launch(void *userdata)
 {
+	struct rt_dump *dump = userdata;
 	const struct rt_criu_options options = {
 		.fds = &dump->nobody_fd,
 		.fd_count = dump->nobody_fd >= 0,
@@ -178,13 +180,18 @@ static struct rt_error *start_criu(struct rt_dump *dump)
 		/* With --lazy-pages it waits for somebody to come for the memory, as long as it takes. */
 		.patience_ms = dump->settings->lazy_pages && dump->nobody_fd < 0 ? RT_CRIU_PATIENCE_MS : 0,
 	};
+
+	return dump->inside ? rt_inside_start(dump->rescue.network_fd, &options, &dump->criu) : rt_criu_start(&options, &dump->criu);
+}
+
+static struct rt_error *start_criu(struct rt_dump *dump)
+{
 	struct rt_error *err;
 	uint32_t version;
 
-	if (dump->inside)
-		err = rt_inside_start(dump->rescue.network_fd, &options, &dump->criu);
-	else
-		err = rt_criu_start(&options, &dump->criu);
+	/* A container without mounts of its own has those of CRIU, to CRIU. */
+	dump->unmarked = dump->settings->memory_elsewhere && dump->inside && dump->spec->namespaces[RT_NS_MOUNT].wanted && rt_unmarked_is_needed();
+	err = dump->unmarked ? rt_unmarked_start(launch, dump) : launch(dump);
 	if (!err)
 		err = rt_rescue_watch(&dump->rescue, rt_criu_pid(dump->criu));
 	if (!err)
@@ -203,6 +210,8 @@ static struct rt_error *look_for_obstacles(struct rt_dump *dump)
 	err = rt_preflight_dump(&dump->container, dump->spec, dump->settings, dump->criu, dump->image_fd, &report);
 	dump->manifest->timings->preflight = rt_now_us() - began;
 	dump->knows = dump->settings->memory_elsewhere && report.tracks_memory;
+	if (dump->knows)
+		rt_debug("criu passes over memory, which goes another way");
 	/* A migration has said so when it began. */
 	if (!err && report.note && !dump->hooks)
 		rt_warn("%s", report.note);
@@ -366,7 +375,7 @@ static struct rt_error *run(struct rt_dump *dump)
 	if (!err && dump->hooks && dump->hooks->prepared)
 		err = dump->hooks->prepared(dump->hooks->userdata);
 	if (!err && dump->knows)
-		err = rt_known_claim(dump->image_fd, &dump->container, !dump->settings->marks_are_taken);
+		err = rt_known_claim(dump->image_fd, &dump->container, !dump->settings->marks_are_taken && !dump->unmarked);
 	if (!err)
 		err = ask_for_dump(dump);
 	if (!err && !dump->manifest_written)

@@ -26,6 +26,7 @@ struct rt_dump {
 	struct rt_rescue rescue;
 	bool inside; /* see inside.h */
 	bool knows; /* see known.h */
+	bool unmarked; /* see unmarked.h */
 	bool images_complete; /* CRIU has written them all */
 	bool held; /* see rt_dump_hold() */
 	bool given_away; /* the hook said that it lives elsewhere from here on: whatever CRIU does, it must not run here again */

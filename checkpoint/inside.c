@@ -1,6 +1,7 @@
 #include "checkpoint/inside.h"
 
 #include "checkpoint/image_change.h"
+#include "checkpoint/unmarked.h"
 #include "checkpoint/unpack.h"
 #include "proto/criu_images.pb-c.h"
 #include "runtime/base/io.h"
@@ -16,7 +17,6 @@
 #define INVENTORY "inventory.img"
 /* criu/kerndat.c */
 #define RUN "/run"
-#define KERNEL_CACHE RUN "/criu.kdat"
 /* CRIU counts its namespaces from 1. */
 #define NO_NAMESPACE_OF_THE_CONTAINER (1u << 30)
 /* criu/include/cr_options.h numbers the methods */
@@ -48,7 +48,7 @@ bool rt_inside_make_quick(void)
 	struct rt_criu *criu = NULL;
 	struct rt_error *err;
 
-	if (access(KERNEL_CACHE, F_OK) == 0)
+	if (access(RT_CRIU_KERNEL_CACHE, F_OK) == 0)
 		return true;
 	if (!can_be_kept())
 		return false;
@@ -57,7 +57,7 @@ bool rt_inside_make_quick(void)
 		err = rt_criu_features(criu, &features);
 	rt_criu_close(criu);
 	rt_error_free(err); /* whoever goes on without hears it from a criu that does more */
-	return access(KERNEL_CACHE, F_OK) == 0;
+	return access(RT_CRIU_KERNEL_CACHE, F_OK) == 0;
 }
 
 struct rt_error *rt_inside_start(int network_fd, const struct rt_criu_options *options, struct rt_criu **ret)

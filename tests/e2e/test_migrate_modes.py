@@ -57,6 +57,22 @@ def test_trackers(hosts, churn, mode, tracker):
     there_and_back(hosts, one, [["--mode", mode, "--track", tracker]] * 2)
 
 
+def test_criu_passes_over_memory_that_goes_another_way(hosts, churn):
+    """Without the kernel's marks, too: then it is told of some that there are not, and nobody else is."""
+    one = churn("forks", 64)
+    c, cached = one.container, "/run/criu.kdat"
+    for _ in range(2):
+        before = open(cached, "rb").read() if os.path.exists(cached) else b""
+        turns = one.turns(c)
+        c.globals = [*c.globals, "--debug"]
+        move = hosts.migrate(c, "--mode", "pre-copy")
+        assert "criu passes over memory" in move.result.err, move.result.err
+        one.came(move, turns)
+        if before:
+            assert open(cached, "rb").read() == before
+        c = move.container
+
+
 def test_tasks_that_soft_dirty_stopped_go_on_when_the_tool_is_killed(hosts, churn, work):
     needs.soft_dirty()
     one = churn("private", 16)
