@@ -6,59 +6,107 @@
 #include "runtime/sys/ns.h"
 
 #include <fcntl.h>
-#include <unistd.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #define CACHE_LIMIT 4096
-/* criu/include/kerndat.h: two magic numbers, a dev_t, an int and an u64 come before has_dirty_track. Of those before, and of its own size, CRIU checks the magic numbers, which change with what the
- * file holds. */
-#define HAS_DIRTY_TRACK 32
+
+/* criu/include/kerndat.h, of CRIU 3 and 4: how the file begins. */
+struct beginning {
+	uint32_t magic[2];
+	uint64_t shmem_dev; /* as the kernel keeps it: the minor number has 20 bits */
+	int32_t last_cap;
+	uint64_t zero_page_pfn;
+	uint8_t has_dirty_track, has_memfd, has_memfd_hugetlb, has_fdinfo_lock;
+	uint64_t task_size;
+};
+
+static struct rt_error *read_last_capability(int *ret)
+{
+	_cleanup_free_ char *text = NULL;
+	struct rt_error *err = rt_read_file_at(AT_FDCWD, "/proc/sys/kernel/cap_last_cap", 64, &text, NULL);
+
+	if (!err)
+		*ret = atoi(text);
+	return err;
+}
+
+/* All that can be compared with what we see ourselves. */
+static bool is_of_this_kernel(const struct beginning *beginning)
+{
+	_cleanup_close_ int fd = memfd_create("device", MFD_CLOEXEC);
+	struct rt_error *err;
+	struct stat st;
+	int last = -1;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return false;
+	err = read_last_capability(&last);
+	rt_error_free(err);
+	return !err && beginning->shmem_dev == ((uint64_t)major(st.st_dev) << 20 | minor(st.st_dev)) && beginning->last_cap == last &&
+	       beginning->has_memfd == 1 && beginning->has_memfd_hugetlb <= 1 && beginning->has_fdinfo_lock <= 1 && beginning->task_size > 0 &&
+	       beginning->task_size % 4096 == 0;
+}
+
+bool rt_unmarked_is_said(const void *bytes, size_t size)
+{
+	struct beginning beginning;
+
+	if (size < sizeof(beginning))
+		return false;
+	memcpy(&beginning, bytes, sizeof(beginning));
+	return beginning.has_dirty_track == 0 && is_of_this_kernel(&beginning);
+}
 
 static struct rt_error *read_cache(char **ret, size_t *ret_size)
 {
-	struct rt_error *err = rt_read_file_at(AT_FDCWD, RT_CRIU_KERNEL_CACHE, CACHE_LIMIT, ret, ret_size);
-
-	if (err)
-		return err;
-	return *ret_size > HAS_DIRTY_TRACK ? NULL : rt_fail(RT_CRIU, "'" RT_CRIU_KERNEL_CACHE "' is too short");
+	return rt_read_file_at(AT_FDCWD, RT_CRIU_KERNEL_CACHE, CACHE_LIMIT, ret, ret_size);
 }
 
 bool rt_unmarked_is_needed(void)
 {
 	_cleanup_free_ char *bytes = NULL;
-	size_t size;
+	size_t size = 0;
 	struct rt_error *err = read_cache(&bytes, &size);
-	bool needed = !err && bytes[HAS_DIRTY_TRACK] == 0;
+	bool needed = !err && rt_unmarked_is_said(bytes, size);
 
 	rt_error_free(err);
 	return needed;
 }
 
-/* Only what is attached somewhere can be cloned. That is on the root here, where it hides nothing: paths begin below it. */
-static struct rt_error *cover_cache(void)
+static struct rt_error *write_changed(int dir_fd, const char *name)
 {
-	static const struct rt_filesystem tmpfs = { .type = "tmpfs", .source = "kdat" };
-	_cleanup_close_ int top = -1, copy = -1, tree = -1, root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC),
-			    cache = open(RT_CRIU_KERNEL_CACHE, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int copy = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	_cleanup_free_ char *bytes = NULL;
-	struct rt_error *err;
 	size_t size = 0;
+	struct rt_error *err;
 
-	if (root < 0 || cache < 0)
-		return rt_fail_errno("cannot open '%s'", root < 0 ? "/" : RT_CRIU_KERNEL_CACHE);
-	err = read_cache(&bytes, &size);
-	if (!err)
-		err = rt_sys_make_filesystem(&tmpfs, &top);
-	if (!err)
-		err = rt_sys_attach(top, root);
-	if (err)
-		return err;
-	bytes[HAS_DIRTY_TRACK] = 1;
-	copy = openat(top, "copy", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (copy < 0)
 		return rt_fail_errno("cannot create a file");
-	err = rt_write_all(copy, bytes, size);
+	err = read_cache(&bytes, &size);
+	if (!err && !rt_unmarked_is_said(bytes, size))
+		err = rt_fail(RT_CRIU, "'" RT_CRIU_KERNEL_CACHE "' has changed");
+	if (err)
+		return err;
+	bytes[offsetof(struct beginning, has_dirty_track)] = 1;
+	return rt_write_all(copy, bytes, size);
+}
+
+static struct rt_error *cover_cache(void)
+{
+	_cleanup_close_ int scratch = -1, tree = -1, cache = open(RT_CRIU_KERNEL_CACHE, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	struct rt_error *err;
+
+	if (cache < 0)
+		return rt_fail_errno("cannot open '" RT_CRIU_KERNEL_CACHE "'");
+	err = rt_sys_mount_scratch(&scratch);
 	if (!err)
-		err = rt_sys_clone_tree(top, "copy", 0, &tree);
+		err = write_changed(scratch, "copy");
+	if (!err)
+		err = rt_sys_clone_tree(scratch, "copy", 0, &tree);
 	return err ? err : rt_sys_attach(tree, cache);
 }
 

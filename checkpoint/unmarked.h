@@ -10,8 +10,10 @@
 /* What CRIU keeps; on a tmpfs. */
 #define RT_CRIU_KERNEL_CACHE "/run/criu.kdat"
 
-/* The file is there, and says that the kernel keeps no marks. */
+/* The file is there, is written as we know it, and says that the kernel keeps no marks. */
 bool rt_unmarked_is_needed(void);
+/* The same of its content. */
+bool rt_unmarked_is_said(const void *bytes, size_t size);
 
 /* Calls `start`, which starts CRIU, where the changed copy is. Without it where that can't be. */
 struct rt_error *rt_unmarked_start(struct rt_error *(*start)(void *userdata), void *userdata) _must_check_;

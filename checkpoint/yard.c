@@ -36,19 +36,12 @@ static struct rt_error *add(int yard_fd, const struct rt_cgroup_mount *mount)
 	return rt_sys_attach_at(tree_fd, yard_fd, name);
 }
 
-/* Only what is attached somewhere can be mounted on. That is on the root here, where it hides nothing: paths begin below it. */
 static struct rt_error *build(void *userdata)
 {
-	static const struct rt_filesystem tmpfs = { .type = "tmpfs", .source = "yard" };
 	struct yard *yard = userdata;
-	_cleanup_close_ int top = -1, root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	struct rt_error *err;
+	_cleanup_close_ int top = -1;
+	struct rt_error *err = rt_sys_mount_scratch(&top);
 
-	if (root < 0)
-		return rt_fail_errno("cannot open '/'");
-	err = rt_sys_make_filesystem(&tmpfs, &top);
-	if (!err)
-		err = rt_sys_attach(top, root);
 	for (size_t i = 0; i < yard->layout->count && !err; i++)
 		err = add(top, &yard->layout->mounts[i]);
 	return err ? err : rt_sys_clone_tree(top, "", RT_MOUNT_RECURSIVE, &yard->tree_fd);

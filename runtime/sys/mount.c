@@ -127,6 +127,22 @@ static struct rt_error *configure(int fs_fd, const struct rt_filesystem *filesys
 	return NULL;
 }
 
+struct rt_error *rt_sys_mount_scratch(int *ret)
+{
+	static const struct rt_filesystem tmpfs = { .type = "tmpfs", .source = "scratch" };
+	_cleanup_close_ int made = -1, root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct rt_error *err;
+
+	if (root < 0)
+		return rt_fail_errno("cannot open '/'");
+	err = rt_sys_make_filesystem(&tmpfs, &made);
+	if (!err)
+		err = rt_sys_attach(made, root);
+	if (!err)
+		*ret = rt_take_fd(made);
+	return err;
+}
+
 bool rt_sys_needs_old_mount(const struct rt_filesystem *filesystem)
 {
 	for (size_t i = 0; i < filesystem->option_count; i++) {
