@@ -9,6 +9,7 @@ made anew for every run: so an image need not change with the project.
 
 import contextlib
 import fcntl
+import filecmp
 import glob
 import hashlib
 import os
@@ -224,13 +225,9 @@ def whole_tree(suite):
 
 # ---- the project ----
 
-def copy_project(path):
-    """The project's files as they are here, with what is not committed yet, in place of those that are there. What was built there stays; times are kept, so
-    only what changed is built again."""
-    os.makedirs(path, exist_ok=True)
-    for name in os.listdir(path):
-        if name != "build":
-            call(["rm", "-rf", f"{path}/{name}"])
+def unpack_project(path):
+    call(["rm", "-rf", path])
+    os.makedirs(path)
     listed = subprocess.run(["git", "-C", TOP, "ls-files", "-z", "--cached", "--others", "--exclude-standard"], stdout=subprocess.PIPE, check=True).stdout
     here = b"\0".join(name for name in listed.split(b"\0") if name and os.path.lexists(os.path.join(os.fsencode(TOP), name)))
     pack = subprocess.Popen(["tar", "-C", TOP, "--null", "-T", "-", "-c"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -240,6 +237,30 @@ def copy_project(path):
     pack.stdout.close()
     if pack.wait() or unpack.wait():
         raise LabError("cannot copy the project's files")
+
+
+def same(a, b):
+    return os.path.isfile(b) and not os.path.islink(b) and filecmp.cmp(a, b, shallow=False)
+
+
+def copy_project(path):
+    """The project's files as they are here, with what is not committed yet, in place of those that are there. What was built there stays, perhaps from another
+    checkout, whose files may be older or newer: so what has changed is as new as now, and the rest as old as it was, and only the former is built again."""
+    fresh = f"{path}.new"
+    unpack_project(fresh)
+    for directory, _, names in os.walk(fresh):
+        for name in names:
+            one = os.path.join(directory, name)
+            old = os.path.join(path, os.path.relpath(one, fresh))
+            if not os.path.islink(one):
+                os.utime(one, (os.stat(old).st_mtime,) * 2 if same(one, old) else None)
+    os.makedirs(path, exist_ok=True)
+    for name in os.listdir(path):
+        if name != "build":
+            call(["rm", "-rf", f"{path}/{name}"])
+    for name in os.listdir(fresh):
+        os.rename(f"{fresh}/{name}", f"{path}/{name}")
+    os.rmdir(fresh)
 
 
 def project_tree(suite):
