@@ -72,16 +72,6 @@ static struct rt_error *say(const char *format, ...)
 
 /* ---- the pair ---- */
 
-/* A bridge without an address of its own takes the lowest of its ports': never this one. */
-static struct rt_mac high_mac(const char *name)
-{
-	uint32_t hash = rt_pool_hash(name, strlen(name));
-	struct rt_mac mac = { { 0xfe, 0x72 } };
-
-	memcpy(mac.bytes + 2, &hash, sizeof(hash));
-	return mac;
-}
-
 /* A port takes its share of the traffic only from the moment that the kernel has noticed that the other end is up. */
 static struct rt_error *wait_until_running(struct rt_link *link, const char *name)
 {
@@ -148,7 +138,7 @@ static struct rt_error *make_pair(struct catch *catch)
 	/* The bridge's MTU is that of its smallest port. */
 	if (!err)
 		err = rt_link_add_veth(&catch->link, &(struct rt_link_veth){
-			.name = name, .mac = high_mac(name), .peer_name = "far", .peer_namespace = catch->namespace_fd, .mtu = bridge.mtu,
+			.name = name, .mac = rt_pool_port_mac(name), .peer_name = "far", .peer_namespace = catch->namespace_fd, .mtu = bridge.mtu,
 		});
 	if (!err)
 		err = bring_up(&far, "far", &catch->far_index);

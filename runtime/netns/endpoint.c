@@ -8,6 +8,7 @@
 #include "runtime/netns/nftables.h"
 #include "runtime/netns/guard.h"
 #include "runtime/netns/inside.h"
+#include "runtime/netns/pool.h"
 #include "runtime/sys/ns.h"
 
 #include <sys/stat.h>
@@ -212,7 +213,8 @@ static struct rt_error *join(struct rt_link *link, const struct rt_record *recor
 static struct rt_error *make_veth(struct making *making)
 {
 	const struct rt_network *network = &making->record.network;
-	const struct rt_link_veth veth = { .name = making->record.host_ifname, .peer_name = network->ifname,
+	const char *name = making->record.host_ifname;
+	const struct rt_link_veth veth = { .name = name, .mac = rt_pool_port_mac(name), .peer_name = network->ifname,
 					   .peer_namespace = making->namespace_fd, .peer_mac = network->mac, .mtu = network->mtu };
 	struct rt_link_device device;
 	struct rt_error *err;

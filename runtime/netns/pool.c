@@ -120,3 +120,12 @@ struct rt_mac rt_pool_mac(const struct rt_address *address)
 		mac.bytes[2 + i] = (uint8_t)(hash >> 8 * i);
 	return mac;
 }
+
+struct rt_mac rt_pool_port_mac(const char *name)
+{
+	uint32_t hash = rt_pool_hash(name, strlen(name));
+	struct rt_mac mac = { { 0xfe, 0x72 } };
+
+	memcpy(mac.bytes + 2, &hash, sizeof(hash));
+	return mac;
+}

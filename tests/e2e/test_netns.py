@@ -182,6 +182,24 @@ def test_a_bridge_of_the_operator_stays(host, place):
         proc.run(["ip", "link", "delete", "ours0"])
 
 
+def test_a_bridge_of_others_keeps_its_address(host, place):
+    """It has the lowest of its ports': what is on its way to the host is lost whenever that changes."""
+    proc.run(["ip", "link", "add", "ours0", "type", "bridge"])
+    proc.run(["ip", "link", "add", "uplink0", "address", "fa:ff:ff:00:00:01", "type", "veth", "peer", "name", "uplink1"])
+    try:
+        proc.run(["ip", "link", "set", "uplink0", "master", "ours0", "up"])
+        before = netns.devices(os.getpid())["ours0"]["mac"]
+        assert before == "fa:ff:ff:00:00:01"
+        a = place()
+        host("create", "web", "--pid", a.pid, "--bridge", "ours0", "--hostless")
+        assert netns.devices(os.getpid())["ours0"]["mac"] == before
+        host("detach", "web")
+        assert netns.devices(os.getpid())["ours0"]["mac"] == before
+    finally:
+        proc.run(["ip", "link", "delete", "uplink0"])
+        proc.run(["ip", "link", "delete", "ours0"])
+
+
 def test_hostless_leaves_the_host_out(host, place):
     proc.run(["ip", "link", "add", "ours0", "type", "bridge"])
     try:
