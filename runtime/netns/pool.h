@@ -27,7 +27,7 @@ bool rt_pool_is_taken(const struct rt_pool *pool, const struct rt_address *addre
 /* A locally administered hardware address that follows from the IP address, so that a container keeps it wherever it goes. */
 struct rt_mac rt_pool_mac(const struct rt_address *address);
 
-/* For the host's end of a pair, by its name: higher than any that others have. A bridge without an address of its own takes the lowest of its ports', and changes it when that one comes or
+/* For the host's end of a pair, by its name: a high one. A bridge without an address of its own takes the lowest of its ports', and changes it when that one comes or
  * goes: what is on its way to the host then is lost. */
 struct rt_mac rt_pool_port_mac(const char *name);
 
