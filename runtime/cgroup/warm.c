@@ -89,7 +89,6 @@ void rt_cgroup_warm(struct rt_cgroup_warmer *warmer)
 void rt_cgroup_warm_stop(struct rt_cgroup_warmer *warmer)
 {
 	rt_closep(&warmer->fd);
-	warmer->fd = -1;
 }
 
 void rt_cgroup_warm_end(struct rt_cgroup_warmer *warmer)

@@ -71,6 +71,23 @@ def test_criu_passes_over_memory_that_goes_another_way(hosts, churn):
         if before:
             assert open(cached, "rb").read() == before
         c = move.container
+    assert before
+
+
+def test_what_another_criu_knew_of_the_kernel_is_no_obstacle(hosts, churn):
+    one = churn("forks", 64)
+    c, cached = one.container, "/run/criu.kdat"
+    for turn in range(3):
+        turns = one.turns(c)
+        if turn == 1:
+            with open(cached, "r+b") as f:
+                f.write(b"0000")  # its magic number
+        c.globals = ["--debug"]
+        move = hosts.migrate(c, "--mode", "pre-copy")
+        one.came(move, turns)
+        assert not os.path.exists(cached + ".tmp")
+        c = move.container
+    assert "criu passes over memory" in move.result.err, move.result.err
 
 
 def test_tasks_that_soft_dirty_stopped_go_on_when_the_tool_is_killed(hosts, churn, work):
