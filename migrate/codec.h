@@ -1,14 +1,29 @@
-/* Compression of single frames: none, lz4 (level 1), zstd (level 1). A payload that does not get smaller is left as it is. */
+/* Compression of single frames: none, lz4 (level 1), zstd (level 1), or by zstd what would wait for the link anyway (adaptive.h). A payload that does not get smaller
+ * is left as it is. */
 #pragma once
 
 #include "migrate/frame.h"
 
-/* "none", "lz4", "zstd"; RT_USAGE for another word. */
-struct rt_error *rt_codec_parse(const char *word, enum rt_frame_codec *ret) _must_check_;
-const char *rt_codec_name(enum rt_frame_codec codec);
+/* What is to be done to frames; each then says what was done to it. */
+enum rt_compression {
+	RT_COMPRESS_NONE = RT_CODEC_NONE,
+	RT_COMPRESS_LZ4 = RT_CODEC_LZ4,
+	RT_COMPRESS_ZSTD = RT_CODEC_ZSTD,
+	RT_COMPRESS_AUTO,
+};
+
+/* "none", "lz4", "zstd", "auto"; RT_USAGE for another word. */
+struct rt_error *rt_compression_parse(const char *word, enum rt_compression *ret) _must_check_;
+const char *rt_compression_name(enum rt_compression compression);
+
+/* How it is with the link that the frames go to: bytes that were given to it and have not gone out, and bytes a second that it delivers (0: not known). */
+typedef void (*rt_codec_link_fn)(void *userdata, uint64_t *ret_waiting, uint64_t *ret_rate);
 
 struct rt_codec; /* contexts and buffers, for one thread */
-struct rt_error *rt_codec_new(enum rt_frame_codec codec, struct rt_codec **ret) _must_check_;
+/* `link` is asked before a frame is packed, by RT_COMPRESS_AUTO only; NULL: nothing is compressed then. */
+struct rt_error *rt_codec_new(enum rt_compression compression, rt_codec_link_fn link, void *userdata, struct rt_codec **ret) _must_check_;
+/* How much of a stream is to be made at once: of RT_COMPRESS_AUTO little, as it is made before the link is asked again. At most RT_FRAME_MAX. */
+size_t rt_codec_stride(const struct rt_codec *codec);
 void rt_codec_free(struct rt_codec *codec);
 static inline void rt_codec_freep(struct rt_codec **codec)
 {

@@ -82,7 +82,7 @@ struct rt_files_out {
 	int file_fd; /* -1: none open */
 	uint64_t number, offset; /* of the file at hand */
 	uint64_t frames, wire;
-	struct rt_codec *codec;
+	struct rt_codec *codec; /* borrowed */
 	uint8_t *buffer; /* RT_FRAME_MAX */
 	struct rt_frame frame;
 	uint8_t header[RT_FRAME_HEADER];
@@ -90,17 +90,15 @@ struct rt_files_out {
 	bool ended;
 };
 
-struct rt_error *rt_files_out_new(int dir_fd, enum rt_frame_codec codec, const struct rt_files_names *names, struct rt_files_out **ret)
+struct rt_error *rt_files_out_new(int dir_fd, struct rt_codec *codec, const struct rt_files_names *names, struct rt_files_out **ret)
 {
 	struct rt_files_out *out = calloc(1, sizeof(*out));
-	struct rt_error *err = NULL;
 
 	if (out)
-		*out = (struct rt_files_out){ .names = names, .dir_fd = dir_fd, .file_fd = -1, .buffer = malloc(RT_FRAME_MAX) };
-	err = out && out->buffer ? rt_codec_new(codec, &out->codec) : rt_error_oom();
-	if (err) {
-		rt_files_out_free(out);
-		return err;
+		*out = (struct rt_files_out){ .names = names, .dir_fd = dir_fd, .file_fd = -1, .codec = codec, .buffer = malloc(RT_FRAME_MAX) };
+	if (!out || !out->buffer) {
+		free(out);
+		return rt_error_oom();
 	}
 	*ret = out;
 	return NULL;
@@ -111,7 +109,6 @@ void rt_files_out_free(struct rt_files_out *out)
 	if (!out)
 		return;
 	rt_closep(&out->file_fd);
-	rt_codec_free(out->codec);
 	free(out->buffer);
 	free(out);
 }
@@ -155,7 +152,7 @@ static struct rt_error *read_more(struct rt_files_out *out, bool *ret_there)
 	ssize_t got;
 
 	do {
-		got = pread(out->file_fd, out->buffer, RT_FRAME_MAX, (off_t)out->offset);
+		got = pread(out->file_fd, out->buffer, rt_codec_stride(out->codec), (off_t)out->offset);
 	} while (got < 0 && errno == EINTR);
 	if (got < 0)
 		return rt_fail_errno("cannot read an image");
@@ -195,8 +192,9 @@ static struct rt_error *next_frame(struct rt_files_out *out)
 struct rt_error *rt_files_out_pull(void *userdata, void *buffer, size_t room, size_t *ret_size)
 {
 	struct rt_files_out *out = userdata;
-	size_t used = 0;
+	size_t stride = rt_codec_stride(out->codec), used = 0;
 
+	room = room < stride ? room : stride;
 	while (used < room) {
 		const uint8_t *from;
 		size_t *left = out->header_left ? &out->header_left : &out->payload_left, count;

@@ -18,8 +18,8 @@ bool rt_files_is_wanted(const char *name);
 struct rt_error *rt_files_list(int dir_fd, const struct rt_files_names *without, struct rt_files_names *names) _must_check_;
 
 struct rt_files_out; /* a stream of frames, to be pulled */
-/* These files; both stay the caller's, and stay as they are for as long as it is pulled. */
-struct rt_error *rt_files_out_new(int dir_fd, enum rt_frame_codec codec, const struct rt_files_names *names, struct rt_files_out **ret) _must_check_;
+/* These files; both stay the caller's, and stay as they are for as long as it is pulled. `codec`: borrowed, too. */
+struct rt_error *rt_files_out_new(int dir_fd, struct rt_codec *codec, const struct rt_files_names *names, struct rt_files_out **ret) _must_check_;
 void rt_files_out_free(struct rt_files_out *out);
 /* Next bytes; 0 at the end. An rt_http_pull_fn. */
 struct rt_error *rt_files_out_pull(void *out, void *buffer, size_t room, size_t *ret_size) _must_check_;

@@ -247,9 +247,10 @@ static void hand_out(struct stream *stream, const void *from, size_t whole, size
 static struct rt_error *pull(void *userdata, void *buffer, size_t room, size_t *ret_size)
 {
 	struct stream *stream = userdata;
+	size_t stride = rt_codec_stride(stream->codec), used = 0;
 	struct rt_error *err;
-	size_t used = 0;
 
+	room = room < stride ? room : stride;
 	while (used < room) {
 		if (stream->header_left == 0 && stream->payload_left == 0) {
 			if (stream->ended)
@@ -398,6 +399,13 @@ void rt_outflow_cancel(struct rt_outflow *outflow)
 		rt_http_cancel(outflow->streams[i].connection);
 }
 
+static void ask_link(void *userdata, uint64_t *ret_waiting, uint64_t *ret_rate)
+{
+	const struct stream *stream = userdata;
+
+	rt_http_backlog(stream->connection, ret_waiting, ret_rate);
+}
+
 static struct rt_error *open_stream(struct rt_outflow *outflow, struct stream *stream)
 {
 	struct rt_error *err;
@@ -406,7 +414,7 @@ static struct rt_error *open_stream(struct rt_outflow *outflow, struct stream *s
 	if (posix_memalign((void **)&stream->buffer, RT_PAGE_SIZE, BATCH * RT_PAGE_SIZE) != 0)
 		return rt_error_oom();
 	memset(stream->buffer, 0, BATCH * RT_PAGE_SIZE); /* its pages are there before time counts */
-	err = rt_codec_new(outflow->options.codec, &stream->codec);
+	err = rt_codec_new(outflow->options.compression, ask_link, stream, &stream->codec);
 	return err ? err : rt_http_connect(outflow->options.client, &stream->connection);
 }
 

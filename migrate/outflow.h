@@ -19,7 +19,7 @@ struct rt_outflow_options {
 	struct rt_http_client *client; /* borrowed */
 	const char *path; /* of the requests, borrowed */
 	unsigned parallel;
-	enum rt_frame_codec codec;
+	enum rt_compression compression;
 	struct rt_tracker *tracker; /* told of all that is sent (hash); NULL: nobody is */
 	/* Until then (rt_now_us()) somebody else is in a hurry: it pauses before the next batch, but not for long. NULL: nobody ever is. */
 	const _Atomic uint64_t *hurry_until;

@@ -10,7 +10,7 @@ struct rt_precopy {
 	unsigned max_rounds;
 	/* state */
 	unsigned rounds; /* done */
-	uint64_t rate; /* bytes a second, over the last rounds; 0: not known */
+	uint64_t rate; /* bytes of memory a second, over the last rounds; 0: not known */
 	uint64_t last_dirty; /* bytes */
 	unsigned stuck; /* rounds in a row that did not get the rest smaller */
 };
@@ -22,7 +22,7 @@ enum rt_precopy_verdict {
 	RT_PRECOPY_ENOUGH, /* max_rounds */
 };
 
-/* A round is over: it sent `sent` bytes in `us`; `dirty` bytes have changed since it began. */
+/* A round is over: it sent `sent` bytes of memory, however few they were on the wire, in `us`; `dirty` bytes have changed since it began. */
 enum rt_precopy_verdict rt_precopy_after(struct rt_precopy *precopy, uint64_t sent, uint64_t us, uint64_t dirty);
 
 /* How long it takes to send so many bytes, as far as rounds have told; 0: they have not. */

@@ -16,7 +16,7 @@ struct rt_report_round {
 };
 
 struct rt_report {
-	const char *id, *target_id, *url, *mode, *tracker, *codec, *rootfs; /* borrowed */
+	const char *id, *target_id, *url, *mode, *tracker, *compression, *rootfs; /* borrowed */
 	char reason[256]; /* why this mode */
 	uint64_t memory; /* bytes when it began */
 	uint64_t rootfs_us, rootfs_bytes;

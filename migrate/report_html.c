@@ -60,7 +60,7 @@ static void head(FILE *out, const struct rt_report *report)
 	fact(out, "mode", report->mode);
 	fact(out, "because", report->reason);
 	fact(out, "changes found by", report->tracker);
-	fact(out, "compression", report->codec);
+	fact(out, "compression", report->compression);
 	fact(out, "root filesystem", report->rootfs);
 	fprintf(out, "<tr><th>memory</th><td>%.1f MiB</td></tr>\n<tr><th>sent</th><td>%.1f MiB</td></tr>\n<tr><th>in all</th><td>%.2f s</td></tr>\n",
 		(double)report->memory / (1 << 20), (double)report->wire / (1 << 20), (double)report->total_us / 1e6);

@@ -56,7 +56,7 @@ static struct rt_error *read_words(struct rt_source *source)
 	if (!err)
 		err = rt_tracker_kind_parse(values->track ? values->track : "auto", &source->tracking);
 	if (!err)
-		err = rt_codec_parse(values->compress ? values->compress : "none", &source->codec);
+		err = rt_compression_parse(values->compress ? values->compress : "auto", &source->compression);
 	if (!err)
 		err = choose_rootfs(values->rootfs, &source->rootfs);
 	if (!err && values->bandwidth)
@@ -171,7 +171,7 @@ struct rt_error *rt_source_choose(struct rt_source *source)
 	source->report.memory = source->memory;
 	source->report.mode = rt_move_mode_name(source->mode);
 	source->report.tracker = source->lazy ? rt_tracker_kind_name(source->tracking) : "none";
-	source->report.codec = rt_codec_name(source->codec);
+	source->report.compression = rt_compression_name(source->compression);
 	source->report.rootfs = values->rootfs ? values->rootfs : "none";
 	rt_progress_note(source->progress, "mode %s: %s", source->report.mode, source->report.reason);
 	return NULL;

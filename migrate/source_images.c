@@ -19,6 +19,8 @@
 struct rt_image_sender {
 	struct rt_source *source;
 	struct rt_http_connection *connection;
+	struct rt_http_connection *in_use; /* by the request at hand: that one, or the source's */
+	struct rt_codec *codec;
 	int dir_fd, notify_fd;
 	int end_fd; /* an eventfd: no more of them */
 	struct rt_files_names sent;
@@ -40,14 +42,23 @@ static bool comes_last(int dir_fd, const char *name)
 	return rt_str_starts(name, "page") && faccessat(dir_fd, RT_KNOWN_PARENT, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-static struct rt_error *post(struct rt_source *source, struct rt_http_connection *connection, const char *path, const struct rt_files_names *names, int dir_fd,
+static void ask_link(void *userdata, uint64_t *ret_waiting, uint64_t *ret_rate)
+{
+	const struct rt_image_sender *sender = userdata;
+
+	rt_http_backlog(sender->in_use, ret_waiting, ret_rate);
+}
+
+static struct rt_error *post(struct rt_image_sender *sender, struct rt_http_connection *connection, const char *path, const struct rt_files_names *names,
 			     struct rt_http_answer *ret)
 {
+	struct rt_source *source = sender->source;
 	struct rt_files_out *files = NULL;
-	struct rt_error *err = rt_files_out_new(dir_fd, source->codec, names, &files);
+	struct rt_error *err = rt_files_out_new(sender->dir_fd, sender->codec, names, &files);
 
 	if (err)
 		return err;
+	sender->in_use = connection;
 	err = rt_http_ask(connection, &(struct rt_http_request){
 		.method = "POST", .path = path, .pull = rt_files_out_pull, .pull_userdata = files, .may_stall = true,
 	}, 0, ret);
@@ -82,7 +93,7 @@ static struct rt_error *send_finished(struct rt_image_sender *sender)
 	struct rt_error *err = read_events(sender, &names);
 
 	if (!err && names.count > 0)
-		err = post(sender->source, sender->connection, sender->source->path_images, &names, sender->dir_fd, NULL);
+		err = post(sender, sender->connection, sender->source->path_images, &names, NULL);
 	for (size_t i = 0; i < names.count && !err; i++)
 		err = rt_files_names_add(&sender->sent, names.names[i]);
 	rt_files_names_deinit(&names);
@@ -108,6 +119,7 @@ static void *send_as_they_come(void *userdata)
 static struct rt_error *open_all(struct rt_image_sender *sender)
 {
 	const char *path = sender->source->image_path;
+	struct rt_error *err;
 
 	sender->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (sender->dir_fd < 0)
@@ -116,7 +128,8 @@ static struct rt_error *open_all(struct rt_image_sender *sender)
 	sender->notify_fd = inotify_init1(IN_CLOEXEC);
 	if (sender->end_fd < 0 || sender->notify_fd < 0 || inotify_add_watch(sender->notify_fd, path, IN_CLOSE_WRITE) < 0)
 		return rt_fail_errno("cannot watch '%s'", path);
-	return rt_http_connect(sender->source->client, &sender->connection);
+	err = rt_codec_new(sender->source->compression, ask_link, sender, &sender->codec);
+	return err ? err : rt_http_connect(sender->source->client, &sender->connection);
 }
 
 struct rt_error *rt_source_images_begin(struct rt_source *source)
@@ -171,6 +184,7 @@ void rt_source_images_free(struct rt_source *source)
 	source->images = NULL;
 	rt_http_disconnect(sender->connection);
 	rt_files_names_deinit(&sender->sent);
+	rt_codec_free(sender->codec);
 	rt_closep(&sender->notify_fd);
 	rt_closep(&sender->end_fd);
 	rt_closep(&sender->dir_fd);
@@ -189,7 +203,7 @@ struct rt_error *rt_source_send_images(struct rt_source *source, Rt__Outcome **r
 	if (!err)
 		err = rt_files_list(sender->dir_fd, &sender->sent, &names);
 	if (!err)
-		err = post(source, source->control, source->path_final, &names, sender->dir_fd, &answer);
+		err = post(sender, source->control, source->path_final, &names, &answer);
 	if (!err)
 		err = rt_message_outcome(answer.body, answer.size, ret);
 	free(answer.body);

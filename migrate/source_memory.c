@@ -61,7 +61,7 @@ static struct rt_error *open_outflow(struct rt_source *source)
 		.client = source->client,
 		.path = source->path_pages,
 		.parallel = source->parallel,
-		.codec = source->codec,
+		.compression = source->compression,
 		.tracker = source->tracking == RT_TRACKER_HASH ? source->tracker : NULL,
 		.hurry_until = &source->hurry_until,
 	}, &source->outflow);
@@ -148,7 +148,7 @@ struct rt_error *rt_source_copy_memory(struct rt_source *source)
 		if (err)
 			break;
 		round->dirty = bytes_of(&source->ranges) / RT_PAGE_SIZE;
-		verdict = rt_precopy_after(&source->precopy, round->wire, round->us, bytes_of(&source->ranges));
+		verdict = rt_precopy_after(&source->precopy, (round->pages - round->zero) * RT_PAGE_SIZE, round->us, bytes_of(&source->ranges));
 		round->predicted_us = rt_precopy_predict(&source->precopy, bytes_of(&source->ranges));
 		rt_progress_round(source->progress, source->precopy.rounds, round);
 	}

@@ -26,7 +26,7 @@ struct rt_source {
 	enum rt_move_mode mode;
 	bool may_follow; /* memory may be sent after the commit: offered as post_copy */
 	enum rt_tracker_kind tracking;
-	enum rt_frame_codec codec;
+	enum rt_compression compression;
 	Rt__MoveRootfs rootfs;
 	uint64_t bandwidth;
 	unsigned parallel;

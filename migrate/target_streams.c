@@ -77,7 +77,7 @@ static struct rt_error *frames_begin(void *userdata, struct rt_http_exchange *ex
 		return err;
 	err = rt_frame_decoder_new(&(*ret)->decoder);
 	if (!err)
-		err = rt_codec_new(RT_CODEC_NONE, &(*ret)->codec);
+		err = rt_codec_new(RT_COMPRESS_NONE, NULL, NULL, &(*ret)->codec);
 	if (err)
 		rt_target_request_finish(userdata, *ret, false);
 	return err;

@@ -8,11 +8,19 @@
 
 static uint8_t text[RT_FRAME_MAX], noise[RT_FRAME_MAX];
 
-static struct rt_codec *codec_new(enum rt_frame_codec codec)
+static uint64_t waiting, rate; /* on the link of test */
+
+static void look(void *userdata, uint64_t *ret_waiting, uint64_t *ret_rate)
+{
+	*ret_waiting = waiting;
+	*ret_rate = rate;
+}
+
+static struct rt_codec *codec_new(enum rt_compression compression)
 {
 	struct rt_codec *made = NULL;
 
-	assert_null(rt_codec_new(codec, &made));
+	assert_null(rt_codec_new(compression, look, NULL, &made));
 	return made;
 }
 
@@ -27,10 +35,10 @@ static void fill(void)
 
 static void what_is_packed_is_unpacked_by_any_codec(void **state)
 {
-	_cleanup_(rt_codec_freep) struct rt_codec *other = codec_new(RT_CODEC_NONE);
+	_cleanup_(rt_codec_freep) struct rt_codec *other = codec_new(RT_COMPRESS_NONE);
 
 	fill();
-	for (enum rt_frame_codec kind = RT_CODEC_NONE; kind <= RT_CODEC_ZSTD; kind++) {
+	for (enum rt_compression kind = RT_COMPRESS_NONE; kind <= RT_COMPRESS_ZSTD; kind++) {
 		_cleanup_(rt_codec_freep) struct rt_codec *codec = codec_new(kind);
 
 		for (uint32_t size = 1; size <= RT_FRAME_MAX; size = size * 4 + (size < 4096 ? 3 : 0)) {
@@ -43,7 +51,7 @@ static void what_is_packed_is_unpacked_by_any_codec(void **state)
 				rt_codec_pack(codec, sources[i], size, &frame);
 				assert_true(frame.stored <= size);
 				assert_int_equal(frame.size, size);
-				if (i == 1 || kind == RT_CODEC_NONE)
+				if (i == 1 || kind == RT_COMPRESS_NONE)
 					assert_ptr_equal(frame.payload, sources[i]);
 				assert_null(rt_codec_unpack(other, &frame, &raw));
 				assert_memory_equal(raw, sources[i], size);
@@ -55,7 +63,7 @@ static void what_is_packed_is_unpacked_by_any_codec(void **state)
 static void text_gets_smaller(void **state)
 {
 	fill();
-	for (enum rt_frame_codec kind = RT_CODEC_LZ4; kind <= RT_CODEC_ZSTD; kind++) {
+	for (enum rt_compression kind = RT_COMPRESS_LZ4; kind <= RT_COMPRESS_ZSTD; kind++) {
 		_cleanup_(rt_codec_freep) struct rt_codec *codec = codec_new(kind);
 		struct rt_frame frame = { .type = RT_FRAME_DATA };
 
@@ -78,7 +86,7 @@ static void expect_refused(struct rt_codec *codec, const struct rt_frame *frame)
 static void a_payload_that_lies_is_refused(void **state)
 {
 	fill();
-	for (enum rt_frame_codec kind = RT_CODEC_NONE; kind <= RT_CODEC_ZSTD; kind++) {
+	for (enum rt_compression kind = RT_COMPRESS_NONE; kind <= RT_COMPRESS_ZSTD; kind++) {
 		_cleanup_(rt_codec_freep) struct rt_codec *codec = codec_new(kind);
 		struct rt_frame frame = { .type = RT_FRAME_DATA }, wrong;
 
@@ -91,29 +99,70 @@ static void a_payload_that_lies_is_refused(void **state)
 		wrong = frame;
 		wrong.stored--;
 		expect_refused(codec, &wrong);
-		if (kind == RT_CODEC_NONE)
+		if (kind == RT_COMPRESS_NONE)
 			continue;
 		wrong = frame;
 		wrong.size = RT_FRAME_MAX + 1;
 		expect_refused(codec, &wrong);
-		wrong = (struct rt_frame){ RT_FRAME_DATA, kind, 0, 0, 4096, 4096, noise };
+		wrong = (struct rt_frame){ RT_FRAME_DATA, (enum rt_frame_codec)kind, 0, 0, 4096, 4096, noise };
 		expect_refused(codec, &wrong);
 	}
 }
 
+static enum rt_frame_codec packed_by(struct rt_codec *codec, const void *data, uint32_t size)
+{
+	struct rt_frame frame = { .type = RT_FRAME_DATA };
+
+	rt_codec_pack(codec, data, size, &frame);
+	return frame.codec;
+}
+
+static void auto_compresses_what_would_wait_for_the_link(void **state)
+{
+	_cleanup_(rt_codec_freep) struct rt_codec *codec = codec_new(RT_COMPRESS_AUTO), *blind = NULL;
+
+	fill();
+	waiting = 0, rate = 1000000;
+	assert_int_equal(packed_by(codec, text, 65536), RT_CODEC_NONE);
+	waiting = 100000, rate = 0;
+	assert_int_equal(packed_by(codec, text, 65536), RT_CODEC_NONE);
+	rate = 1000000;
+	assert_int_equal(packed_by(codec, text, 65536), RT_CODEC_ZSTD);
+	assert_int_equal(packed_by(codec, text, 4095), RT_CODEC_NONE);
+	rate = UINT64_MAX;
+	assert_int_equal(packed_by(codec, text, 65536), RT_CODEC_NONE);
+	rate = 1000000;
+	assert_true(rt_codec_stride(codec) < RT_FRAME_MAX);
+	assert_null(rt_codec_new(RT_COMPRESS_AUTO, NULL, NULL, &blind));
+	assert_int_equal(packed_by(blind, text, 65536), RT_CODEC_NONE);
+}
+
+static void auto_leaves_noise_alone_for_a_while(void **state)
+{
+	_cleanup_(rt_codec_freep) struct rt_codec *codec = codec_new(RT_COMPRESS_AUTO);
+	unsigned left_alone = 0;
+
+	fill();
+	waiting = 100000, rate = 1000000;
+	assert_int_equal(packed_by(codec, noise, 65536), RT_CODEC_NONE);
+	while (packed_by(codec, text, 65536) == RT_CODEC_NONE && left_alone < 100)
+		left_alone++;
+	assert_int_equal(left_alone, 15);
+}
+
 static void words_are_parsed(void **state)
 {
-	enum rt_frame_codec codec;
+	enum rt_compression compression;
 	struct rt_error *err;
 
-	for (enum rt_frame_codec kind = RT_CODEC_NONE; kind <= RT_CODEC_ZSTD; kind++) {
-		assert_null(rt_codec_parse(rt_codec_name(kind), &codec));
-		assert_int_equal(codec, kind);
+	for (enum rt_compression kind = RT_COMPRESS_NONE; kind <= RT_COMPRESS_AUTO; kind++) {
+		assert_null(rt_compression_parse(rt_compression_name(kind), &compression));
+		assert_int_equal(compression, kind);
 	}
-	err = rt_codec_parse("gzip", &codec);
+	err = rt_compression_parse("gzip", &compression);
 	assert_non_null(err);
 	assert_int_equal(err->code, RT_USAGE);
-	assert_string_equal(err->message, "'gzip' is no compression: none, lz4 or zstd");
+	assert_string_equal(err->message, "'gzip' is no compression: none, lz4, zstd or auto");
 	rt_error_free(err);
 }
 
@@ -123,6 +172,8 @@ int main(void)
 		cmocka_unit_test(what_is_packed_is_unpacked_by_any_codec),
 		cmocka_unit_test(text_gets_smaller),
 		cmocka_unit_test(a_payload_that_lies_is_refused),
+		cmocka_unit_test(auto_compresses_what_would_wait_for_the_link),
+		cmocka_unit_test(auto_leaves_noise_alone_for_a_while),
 		cmocka_unit_test(words_are_parsed),
 	};
 

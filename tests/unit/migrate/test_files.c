@@ -2,10 +2,10 @@
 #include "tree_made.h"
 
 /* All that comes out of one directory into another, in pieces of `piece` bytes. */
-static void copy(struct made *made, enum rt_frame_codec codec, size_t piece)
+static void copy(struct made *made, enum rt_compression compression, size_t piece)
 {
 	_cleanup_(rt_frame_decoder_freep) struct rt_frame_decoder *decoder = NULL;
-	_cleanup_(rt_codec_freep) struct rt_codec *unpacker = NULL;
+	_cleanup_(rt_codec_freep) struct rt_codec *packer = NULL, *unpacker = NULL;
 	_cleanup_free_ uint8_t *buffer = malloc(piece);
 	const struct rt_files_names none = { NULL };
 	struct rt_files_names names = { NULL };
@@ -15,10 +15,11 @@ static void copy(struct made *made, enum rt_frame_codec codec, size_t piece)
 	size_t size;
 
 	assert_works(rt_files_list(made->from_fd, &none, &names));
-	assert_works(rt_files_out_new(made->from_fd, codec, &names, &out));
+	assert_works(rt_codec_new(compression, NULL, NULL, &packer));
+	assert_works(rt_files_out_new(made->from_fd, packer, &names, &out));
 	assert_works(rt_files_in_new(made->to_fd, 1 << 30, &in));
 	assert_works(rt_frame_decoder_new(&decoder));
-	assert_works(rt_codec_new(RT_CODEC_NONE, &unpacker));
+	assert_works(rt_codec_new(RT_COMPRESS_NONE, NULL, NULL, &unpacker));
 	do {
 		const uint8_t *at = buffer;
 
@@ -73,9 +74,9 @@ static void assert_same_file(const struct made *made, const char *name)
 static void files_arrive_as_they_were(void **state)
 {
 	static const struct {
-		enum rt_frame_codec codec;
+		enum rt_compression codec;
 		size_t piece;
-	} ways[] = { { RT_CODEC_NONE, 65536 }, { RT_CODEC_LZ4, 100000 }, { RT_CODEC_ZSTD, 1 << 21 }, { RT_CODEC_ZSTD, 7 } };
+	} ways[] = { { RT_COMPRESS_NONE, 65536 }, { RT_COMPRESS_LZ4, 100000 }, { RT_COMPRESS_ZSTD, 1 << 21 }, { RT_COMPRESS_ZSTD, 7 } };
 
 	for (size_t i = 0; i < RT_ARRAY_SIZE(ways); i++) {
 		struct made made = make_both();
@@ -98,7 +99,7 @@ static void logs_hidden_files_and_directories_stay(void **state)
 	put_text(made.from_fd, ".hidden", "x");
 	assert_return_code(mkdirat(made.from_fd, "directory", 0755), errno);
 	put_text(made.from_fd, "a.img", "x");
-	copy(&made, RT_CODEC_NONE, 4096);
+	copy(&made, RT_COMPRESS_NONE, 4096);
 	assert_same_file(&made, "a.img");
 	assert_int_equal(faccessat(made.to_fd, "dump.log", F_OK, 0), -1);
 	assert_int_equal(faccessat(made.to_fd, ".hidden", F_OK, 0), -1);

@@ -22,7 +22,7 @@ static void assert_has(const char *text, const char *part)
 static struct rt_report made_up(void)
 {
 	struct rt_report report = {
-		.id = "web", .target_id = "web", .url = "https://b:7443", .mode = "pre-copy", .tracker = "uffd-wp", .codec = "none", .rootfs = "none",
+		.id = "web", .target_id = "web", .url = "https://b:7443", .mode = "pre-copy", .tracker = "uffd-wp", .compression = "none", .rootfs = "none",
 		.reason = "asked for", .memory = 100 << 20, .frozen_at_us = 800000, .freeze_us = 1000, .dump_us = 2000, .send_us = 3000, .restore_us = 4000,
 		.resume_us = 10000, .downtime_us = 20000, .round_count = 2, .total_us = 1000000, .moved = true,
 	};
