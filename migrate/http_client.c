@@ -13,6 +13,9 @@
 #define DEFAULT_STALL_MS 30000
 /* How long a peer may be silent, on the level of TCP, while a long poll waits. */
 #define DEAD_PEER_MS 10000
+/* Bytes that may wait in a socket before the link takes them: what is in more of a hurry goes over another connection, and waits for these, too. Decided late is also
+ * whether to compress. */
+#define WAITING_MAX (128 << 10)
 /* What may go out at once when nothing went for a while: little, so that a limited link's queues stay short. */
 #define BURST_NS 20000000ll
 #define SLEEP_NS 10000000ll
@@ -208,13 +211,14 @@ void rt_http_client_tune(struct rt_http_connection *connection, int fd)
 	const struct rt_http_request *request = connection->request;
 	bool poll = request && request->may_stall;
 	unsigned stall = connection->client->stall_timeout_ms, timeout = stall;
-	int on = 1, idle = poll ? 4 : 10, interval = 2, count = 3;
+	int on = 1, waiting = WAITING_MAX, idle = poll ? 4 : 10, interval = 2, count = 3;
 
 	/* It also ends a connection whose peer takes nothing for so long, though it answers: fine for a long poll, which sends nothing, but a
 	 * streamed body may have to wait. */
 	if (poll)
 		timeout = !request->pull || stall < DEAD_PEER_MS ? DEAD_PEER_MS : stall;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &waiting, sizeof(waiting));
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
