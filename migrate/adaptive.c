@@ -8,11 +8,11 @@
 #define FUTILE_PIECES 15
 #define SECOND_US 1000000u
 
-bool rt_adaptive_wants(struct rt_adaptive *adaptive, uint64_t waiting, uint64_t rate)
+bool rt_adaptive_wants(struct rt_adaptive *adaptive, uint64_t rate)
 {
 	uint64_t speed = adaptive->speed ? adaptive->speed : SPEED_GUESS;
 
-	if (waiting == 0 || rate == 0)
+	if (rate == 0)
 		return false;
 	if (adaptive->futile > 0) {
 		adaptive->futile--;

@@ -1,7 +1,6 @@
 /* Whether what goes out next gets over sooner if it is compressed first. Pure arithmetic.
  *
- * It does where bytes wait for the link, and the compressor makes more of them in a second than the link takes. What does not get smaller is found out, and
- * left alone for a while. */
+ * It does where the compressor makes more bytes ready in a second than the link takes. What does not get smaller is found out, and left alone for a while. */
 #pragma once
 
 #include <stdbool.h>
@@ -13,8 +12,8 @@ struct rt_adaptive {
 	unsigned futile; /* pieces still to be left alone, as one did not get smaller */
 };
 
-/* `waiting`: bytes that were given to the connection and have not gone out; `rate`: what it delivers, bytes a second, 0: not known. */
-bool rt_adaptive_wants(struct rt_adaptive *adaptive, uint64_t waiting, uint64_t rate);
+/* `rate`: bytes a second that the link delivers; 0: not known. */
+bool rt_adaptive_wants(struct rt_adaptive *adaptive, uint64_t rate);
 
 /* `size` bytes have become `stored` in `us`. */
 void rt_adaptive_learn(struct rt_adaptive *adaptive, uint64_t size, uint64_t stored, uint64_t us);

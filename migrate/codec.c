@@ -106,13 +106,10 @@ static uint32_t compress_zstd(struct rt_codec *codec, const void *data, uint32_t
 
 static uint32_t compress_if_it_pays(struct rt_codec *codec, const void *data, uint32_t size)
 {
-	uint64_t waiting = 0, rate = 0, began;
 	uint32_t packed;
+	uint64_t began;
 
-	if (size < WORTH_ASKING || !codec->link)
-		return 0;
-	codec->link(codec->userdata, &waiting, &rate);
-	if (!rt_adaptive_wants(&codec->adaptive, waiting, rate))
+	if (size < WORTH_ASKING || !codec->link || !rt_adaptive_wants(&codec->adaptive, codec->link(codec->userdata)))
 		return 0;
 	began = rt_now_us();
 	packed = compress_zstd(codec, data, size);

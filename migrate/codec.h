@@ -1,4 +1,4 @@
-/* Compression of single frames: none, lz4 (level 1), zstd (level 1), or by zstd what would wait for the link anyway (adaptive.h). A payload that does not get smaller
+/* Compression of single frames: none, lz4 (level 1), zstd (level 1), or zstd where the link is slow (adaptive.h). A payload that does not get smaller
  * is left as it is. */
 #pragma once
 
@@ -16,8 +16,8 @@ enum rt_compression {
 struct rt_error *rt_compression_parse(const char *word, enum rt_compression *ret) _must_check_;
 const char *rt_compression_name(enum rt_compression compression);
 
-/* How it is with the link that the frames go to: bytes that were given to it and have not gone out, and bytes a second that it delivers (0: not known). */
-typedef void (*rt_codec_link_fn)(void *userdata, uint64_t *ret_waiting, uint64_t *ret_rate);
+/* Bytes a second that the link delivers to which the frames go; 0: not known. */
+typedef uint64_t (*rt_codec_link_fn)(void *userdata);
 
 struct rt_codec; /* contexts and buffers, for one thread */
 /* `link` is asked before a frame is packed, by RT_COMPRESS_AUTO only; NULL: nothing is compressed then. */

@@ -7,6 +7,7 @@
 
 #include "runtime/base/error.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 struct rt_http_client_options {
@@ -69,9 +70,9 @@ struct rt_error *rt_http_ask(struct rt_http_connection *connection, const struct
 /* The header of the last answer, of those of this name the one with this number; NULL: there is none. The connection's, until the next request. */
 const char *rt_http_header(const struct rt_http_connection *connection, const char *name, size_t number);
 
-/* How it is with the link, as the kernel's TCP sees it: bytes that were given to the connection and have not gone out, and bytes a second that it delivers; 0 where
- * that is not known, or more could have been sent. From a `pull` of its request, or between requests. struct tcp_info, Linux 4.10. */
-void rt_http_backlog(const struct rt_http_connection *connection, uint64_t *ret_waiting, uint64_t *ret_rate);
+/* Bytes a second that a connection to this peer has got from the link: this one, if something waits there now, or else the last one that had to wait, which is kept in `shared`; 0:
+ * none had to. From a `pull` of its request, or between requests. struct tcp_info, Linux 4.10. */
+uint64_t rt_http_link_rate(const struct rt_http_connection *connection, _Atomic uint64_t *shared);
 
 /* Whether anything of the last request may have reached the peer. */
 bool rt_http_was_sent(const struct rt_http_connection *connection);

@@ -1,4 +1,4 @@
-/* What http_client.c (peers and connections to them), http_request.c (requests on them) and http_backlog.c (their sockets) share. Nobody else includes this. */
+/* What http_client.c (peers and connections to them), http_request.c (requests on them) and http_link.c (what is under them) share. Nobody else includes this. */
 #pragma once
 
 #include "migrate/http_client.h"

@@ -399,11 +399,11 @@ void rt_outflow_cancel(struct rt_outflow *outflow)
 		rt_http_cancel(outflow->streams[i].connection);
 }
 
-static void ask_link(void *userdata, uint64_t *ret_waiting, uint64_t *ret_rate)
+static uint64_t link_rate(void *userdata)
 {
 	const struct stream *stream = userdata;
 
-	rt_http_backlog(stream->connection, ret_waiting, ret_rate);
+	return rt_http_link_rate(stream->connection, stream->outflow->options.link_rate);
 }
 
 static struct rt_error *open_stream(struct rt_outflow *outflow, struct stream *stream)
@@ -414,7 +414,7 @@ static struct rt_error *open_stream(struct rt_outflow *outflow, struct stream *s
 	if (posix_memalign((void **)&stream->buffer, RT_PAGE_SIZE, BATCH * RT_PAGE_SIZE) != 0)
 		return rt_error_oom();
 	memset(stream->buffer, 0, BATCH * RT_PAGE_SIZE); /* its pages are there before time counts */
-	err = rt_codec_new(outflow->options.compression, ask_link, stream, &stream->codec);
+	err = rt_codec_new(outflow->options.compression, link_rate, stream, &stream->codec);
 	return err ? err : rt_http_connect(outflow->options.client, &stream->connection);
 }
 

@@ -23,6 +23,7 @@ struct rt_outflow_options {
 	struct rt_tracker *tracker; /* told of all that is sent (hash); NULL: nobody is */
 	/* Until then (rt_now_us()) somebody else is in a hurry: it pauses before the next batch, but not for long. NULL: nobody ever is. */
 	const _Atomic uint64_t *hurry_until;
+	_Atomic uint64_t *link_rate; /* of rt_http_link_rate(); borrowed */
 };
 
 struct rt_outflow;

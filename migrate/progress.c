@@ -223,12 +223,12 @@ static void finish_text(FILE *out, const struct rt_report *report)
 
 static json_t *finish_json(const struct rt_report *report)
 {
-	return json_pack("{s:b, s:s, s:s, s:i, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I, s:I, s:I}, s:I, s:I}", "moved", report->moved, "mode",
+	return json_pack("{s:b, s:s, s:s, s:i, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I, s:I, s:I}, s:I, s:I, s:I}", "moved", report->moved, "mode",
 			 report->mode ? report->mode : "", "reason", report->reason, "rounds", (int)report->round_count, "bytes", (json_int_t)report->wire,
 			 "totalMicroseconds", (json_int_t)report->total_us, "memory", (json_int_t)report->memory, "downtime", "total",
 			 (json_int_t)report->downtime_us, "freeze", (json_int_t)report->freeze_us, "dump", (json_int_t)report->dump_us, "send",
-			 (json_int_t)report->send_us, "restore", (json_int_t)report->restore_us, "resume", (json_int_t)report->resume_us, "pushedPages",
-			 (json_int_t)report->pushed_pages, "pulledPages", (json_int_t)report->pulled_pages);
+			 (json_int_t)report->send_us, "restore", (json_int_t)report->restore_us, "resume", (json_int_t)report->resume_us, "frozenPages",
+			 (json_int_t)report->final_pages, "pushedPages", (json_int_t)report->pushed_pages, "pulledPages", (json_int_t)report->pulled_pages);
 }
 
 void rt_progress_finish(struct rt_progress *progress, const struct rt_report *report, const char *error)

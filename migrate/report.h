@@ -30,7 +30,7 @@ struct rt_report {
 	uint64_t restore_us; /* on the target */
 	uint64_t resume_us; /* decision, and the first instruction over there */
 	uint64_t downtime_us;
-	uint64_t final_pages, final_wire; /* sent while frozen */
+	uint64_t final_pages; /* sent while frozen */
 	uint64_t images_bytes;
 	uint64_t pushed_pages, pulled_pages; /* post-copy: sent after it ran; of these asked for */
 	uint64_t pushed_us;

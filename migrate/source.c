@@ -35,6 +35,7 @@ static void source_deinit(struct rt_source *source)
 	rt_http_client_free(source->client);
 	rt_tree_free(source->tree);
 	rt_page_ranges_free(&source->ranges);
+	rt_page_ranges_free(&source->earlier);
 	free(source->spaces);
 	rt_network_deinit(&source->network);
 	rt_closep(&source->diag_fd);
@@ -282,7 +283,9 @@ static struct rt_error *get_ready(struct rt_source *source)
 
 	if (!err)
 		err = rt_link_expect(source->dumper.fd, RT_LINK_PREPARED, "dumper");
-	return err ? err : rt_source_copy_rest(source);
+	if (!err)
+		err = rt_source_copy_rest(source);
+	return err ? err : rt_source_look_earlier(source);
 }
 
 /* Only once it is frozen: what a process answers and closes has to get out. What comes from here on the target catches. */

@@ -41,6 +41,7 @@ struct rt_error *rt_source_final(struct rt_source *source)
 		err = rt_outflow_finish(source->outflow, &totals);
 	if (source->mode == RT_MODE_PRECOPY)
 		source->ranges.count = 0; /* nothing is left to follow */
+	rt_source_take_earlier(source);
 	if (!err)
 		err = rt_source_answer_begin(source);
 	if (!err)
@@ -48,7 +49,6 @@ struct rt_error *rt_source_final(struct rt_source *source)
 	if (err)
 		return err;
 	source->report.final_pages = totals.pages;
-	source->report.final_wire = totals.wire;
 	source->report.wire += totals.wire;
 	if (outcome->state != RT__MOVE_STATE__MOVE_READY)
 		err = rt_fail(RT_PEER, "%s", outcome->reason && *outcome->reason ? outcome->reason : "the target could not restore it");

@@ -42,11 +42,11 @@ static bool comes_last(int dir_fd, const char *name)
 	return rt_str_starts(name, "page") && faccessat(dir_fd, RT_KNOWN_PARENT, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-static void ask_link(void *userdata, uint64_t *ret_waiting, uint64_t *ret_rate)
+static uint64_t link_rate(void *userdata)
 {
 	const struct rt_image_sender *sender = userdata;
 
-	rt_http_backlog(sender->in_use, ret_waiting, ret_rate);
+	return rt_http_link_rate(sender->in_use, &sender->source->link_rate);
 }
 
 static struct rt_error *post(struct rt_image_sender *sender, struct rt_http_connection *connection, const char *path, const struct rt_files_names *names,
@@ -128,7 +128,7 @@ static struct rt_error *open_all(struct rt_image_sender *sender)
 	sender->notify_fd = inotify_init1(IN_CLOEXEC);
 	if (sender->end_fd < 0 || sender->notify_fd < 0 || inotify_add_watch(sender->notify_fd, path, IN_CLOSE_WRITE) < 0)
 		return rt_fail_errno("cannot watch '%s'", path);
-	err = rt_codec_new(sender->source->compression, ask_link, sender, &sender->codec);
+	err = rt_codec_new(sender->source->compression, link_rate, sender, &sender->codec);
 	return err ? err : rt_http_connect(sender->source->client, &sender->connection);
 }
 

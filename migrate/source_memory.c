@@ -34,7 +34,7 @@ static struct rt_error *list_spaces(struct rt_source *source, pid_t **ret_pids, 
 	return err;
 }
 
-static struct rt_error *look(struct rt_source *source, unsigned flags)
+struct rt_error *rt_source_look(struct rt_source *source, unsigned flags)
 {
 	_cleanup_free_ pid_t *pids = NULL;
 	size_t count = 0;
@@ -46,11 +46,7 @@ static struct rt_error *look(struct rt_source *source, unsigned flags)
 
 static uint64_t bytes_of(const struct rt_page_ranges *ranges)
 {
-	uint64_t pages = 0;
-
-	for (size_t i = 0; i < ranges->count; i++)
-		pages += ranges->ranges[i].pages;
-	return pages * RT_PAGE_SIZE;
+	return rt_page_ranges_pages(ranges) * RT_PAGE_SIZE;
 }
 
 static struct rt_error *open_outflow(struct rt_source *source)
@@ -64,6 +60,7 @@ static struct rt_error *open_outflow(struct rt_source *source)
 		.compression = source->compression,
 		.tracker = source->tracking == RT_TRACKER_HASH ? source->tracker : NULL,
 		.hurry_until = &source->hurry_until,
+		.link_rate = &source->link_rate,
 	}, &source->outflow);
 }
 
@@ -138,13 +135,13 @@ struct rt_error *rt_source_copy_memory(struct rt_source *source)
 		err = open_outflow(source);
 	if (err || (source->mode != RT_MODE_PRECOPY && source->mode != RT_MODE_HYBRID))
 		return err;
-	err = look(source, 0);
+	err = rt_source_look(source, 0);
 	while (!err && verdict == RT_PRECOPY_AGAIN) {
 		struct rt_report_round *round = next_round(source);
 
 		err = send_round(source, round);
 		if (!err)
-			err = look(source, 0);
+			err = rt_source_look(source, 0);
 		if (err)
 			break;
 		round->dirty = bytes_of(&source->ranges) / RT_PAGE_SIZE;
@@ -157,27 +154,14 @@ struct rt_error *rt_source_copy_memory(struct rt_source *source)
 	return err;
 }
 
-struct rt_error *rt_source_copy_rest(struct rt_source *source)
-{
-	return source->ranges.count > 0 ? send_round(source, next_round(source)) : NULL;
-}
-
-/* ---- frozen ---- */
-
 #define FOLLOW_US 500000
 
-/* What watches the memory stays on: taking it off takes longer than all of this, and CRIU does not mind. It goes with the processes. */
-struct rt_error *rt_source_last_look(struct rt_source *source)
-{
-	return source->lazy ? look(source, RT_ROUND_FROZEN) : NULL;
-}
-
 /* Auto, when the rounds got nowhere: a second and more in which nobody is served is worse than some in which it is served slowly, and in which its source must live. */
-static void follow_if_too_much(struct rt_source *source)
+static void follow_if_too_much(struct rt_source *source, uint64_t bytes)
 {
-	uint64_t bytes = bytes_of(&source->ranges), us = rt_precopy_sending(&source->precopy, bytes);
+	uint64_t us = rt_precopy_sending(&source->precopy, bytes);
 
-	if (us <= FOLLOW_US || us <= source->precopy.target_us)
+	if (source->mode != RT_MODE_PRECOPY || !source->may_follow || us <= FOLLOW_US || us <= source->precopy.target_us)
 		return;
 	source->mode = RT_MODE_HYBRID;
 	source->report.mode = rt_move_mode_name(source->mode);
@@ -185,12 +169,34 @@ static void follow_if_too_much(struct rt_source *source)
 			 (unsigned long long)bytes >> 20, (double)us / 1e6);
 }
 
+/* As much as it has written in the last round it will have written again when this one is over. */
+struct rt_error *rt_source_copy_rest(struct rt_source *source)
+{
+	uint64_t bytes = bytes_of(&source->ranges);
+	struct rt_error *err = bytes > 0 ? send_round(source, next_round(source)) : NULL;
+
+	if (!err)
+		follow_if_too_much(source, bytes);
+	return err;
+}
+
+/* ---- frozen ---- */
+
+/* What watches the memory stays on: taking it off takes longer than all of this, and CRIU does not mind. It goes with the processes. */
+struct rt_error *rt_source_last_look(struct rt_source *source)
+{
+	return source->lazy ? rt_source_look(source, RT_ROUND_FROZEN) : NULL;
+}
+
 struct rt_error *rt_source_send_last(struct rt_source *source)
 {
-	if (!source->lazy || source->mode == RT_MODE_POSTCOPY)
+	if (!source->lazy)
 		return NULL;
-	if (source->mode == RT_MODE_PRECOPY && source->may_follow)
-		follow_if_too_much(source);
+	if (source->watched)
+		return rt_source_send_recent(source);
+	if (source->mode == RT_MODE_POSTCOPY)
+		return NULL;
+	follow_if_too_much(source, bytes_of(&source->ranges));
 	/* What the rounds brought of these pages must not be handed to a task that runs before they come again. */
 	if (source->mode == RT_MODE_HYBRID)
 		return rt_outflow_begin_stale(source->outflow, &source->ranges, source->spaces, source->space_count);
@@ -306,7 +312,9 @@ struct rt_error *rt_source_answer_begin(struct rt_source *source)
 	source->puller = puller;
 	err = rt_http_connect(source->client, &puller->asking);
 	if (!err)
-		err = rt_outflow_new(&(struct rt_outflow_options){ .client = source->client, .path = source->path_pages, .parallel = 1 }, &puller->outflow);
+		err = rt_outflow_new(&(struct rt_outflow_options){
+			.client = source->client, .path = source->path_pages, .parallel = 1, .compression = source->compression, .link_rate = &source->link_rate,
+		}, &puller->outflow);
 	if (err)
 		return err;
 	error = pthread_create(&puller->thread, NULL, pull, puller);

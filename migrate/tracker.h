@@ -106,6 +106,12 @@ void rt_tracker_release(struct rt_tracker *tracker);
 void rt_tracker_close(struct rt_tracker *tracker);
 
 struct rt_error *rt_page_ranges_add(struct rt_page_ranges *ranges, pid_t pid, uint64_t start, uint64_t pages) _must_check_;
+/* Appends to `ret` the pages of `ranges` that `without` does not have. */
+struct rt_error *rt_page_ranges_subtract(const struct rt_page_ranges *ranges, const struct rt_page_ranges *without, struct rt_page_ranges *ret) _must_check_;
+struct rt_error *rt_page_ranges_append(struct rt_page_ranges *ranges, const struct rt_page_ranges *more) _must_check_;
+/* Moves what is beyond the first `pages` of them to the end of `rest`. */
+struct rt_error *rt_page_ranges_split(struct rt_page_ranges *ranges, uint64_t pages, struct rt_page_ranges *rest) _must_check_;
+uint64_t rt_page_ranges_pages(const struct rt_page_ranges *ranges);
 void rt_page_ranges_free(struct rt_page_ranges *ranges);
 
 static inline void rt_tracker_closep(struct rt_tracker **tracker)

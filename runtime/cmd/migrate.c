@@ -16,7 +16,7 @@ static const struct rt_option options[] = {
 	  .help = "certificates that the target's must be signed by (default: the system's)" },
 	{ "cert", 0, RT_OPTION_STRING, .argument = "FILE", .offset = VALUE(cert), .help = "our certificate, for a target that asks for one" },
 	{ "compress", 0, RT_OPTION_STRING, .argument = "CODEC", .offset = VALUE(compress),
-	  .help = "'none', 'lz4' or 'zstd' for memory and images (default: none)" },
+	  .help = "none, lz4, zstd, or auto: zstd on a slow link (default: auto)" },
 	{ "downtime", 0, RT_OPTION_UNSIGNED, .argument = "MS", .offset = VALUE(downtime), .given = VALUE(has_downtime),
 	  .help = "freeze once the predicted downtime is below this (default: 100)" },
 	{ "dry-run", 0, RT_OPTION_FLAG, .offset = VALUE(dry_run), .help = "only ask both hosts what would stand in the way; nothing is moved" },

@@ -130,6 +130,28 @@ def test_what_compresses_is_sent_in_less(hosts):
     assert sent["none"] > 32 << 20 and sent["lz4"] < 4 << 20 and sent["zstd"] < 2 << 20, sent
 
 
+@pytest.mark.parametrize("mode", ["pre-copy", "post-copy", "stop"])
+def test_a_slow_link_is_sent_less(hosts, mode):
+    """16 MiB of one letter over 50 Mbit/s: 2.7 s as they are."""
+    shaped = hosts.a.run(["tc", "qdisc", "add", "dev", "eth0", "root", "tbf", "rate", "50mbit", "burst", "64k", "latency", "50ms"], ok=None)
+    if shaped.code:
+        pytest.skip(f"this kernel does not shape links: {shaped.err.strip()}")
+    c = hosts.a.container(["sh", "-c", "a=$(head -c 16777216 /dev/zero | tr '\\0' x); echo up; while :; do sleep 0.1; echo ${#a}; done"])
+    hosts.b.put_bundle(c)
+    hosts.b.receive()
+    c.run_detached()
+    c.wait_output("up\n", timeout=60)
+    move = hosts.migrate(c, "--mode", mode)
+    move.container.wait_output("16777216\n")
+    assert move.done["bytes"] < 8 << 20, move.done
+
+
+def test_in_hybrid_what_it_is_at_work_with_goes_along(hosts, churn):
+    one = churn("private", 32)
+    move, = there_and_back(hosts, one, [["--mode", "hybrid", "--max-rounds", "2"]])
+    assert move.done["frozenPages"] > 0 and move.done["mode"] == "hybrid", move.done
+
+
 @pytest.mark.parametrize("mode", ["stop", "pre-copy", "post-copy"])
 def test_who_sleeps_sleeps_on(hosts, mode):
     needs.registers_that_tell_the_call()
