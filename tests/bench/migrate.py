@@ -9,7 +9,8 @@
 Hosts are those of tests/e2e/lib/hosts.py, in tests/setup/sandbox; the link between them is shaped by tc at both ends, and clients reach
 the container past it. Downtime is what clients see: a new request every 2 ms, and the longest time without a reply ("new requests");
 and, for redis, the longest time without an acknowledgement on one connection that is kept ("kept connection"). Candidates take turns, in
-an order that changes. Medians, and least and most. Runs as root. Prints Markdown.
+an order that changes. Medians, and least and most. On a shaped link runc's images and podman's exports go compressed by zstd, as rt's do of itself. Runs as root.
+Prints Markdown.
 """
 
 import argparse
@@ -60,7 +61,7 @@ class Bench:
         for host in self.hosts.made:
             host.run(["sysctl", "-qw", f"net.ipv4.tcp_child_ehash_entries={CONNECTION_BUCKETS}"], ok=None)
 
-    def candidates(self, part):
+    def candidates(self, part, compressed):
         import movers
         found = {}
         modes = self.options.modes.split(",") if self.options.modes else ["auto", "stop"] if part == "nginx" else MODES
@@ -68,8 +69,8 @@ class Bench:
             found["rt " + mode] = lambda mode=mode: movers.Rt(self.hosts, "--mode", mode)
         if part == "nginx":
             found["criu"] = lambda: movers.Criu(self.hosts)
-        found["runc"] = lambda: movers.Runc(self.hosts)
-        found["podman"] = lambda: movers.Podman(self.hosts)
+        found["runc"] = lambda: movers.Runc(self.hosts, compressed)
+        found["podman"] = lambda: movers.Podman(self.hosts, compressed)
         wanted = self.options.candidates
         return {name: make for name, make in found.items() if not wanted or any(w in name for w in wanted.split(","))}
 
@@ -116,9 +117,9 @@ class Bench:
 
     def compare(self, part, link, rate):
         kind, mib, _ = PARTS[part]
-        makers = self.candidates(part)
+        makers = self.candidates(part, link != "none")
         rows = {name: [] for name in makers}
-        for number in range(self.options.rounds):
+        for number in range(self.options.rounds[link]):
             names = list(makers)
             random.shuffle(names)
             for name in names:
@@ -140,7 +141,7 @@ class Bench:
         import clients
         import movers
         pairs = []
-        for _ in range(self.options.rounds):
+        for _ in range(self.options.rounds["none"]):
             if pairs and self.is_late():
                 break
             mover = movers.Rt(self.hosts, "--mode", "pre-copy", "--bandwidth", "32M", "--downtime", "1", "--max-rounds", "6")
@@ -171,14 +172,14 @@ class Bench:
     def stream(self):
         import movers
         own, plain, stored = [], [], []
-        for _ in range(self.options.rounds):
+        for _ in range(self.options.rounds["none"]):
             if own and self.is_late():
                 break
             have_memory(2048)
             plain.append(self.plain_copy(1 << 30, "discard 7002"))
             stored.append(self.plain_copy(1 << 30, f"receive 7002 >{WORK}/copy"))
             os.unlink(self.hosts.b.inside(f"{WORK}/copy"))
-            mover = movers.Rt(self.hosts, "--mode", "pre-copy", "--parallel", str(self.options.parallel))
+            mover = movers.Rt(self.hosts, "--mode", "pre-copy", "--compress", "none", "--parallel", str(self.options.parallel))
             try:
                 mover.start("redis", 1024)
                 have_memory(2048)
@@ -265,7 +266,7 @@ def arguments():
     parser.add_argument("--only", default="", help="parts, with commas: " + ", ".join([*PARTS, "cost", "stream"]))
     parser.add_argument("--links", help="with commas: " + ", ".join(LINKS))
     parser.add_argument("--rates", help="MB/s written, with commas")
-    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--rounds", default="", help="how many, or with commas for each link (none=5,1gbit=2)")
     parser.add_argument("--modes", help="rt's modes, with commas")
     parser.add_argument("--candidates", default="", help="only those with one of these words (with commas) in their names")
     parser.add_argument("--parallel", type=int, default=2)
@@ -273,7 +274,7 @@ def arguments():
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", help="everything that was measured goes to this file")
     options = parser.parse_args()
-    options.rounds = options.rounds or (2 if options.quick else 7)
+    options.rounds = rounds_of(options.rounds or ("2" if options.quick else "7"))
     options.parts = options.only.split(",") if options.only else ["nginx", "idle", "writes256", "cost", "stream"] if options.quick else [*PARTS, "cost", "stream"]
     options.links = options.links.split(",") if options.links else ["none"] if options.quick else list(LINKS)
     options.rates = [int(r) for r in options.rates.split(",")] if options.rates else [10] if options.quick else None
@@ -283,6 +284,13 @@ def arguments():
                 parser.error(f"'{word}' is none of {', '.join(known)}")
     options.deadline = time.monotonic() + options.seconds if options.seconds else None
     return options
+
+
+def rounds_of(words):
+    """{link: rounds}"""
+    if words.isdigit():
+        return dict.fromkeys(LINKS, int(words))
+    return dict.fromkeys(LINKS, 1) | {link: int(rounds) for link, rounds in (word.split("=") for word in words.split(","))}
 
 
 def main():

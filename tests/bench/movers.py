@@ -134,7 +134,11 @@ class Criu(Mover):
 
 
 class ByHand(Mover):
-    """Stopped on one host, copied, and started on the other. The network is a namespace at either host, of one address: what engines use."""
+    """Stopped on one host, copied (by zstd, if asked), and started on the other. The network is a namespace at either host, of one address: what engines use."""
+
+    def __init__(self, hosts, compressed=False):
+        super().__init__(hosts)
+        self.compressed = compressed
 
     def renew_networks(self):
         """CRIU leaves the rules of its lock in the namespace where it dumped."""
@@ -215,7 +219,8 @@ class Runc(ByHand):
                      log="/run/images/dump.log")
 
     def transfer(self):
-        return self.copy("tar -C /run/images -cf - . | SEND", "| tar -C /run/images -xf -")
+        pack, unpack = (" | zstd -1", " | zstd -dc") if self.compressed else ("", "")
+        return self.copy(f"tar -C /run/images -cf - .{pack} | SEND", f"{unpack} | tar -C /run/images -xf -")
 
     def restore(self):
         return quiet(self.b, self.runc("restore", "--detach", "--tcp-established", "--bundle", f"{self.b.work}/runc-{self.kind}", "--image-path", "/run/images",
@@ -229,7 +234,7 @@ class Runc(ByHand):
 
 
 class Podman(ByHand):
-    """With runc, uncompressed."""
+    """With runc."""
 
     HOME = "/run/engine"
 
@@ -271,7 +276,7 @@ class Podman(ByHand):
             self.fill(lambda *words: self.a.run(self.podman("exec", "web", *words), ok=None), mib)
 
     def checkpoint(self):
-        return self.said(self.a, "container", "checkpoint", "--compress", "none", "--tcp-established", "--export", "/run/web.tar", "web")
+        return self.said(self.a, "container", "checkpoint", "--compress", "zstd" if self.compressed else "none", "--tcp-established", "--export", "/run/web.tar", "web")
 
     def transfer(self):
         return self.copy("SEND </run/web.tar", ">/run/web.tar")
