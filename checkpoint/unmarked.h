@@ -1,7 +1,7 @@
 /* A CRIU that passes over memory (known.h) where the kernel keeps no marks of written pages: built without CONFIG_MEM_SOFT_DIRTY, or on a processor for which there are none (arm64).
  *
  * Such a kernel shows all pages as not written to since, which is what a parent that claims everything wants; but CRIU takes no parent then. It asks the kernel once a boot, and keeps the
- * answers in a file (inside.h). So it is born into a mount namespace of its own, where a copy lies over that file with this one answer changed. What it answers for itself, when it is
+ * answers in a file (inside.h). So it is born into a mount namespace of its own, where that file is a copy with this one answer changed. What it answers for itself, when it is
  * asked for what it can do, tells whether it has worked; whoever depends on it has to ask. */
 #pragma once
 

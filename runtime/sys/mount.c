@@ -127,20 +127,24 @@ static struct rt_error *configure(int fs_fd, const struct rt_filesystem *filesys
 	return NULL;
 }
 
-struct rt_error *rt_sys_mount_scratch(int *ret)
+struct rt_error *rt_sys_mount_scratch_on(int target_fd, int *ret)
 {
 	static const struct rt_filesystem tmpfs = { .type = "tmpfs", .source = "scratch" };
-	_cleanup_close_ int made = -1, root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	struct rt_error *err;
+	_cleanup_close_ int made = -1;
+	struct rt_error *err = rt_sys_make_filesystem(&tmpfs, &made);
 
-	if (root < 0)
-		return rt_fail_errno("cannot open '/'");
-	err = rt_sys_make_filesystem(&tmpfs, &made);
 	if (!err)
-		err = rt_sys_attach(made, root);
+		err = rt_sys_attach(made, target_fd);
 	if (!err)
 		*ret = rt_take_fd(made);
 	return err;
+}
+
+struct rt_error *rt_sys_mount_scratch(int *ret)
+{
+	_cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	return root < 0 ? rt_fail_errno("cannot open '/'") : rt_sys_mount_scratch_on(root, ret);
 }
 
 bool rt_sys_needs_old_mount(const struct rt_filesystem *filesystem)

@@ -49,6 +49,8 @@ struct rt_error *rt_sys_make_filesystem(const struct rt_filesystem *filesystem, 
 /* A tmpfs for what has to be mounted somewhere before it can be mounted on, or cloned. It lies on the root of our mount namespace, where it hides nothing, as paths begin below it: for a
  * namespace that is not to be anybody's (rt_sys_call_in_own_mounts()). *ret is its directory. */
 struct rt_error *rt_sys_mount_scratch(int *ret) _must_check_;
+/* The same over what target_fd is. */
+struct rt_error *rt_sys_mount_scratch_on(int target_fd, int *ret) _must_check_;
 
 /* fsconfig() takes only short values: true for what must be mounted the old way, such as an overlay of many directories. */
 bool rt_sys_needs_old_mount(const struct rt_filesystem *filesystem);

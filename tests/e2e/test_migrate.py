@@ -5,6 +5,7 @@ import json
 import os
 import re
 import socket
+import subprocess
 import urllib.error
 
 import pytest
@@ -285,8 +286,10 @@ def test_several_at_the_same_time(hosts):
         hosts.b.put_bundle(one.container)
         one.start()
     hosts.b.receive("--max-migrations", "4")
-    tools = [proc.start(hosts.argv(one.container, "--mode", mode)) for one, mode in zip(made, ("pre-copy", "hybrid", "post-copy", "stop"))]
-    assert [tool.wait(60) for tool in tools] == [0] * 4
+    tools = [proc.start(hosts.argv(one.container, "--mode", mode), stderr=subprocess.PIPE) for one, mode in zip(made, ("pre-copy", "hybrid", "post-copy", "stop"))]
+    for tool in tools:
+        _, said = tool.communicate(timeout=60)
+        assert tool.returncode == 0, said
     assert hosts.a.ids() == [] and hosts.b.ids() == [f"c{n}" for n in range(4)]
     for one in made:
         there = hosts.b.twin(one.container)

@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import signal
+import threading
 import time
 
 import pytest
@@ -57,11 +59,17 @@ def test_trackers(hosts, churn, mode, tracker):
     there_and_back(hosts, one, [["--mode", mode, "--track", tracker]] * 2)
 
 
+def known_to_criu(host):
+    """CRIU's cache of what the kernel can: each host has its own."""
+    return f"/proc/{host.pid}/root/run/criu.kdat"
+
+
 def test_criu_passes_over_memory_that_goes_another_way(hosts, churn):
     """Without the kernel's marks, too: then it is told of some that there are not, and nobody else is."""
     one = churn("forks", 64)
-    c, cached = one.container, "/run/criu.kdat"
-    for _ in range(2):
+    c = one.container
+    for host in (hosts.a, hosts.b, hosts.a):
+        cached = known_to_criu(host)
         before = open(cached, "rb").read() if os.path.exists(cached) else b""
         turns = one.turns(c)
         c.globals = [*c.globals, "--debug"]
@@ -76,10 +84,11 @@ def test_criu_passes_over_memory_that_goes_another_way(hosts, churn):
 
 def test_what_another_criu_knew_of_the_kernel_is_no_obstacle(hosts, churn):
     one = churn("forks", 64)
-    c, cached = one.container, "/run/criu.kdat"
-    for turn in range(3):
+    c = one.container
+    for host in (hosts.a, hosts.b, hosts.a):
+        cached = known_to_criu(host)
         turns = one.turns(c)
-        if turn == 1:
+        if os.path.exists(cached):
             with open(cached, "r+b") as f:
                 f.write(b"0000")  # its magic number
         c.globals = ["--debug"]
@@ -88,6 +97,33 @@ def test_what_another_criu_knew_of_the_kernel_is_no_obstacle(hosts, churn):
         assert not os.path.exists(cached + ".tmp")
         c = move.container
     assert "criu passes over memory" in move.result.err, move.result.err
+
+
+def test_another_criu_may_note_what_the_kernel_can_meanwhile(hosts, churn):
+    """As it does it: a new file in the place of the old one, which takes along what is mounted there in any namespace."""
+    one = churn("private", 64)
+    c, ended = one.container, threading.Event()
+    for _ in range(2):
+        c = hosts.migrate(c, "--mode", "pre-copy").container
+    one.goes_on(c)
+
+    def renew():
+        while not ended.wait(0.03):
+            for cached in map(known_to_criu, hosts.made):
+                shutil.copy(cached, cached + ".new")
+                os.rename(cached + ".new", cached)
+
+    others = threading.Thread(target=renew)
+    others.start()
+    try:
+        for _ in range(4):
+            turns = one.turns(c)
+            move = hosts.migrate(c, "--mode", "pre-copy")
+            one.came(move, turns)
+            c = move.container
+    finally:
+        ended.set()
+        others.join()
 
 
 def test_tasks_that_soft_dirty_stopped_go_on_when_the_tool_is_killed(hosts, churn, work):

@@ -65,7 +65,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		seal(stream, size);
 	err = rt_frame_decoder_new(&decoder);
 	if (!err)
-		err = rt_codec_new(RT_CODEC_NONE, &codec);
+		err = rt_codec_new(RT_COMPRESS_NONE, NULL, NULL, &codec);
 	for (size_t at = 0; !err && at < size;) {
 		struct rt_frame frame;
 		size_t taken;
