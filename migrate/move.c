@@ -93,15 +93,11 @@ void rt_move_set_reason(struct rt_move *move, const char *text)
 }
 
 /* Until something changes, at most LOOK_MS. Under the lock. */
-static void wait_a_little(struct rt_move *move, int ms)
+static void wait_a_little(struct rt_move *move, unsigned ms)
 {
-	struct timespec until;
+	struct timespec until = rt_after_ms(ms);
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_nsec += ms * 1000000L;
-	until.tv_sec += until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
-	pthread_cond_timedwait(&move->changed, &move->lock, &until);
+	pthread_cond_clockwait(&move->changed, &move->lock, CLOCK_MONOTONIC, &until);
 }
 
 struct rt_error *rt_move_failure(const struct rt_move *move)
@@ -321,7 +317,7 @@ void rt_move_arrived(struct rt_move *move, uint64_t space, uint64_t start, uint6
 	pthread_mutex_unlock(&move->lock);
 }
 
-bool rt_move_next_want(struct rt_move *move, int timeout_ms, struct rt_move_want *ret, bool *ret_end)
+bool rt_move_next_want(struct rt_move *move, unsigned timeout_ms, struct rt_move_want *ret, bool *ret_end)
 {
 	bool there;
 

@@ -79,7 +79,7 @@ Rt__MoveState rt_move_abort(struct rt_move *move, const char *reason);
 /* Pages that have been stored. */
 void rt_move_arrived(struct rt_move *move, uint64_t space, uint64_t start, uint64_t pages);
 /* The next page that is asked for; waits for at most timeout_ms. *ret_end: there will be no more. */
-bool rt_move_next_want(struct rt_move *move, int timeout_ms, struct rt_move_want *ret, bool *ret_end);
+bool rt_move_next_want(struct rt_move *move, unsigned timeout_ms, struct rt_move_want *ret, bool *ret_end);
 
 /* The source is alive. An error where nothing of it is wanted any more: a request that is storing something must end. */
 struct rt_error *rt_move_heard(struct rt_move *move) _must_check_;

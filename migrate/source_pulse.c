@@ -1,12 +1,13 @@
 #include "migrate/source_private.h"
 
+#include "runtime/base/clock.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
-#include <time.h>
 
 /* A target is a thread that answers at once, so this is amply more than a busy machine needs; with the thaw it stays below a second. */
 #define SILENCE_MS 700
-#define BEAT_US 100000
+#define BEAT_MS 100
 #define CONNECT_MS 10000
 
 struct rt_heartbeat {
@@ -24,16 +25,12 @@ struct rt_heartbeat {
 /* False: it is over. */
 static bool wait_for_next(struct rt_heartbeat *heartbeat)
 {
-	struct timespec until;
+	struct timespec until = rt_after_ms(BEAT_MS);
 	bool stop;
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_nsec += BEAT_US * 1000;
-	until.tv_sec += until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
 	pthread_mutex_lock(&heartbeat->lock);
 	if (!heartbeat->stop)
-		pthread_cond_timedwait(&heartbeat->stopped, &heartbeat->lock, &until);
+		pthread_cond_clockwait(&heartbeat->stopped, &heartbeat->lock, CLOCK_MONOTONIC, &until);
 	stop = heartbeat->stop;
 	pthread_mutex_unlock(&heartbeat->lock);
 	return !stop;
