@@ -113,6 +113,7 @@ void rt_lazy_free(struct rt_lazy *lazy)
 	}
 	free(lazy->spaces);
 	free(lazy->prefetch.pieces);
+	free(lazy->came.pieces);
 	free(lazy->arrived.pieces);
 	if (lazy->record)
 		fclose(lazy->record);

@@ -42,11 +42,12 @@ struct rt_lazy_task {
 	struct rt_pageset *set; /* NULL: there is none (yet) */
 	struct rt_lazy_map map;
 	uint64_t cursor; /* address where the pusher goes on */
+	bool dry; /* since the cursor was at the first page nothing was found to push */
 	uint64_t *waiting; /* addresses of faults that can't be served yet */
 	size_t waiting_count, waiting_room;
 	unsigned no_memory; /* times in a row that the kernel had none for its pages */
 	bool retry; /* the kernel said "again" */
-	bool stalled; /* nothing of what is left is in the set */
+	bool stalled; /* nothing of what is left was in the set when it was looked through */
 	bool gone; /* it has ended */
 };
 
@@ -57,6 +58,7 @@ struct rt_lazy_piece {
 struct rt_lazy_pieces {
 	struct rt_lazy_piece *pieces;
 	size_t count, room;
+	size_t at; /* those before it are done with */
 };
 
 struct rt_lazy {
@@ -77,8 +79,8 @@ struct rt_lazy {
 	uint8_t *buffer; /* RT_LAZY_CHUNK_MAX pages */
 	struct rt_lazy_status status;
 	FILE *record;
-	struct rt_lazy_pieces prefetch;
-	size_t prefetch_at;
+	struct rt_lazy_pieces prefetch; /* to be pushed first */
+	struct rt_lazy_pieces came; /* to be pushed then: what has arrived, and was taken note of */
 
 	pthread_mutex_t lock; /* of what has arrived */
 	struct rt_lazy_pieces arrived;

@@ -8,6 +8,8 @@
 #include <string.h>
 
 #define PREFETCH_FILE_MAX (64u << 20)
+/* Runs that one push passes over. */
+#define LOOKS_MAX 256
 
 /* "space address pages" */
 static bool parse_line(char *line, struct rt_lazy_piece *ret)
@@ -60,11 +62,22 @@ static bool can_push(const struct rt_lazy_task *task)
 	return task->map.left > 0 && !task->stalled && !task->retry && !task->gone;
 }
 
+/* The first of these can be pushed now. */
+static bool can_push_piece(const struct rt_lazy *lazy, const struct rt_lazy_pieces *pieces)
+{
+	if (pieces->at == pieces->count)
+		return false;
+	for (const struct rt_lazy_task *task = lazy->tasks; task; task = task->next)
+		if (task->space->number == pieces->pieces[pieces->at].space && task->retry && !task->gone)
+			return false;
+	return true;
+}
+
 bool rt_lazy_can_push(const struct rt_lazy *lazy)
 {
 	if (!lazy->restored)
 		return false;
-	if (lazy->prefetch_at < lazy->prefetch.count)
+	if (can_push_piece(lazy, &lazy->prefetch) || can_push_piece(lazy, &lazy->came))
 		return true;
 	for (const struct rt_lazy_task *task = lazy->tasks; task && !lazy->options.on_demand; task = task->next)
 		if (can_push(task))
@@ -101,32 +114,30 @@ static struct rt_error *push_run(struct rt_lazy *lazy, struct rt_lazy_task *task
 	return err;
 }
 
-/* The next chunk behind the cursor, and after the last page again from the first. Where there is none, the task is stalled until more arrives. */
+/* The next chunk behind the cursor, and after the last page again from the first. Where there is none from the first to the last, the task is stalled: what arrives later is
+ * told. Much may be absent or zero, and is passed over at once, but not for as long as to keep those waiting who want something. */
 static struct rt_error *push_task(struct rt_lazy *lazy, struct rt_lazy_task *task)
 {
-	uint64_t limit = lazy->chunk, pages;
-	bool pushed = false, wrapped = task->cursor == 0;
 	struct rt_error *err = NULL;
+	bool pushed = false;
+	uint64_t pages;
 
-	while (!err && !pushed && task->map.left > 0) {
+	for (unsigned looks = 0; !err && !pushed && !task->stalled && task->map.left > 0 && looks < LOOKS_MAX; looks++) {
 		struct rt_lazy_run run;
 
 		if (!rt_lazy_map_next(&task->map, task->cursor, UINT64_MAX, &run)) {
+			task->stalled = task->dry;
+			task->dry = true;
 			task->cursor = 0;
-			if (wrapped)
-				break;
-			wrapped = true;
 			continue;
 		}
-		/* Much may be absent or zero, and is passed over at once. */
 		if (rt_lazy_look(lazy, task, run.index, run.pages, &pages) == RT_PAGE_DATA)
-			run.pages = pages < limit ? pages : limit;
+			run.pages = pages < lazy->chunk ? pages : lazy->chunk;
 		err = push_run(lazy, task, &run, &pages, &pushed);
 		task->cursor = run.address + pages * RT_LAZY_PAGE;
 	}
-	if (!pushed && task->map.left > 0)
-		task->stalled = true;
-	lazy->chunk = lazy->chunk * 2 < RT_LAZY_CHUNK_MAX ? lazy->chunk * 2 : RT_LAZY_CHUNK_MAX;
+	if (pushed)
+		task->dry = false;
 	return err;
 }
 
@@ -159,35 +170,44 @@ static struct rt_error *push_piece(struct rt_lazy *lazy, struct rt_lazy_task *ta
 	return NULL;
 }
 
-static struct rt_error *push_prefetch(struct rt_lazy *lazy)
+/* A chunk of the first of these. */
+static struct rt_error *push_pieces(struct rt_lazy *lazy, struct rt_lazy_pieces *pieces)
 {
-	struct rt_lazy_piece *piece = &lazy->prefetch.pieces[lazy->prefetch_at];
+	struct rt_lazy_piece *piece = &pieces->pieces[pieces->at];
 	struct rt_lazy_piece now = *piece;
 	struct rt_error *err = NULL;
 
-	if (now.pages > RT_LAZY_CHUNK_MAX)
-		now.pages = RT_LAZY_CHUNK_MAX;
+	if (now.pages > lazy->chunk)
+		now.pages = lazy->chunk;
 	for (struct rt_lazy_task *task = lazy->tasks; !err && task; task = task->next)
 		if (task->space->number == now.space && task->map.left > 0)
 			err = push_piece(lazy, task, &now);
+	if (!can_push_piece(lazy, pieces))
+		return err; /* once more, when it can be */
 	piece->start += now.pages * RT_LAZY_PAGE;
 	piece->pages -= now.pages;
 	if (piece->pages == 0 || piece->start >= RT_PAGESET_ADDRESS_MAX)
-		lazy->prefetch_at++;
+		pieces->at++;
 	return err;
 }
 
 struct rt_error *rt_lazy_push(struct rt_lazy *lazy)
 {
 	struct rt_lazy_task *task = lazy->recent;
+	struct rt_error *err = NULL;
 
-	if (lazy->prefetch_at < lazy->prefetch.count)
-		return push_prefetch(lazy);
 	/* The task that touches its memory goes first. */
 	if (!task || !can_push(task))
 		for (task = lazy->tasks; task && !can_push(task); task = task->next)
 			;
-	return task ? push_task(lazy, task) : NULL;
+	if (can_push_piece(lazy, &lazy->prefetch))
+		err = push_pieces(lazy, &lazy->prefetch);
+	else if (can_push_piece(lazy, &lazy->came))
+		err = push_pieces(lazy, &lazy->came);
+	else if (task)
+		err = push_task(lazy, task);
+	lazy->chunk = lazy->chunk * 2 < RT_LAZY_CHUNK_MAX ? lazy->chunk * 2 : RT_LAZY_CHUNK_MAX;
+	return err;
 }
 
 void rt_lazy_arrived(struct rt_lazy *lazy, uint64_t space, uint64_t start, uint64_t pages)
@@ -205,15 +225,20 @@ void rt_lazy_arrived(struct rt_lazy *lazy, uint64_t space, uint64_t start, uint6
 		return; /* its counter is full: it is awake */
 }
 
-/* The pusher goes on with the pages that came. */
-static void turn_to(struct rt_lazy_task *task, const struct rt_lazy_piece *piece)
+/* They are pushed behind those that came before. */
+static struct rt_error *push_later(struct rt_lazy *lazy, const struct rt_lazy_pieces *pieces)
 {
-	uint64_t index, address;
+	struct rt_lazy_pieces *came = &lazy->came;
+	struct rt_error *err = NULL;
 
-	task->stalled = false;
-	if (rt_lazy_index(task->space, piece->start, &index) && !rt_lazy_map_is_done(&task->map, index) &&
-	    rt_lazy_map_where(&task->map, index, piece->start, &address))
-		task->cursor = address;
+	if (came->at > came->count / 2) {
+		came->count -= came->at;
+		memmove(came->pieces, came->pieces + came->at, came->count * sizeof(*came->pieces));
+		came->at = 0;
+	}
+	for (size_t i = 0; i < pieces->count && !err; i++)
+		err = rt_lazy_pieces_add(came, pieces->pieces[i].space, pieces->pieces[i].start, pieces->pieces[i].pages);
+	return err;
 }
 
 struct rt_error *rt_lazy_take_arrived(struct rt_lazy *lazy)
@@ -231,17 +256,15 @@ struct rt_error *rt_lazy_take_arrived(struct rt_lazy *lazy)
 	for (struct rt_lazy_task *task = lazy->tasks; !err && task; task = task->next) {
 		bool touched = anything;
 
-		for (size_t i = 0; i < arrived.count; i++) {
-			if (arrived.pieces[i].space != task->space->number)
-				continue;
-			touched = true;
-			turn_to(task, &arrived.pieces[i]);
-		}
-		if (touched) {
-			task->stalled = false;
+		for (size_t i = 0; i < arrived.count && !touched; i++)
+			touched = arrived.pieces[i].space == task->space->number;
+		if (anything)
+			task->stalled = task->dry = false;
+		if (touched)
 			err = rt_lazy_serve_waiting(lazy, task);
-		}
 	}
+	if (!err && !lazy->options.on_demand)
+		err = push_later(lazy, &arrived);
 	free(arrived.pieces);
 	return err;
 }

@@ -140,6 +140,8 @@ static struct rt_error *serve_listed(struct rt_lazy *lazy, struct rt_lazy_task *
 	case RT_PAGE_DATA:
 		/* Nothing else: its neighbours are the pusher's next, should nobody fault meanwhile. */
 		one = (struct rt_lazy_run){ address, run.index + (address - run.address) / RT_LAZY_PAGE, 1 };
+		task->cursor = run.address;
+		task->dry = false;
 		record(lazy, task, &one);
 		err = rt_lazy_place_data(lazy, task, &one);
 		break;
@@ -159,7 +161,6 @@ static struct rt_error *serve_listed(struct rt_lazy *lazy, struct rt_lazy_task *
 		break;
 	}
 	lazy->status.faulted += left - task->map.left;
-	task->cursor = run.address;
 	lazy->recent = task;
 	return err;
 }
@@ -222,6 +223,7 @@ static struct rt_error *serve_event(struct rt_lazy *lazy, struct rt_lazy_task *t
 		return rt_lazy_add_task(lazy, task->space, task, (int)message->arg.fork.ufd);
 	case UFFD_EVENT_REMAP:
 		start = message->arg.remap.from;
+		task->dry = false; /* it may have been moved to where the cursor has been */
 		wake_waiting(task, start, start + message->arg.remap.len);
 		return rt_lazy_map_move(&task->map, start, message->arg.remap.to, message->arg.remap.len);
 	case UFFD_EVENT_REMOVE:

@@ -25,6 +25,7 @@ struct rt_target_request {
 	int fd; /* of the directory that is written to */
 	struct rt_http_exchange *exchange;
 	uint64_t bytes; /* received */
+	uint64_t arrived_space, arrived_start, arrived_pages; /* stored, and the worker not told of them yet */
 };
 
 struct rt_error *rt_target_hold(struct rt_target_held *held, const void *bytes, size_t size) _must_check_;

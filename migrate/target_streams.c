@@ -131,6 +131,27 @@ static struct rt_error *find_set(struct rt_target_request *request, uint64_t spa
 	return rt_pagesets_get(move->sets, space, ret);
 }
 
+static void tell_arrived(struct rt_target_request *request)
+{
+	if (request->arrived_pages > 0)
+		rt_move_arrived(request->move, request->arrived_space, request->arrived_start, request->arrived_pages);
+	request->arrived_pages = 0;
+}
+
+/* Memory comes in many small runs, zeros and others by turns: the worker is told of all that lie side by side at once. */
+static void note_arrived(struct rt_target_request *request, const struct rt_frame *frame)
+{
+	uint64_t end = request->arrived_start + request->arrived_pages * RT_PAGESET_PAGE;
+
+	if (request->arrived_pages > 0 && (frame->space != request->arrived_space || frame->start != end))
+		tell_arrived(request);
+	if (request->arrived_pages == 0) {
+		request->arrived_space = frame->space;
+		request->arrived_start = frame->start;
+	}
+	request->arrived_pages += frame->size / RT_PAGESET_PAGE;
+}
+
 static struct rt_error *take_page_frame(struct rt_target_request *request, const struct rt_frame *frame)
 {
 	struct rt_move *move = request->move;
@@ -157,13 +178,16 @@ static struct rt_error *take_page_frame(struct rt_target_request *request, const
 			err = rt_pageset_store(set, frame->start, data, frame->size);
 	}
 	if (!err && move->sets_given)
-		rt_move_arrived(move, frame->space, frame->start, frame->size / RT_PAGESET_PAGE);
+		note_arrived(request, frame);
 	return err;
 }
 
 struct rt_error *rt_target_pages_data(void *userdata, struct rt_http_exchange *exchange, void *state, const void *bytes, size_t size)
 {
-	return take_frames(state, bytes, size, take_page_frame);
+	struct rt_error *err = take_frames(state, bytes, size, take_page_frame);
+
+	tell_arrived(state);
+	return err;
 }
 
 struct rt_error *rt_target_pages_end(void *userdata, struct rt_http_exchange *exchange, void *state)
