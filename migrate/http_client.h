@@ -74,6 +74,13 @@ const char *rt_http_header(const struct rt_http_connection *connection, const ch
  * none had to. From a `pull` of its request, or between requests. struct tcp_info, Linux 4.10. */
 uint64_t rt_http_link_rate(const struct rt_http_connection *connection, _Atomic uint64_t *shared);
 
+/* Microseconds for which a link that delivers `rate` bytes a second is busy with what this connection has sent and the peer has not, beyond what is on its way anyhow. The
+ * same holds. struct tcp_info, Linux 4.6. */
+uint64_t rt_http_queue(const struct rt_http_connection *connection, uint64_t rate);
+
+/* Microseconds to this peer and back, smoothed, as the kernel measures it; 0: it has not. From a `pull` of its request, or between requests. */
+uint64_t rt_http_round_trip(const struct rt_http_connection *connection);
+
 /* Whether anything of the last request may have reached the peer. */
 bool rt_http_was_sent(const struct rt_http_connection *connection);
 

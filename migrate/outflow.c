@@ -13,11 +13,14 @@
 /* Pages one reading takes, and one frame at most. */
 #define BATCH (RT_FRAME_MAX / RT_PAGE_SIZE)
 #define BATCH_RANGES 256
-/* Others go first, but it comes to an end however many they are: it waits for so long at least, and for so many times what its last batch took, which is long on a
- * slow link, whose queue would hold up all that comes behind. And how often it looks. */
-#define GIVE_WAY_US 20000
+/* While pages are asked for, all other ones are in the way: they come in small batches where the link has a queue, which is kept short. Between two there is a pause while
+ * somebody is in a hurry, of so long at least, or so many times what the last one took: it comes to an end however many these are. And how often it looks. */
+#define POLITE_BATCH 32
+#define GIVE_WAY_US 2500
 #define GIVE_WAY_TIMES 4
-#define GIVE_WAY_LOOK_US 200
+#define QUEUE_US 3000
+#define QUEUE_MOST_US 500000 /* a link that takes nothing for so long is for the request to notice */
+#define LOOK_US 200
 
 /* One connection and its thread: reads a batch, cuts it into frames, hands these out piece by piece. */
 struct stream {
@@ -46,6 +49,7 @@ struct rt_outflow {
 	struct rt_outflow_options options;
 	pthread_mutex_t lock; /* of what the streams take from */
 	const struct rt_page_ranges *ranges;
+	struct rt_page_ranges more; /* `ranges`, after the first ones */
 	size_t range;
 	uint64_t page;
 	const struct rt_outflow_space *spaces;
@@ -60,21 +64,21 @@ struct rt_outflow {
 
 /* ---- what is left to read ---- */
 
-/* Up to BATCH pages of one process. */
-static void take_batch(struct rt_outflow *outflow, struct stream *stream)
+/* Up to `most` pages of one process. */
+static void take_batch(struct rt_outflow *outflow, struct stream *stream, size_t most)
 {
 	size_t pages = 0;
 
 	stream->range_count = stream->range = stream->page = stream->buffer_page = 0;
 	pthread_mutex_lock(&outflow->lock);
-	while (outflow->range < outflow->ranges->count && pages < BATCH && stream->range_count < BATCH_RANGES) {
+	while (outflow->range < outflow->ranges->count && pages < most && stream->range_count < BATCH_RANGES) {
 		const struct rt_page_range *from = &outflow->ranges->ranges[outflow->range];
 		uint64_t count = from->pages - outflow->page;
 
 		if (stream->range_count > 0 && stream->ranges[0].pid != from->pid)
 			break;
-		if (count > BATCH - pages)
-			count = BATCH - pages;
+		if (count > most - pages)
+			count = most - pages;
 		stream->ranges[stream->range_count++] = (struct rt_page_range){
 			.pid = from->pid, .start = from->start + outflow->page * RT_PAGE_SIZE, .pages = count,
 		};
@@ -119,27 +123,53 @@ static struct rt_error *note_sent(struct rt_outflow *outflow, const struct strea
 	return err;
 }
 
-static void give_way(struct stream *stream)
+static bool is_hurry(const struct rt_outflow *outflow)
+{
+	return rt_now_us() < *outflow->options.hurry_until;
+}
+
+/* True: what is sent next is to be little. */
+static bool give_way(struct stream *stream)
 {
 	const struct rt_outflow *outflow = stream->outflow;
-	const _Atomic uint64_t *until = outflow->options.hurry_until;
-	uint64_t began = rt_now_us(), most = stream->batch_us ? GIVE_WAY_TIMES * (began - stream->batch_us) : 0;
+	uint64_t came = rt_now_us(), began, most, rate = *outflow->options.link_rate;
 
+	if (!outflow->options.hurry_until || *outflow->options.hurry_until == 0)
+		return false;
+	while (!outflow->cancelled && rt_http_queue(stream->connection, rate) > QUEUE_US && rt_now_us() - came < QUEUE_MOST_US)
+		usleep(LOOK_US);
+	began = rt_now_us();
+	most = stream->batch_us ? GIVE_WAY_TIMES * (began - stream->batch_us) : 0;
 	if (most < GIVE_WAY_US)
 		most = GIVE_WAY_US;
-	for (uint64_t now = began; until && now < *until && now - began < most && !outflow->cancelled; now = rt_now_us())
-		usleep(GIVE_WAY_LOOK_US);
+	while (!outflow->cancelled && is_hurry(outflow) && rt_now_us() - began < most)
+		usleep(LOOK_US);
 	stream->batch_us = rt_now_us();
+	return is_hurry(outflow) || rate > 0;
+}
+
+/* Only one stream is there to take from them. */
+static struct rt_error *get_more(struct rt_outflow *outflow)
+{
+	if (!outflow->options.more || outflow->range < outflow->ranges->count)
+		return NULL;
+	outflow->more.count = 0;
+	outflow->ranges = &outflow->more;
+	outflow->range = 0;
+	return outflow->options.more(outflow->options.userdata, &outflow->more);
 }
 
 static struct rt_error *read_batch(struct stream *stream)
 {
 	struct rt_outflow *outflow = stream->outflow;
 	struct rt_error *err;
+	size_t most = give_way(stream) ? POLITE_BATCH : BATCH;
 	uint64_t read;
 
-	give_way(stream);
-	take_batch(outflow, stream);
+	err = get_more(outflow);
+	if (err)
+		return err;
+	take_batch(outflow, stream, most);
 	if (stream->range_count == 0)
 		return NULL;
 	if (!find_space(outflow, stream->ranges[0].pid, &stream->frame.space)) {
@@ -208,11 +238,15 @@ static bool cut_frame(struct stream *stream)
 	return false;
 }
 
-static struct rt_error *next_frame(struct stream *stream)
+/* None (nothing of it is left to hand out) where more would have to be waited for, and that must not be. */
+static struct rt_error *next_frame(struct stream *stream, bool may_wait)
 {
 	while (!cut_frame(stream)) {
-		struct rt_error *err = read_batch(stream);
+		struct rt_error *err;
 
+		if (stream->outflow->options.more && !may_wait)
+			return NULL;
+		err = read_batch(stream);
 		if (err)
 			return err;
 		if (stream->range_count > 0)
@@ -257,9 +291,11 @@ static struct rt_error *pull(void *userdata, void *buffer, size_t room, size_t *
 				break;
 			if (stream->outflow->cancelled)
 				return rt_fail(RT_SYSTEM, "given up");
-			err = next_frame(stream);
+			err = next_frame(stream, used == 0);
 			if (err)
 				return err;
+			if (stream->header_left == 0)
+				break;
 		}
 		hand_out(stream, stream->header, RT_FRAME_HEADER, &stream->header_left, buffer, room, &used);
 		if (stream->header_left == 0)
@@ -330,22 +366,10 @@ struct rt_error *rt_outflow_begin_stale(struct rt_outflow *outflow, const struct
 	return begin(outflow, ranges, spaces, space_count);
 }
 
-static void deadline(unsigned ms, struct timespec *ret)
-{
-	clock_gettime(CLOCK_MONOTONIC, ret);
-	ret->tv_sec += ms / 1000;
-	ret->tv_nsec += ms % 1000 * 1000000l;
-	if (ret->tv_nsec >= 1000000000l) {
-		ret->tv_sec++;
-		ret->tv_nsec -= 1000000000l;
-	}
-}
-
 bool rt_outflow_wait(struct rt_outflow *outflow, unsigned ms)
 {
-	struct timespec until;
+	struct timespec until = rt_after_ms(ms);
 
-	deadline(ms, &until);
 	for (size_t i = 0; i < outflow->stream_count; i++) {
 		struct stream *stream = &outflow->streams[i];
 
@@ -390,6 +414,11 @@ struct rt_error *rt_outflow_finish(struct rt_outflow *outflow, struct rt_outflow
 uint64_t rt_outflow_done(const struct rt_outflow *outflow)
 {
 	return outflow->done;
+}
+
+uint64_t rt_outflow_round_trip(const struct rt_outflow *outflow)
+{
+	return rt_http_round_trip(outflow->streams[0].connection);
 }
 
 void rt_outflow_cancel(struct rt_outflow *outflow)
@@ -447,6 +476,7 @@ void rt_outflow_free(struct rt_outflow *outflow)
 		rt_codec_free(outflow->streams[i].codec);
 		free(outflow->streams[i].buffer);
 	}
+	rt_page_ranges_free(&outflow->more);
 	pthread_mutex_destroy(&outflow->lock);
 	pthread_mutex_destroy(&outflow->tracker_lock);
 	free(outflow);

@@ -21,9 +21,12 @@ struct rt_outflow_options {
 	unsigned parallel;
 	enum rt_compression compression;
 	struct rt_tracker *tracker; /* told of all that is sent (hash); NULL: nobody is */
-	/* Until then (rt_now_us()) somebody else is in a hurry: it pauses before the next batch, but not for long. NULL: nobody ever is. */
+	/* Until then (rt_now_us()) somebody else is in a hurry: it pauses before the next batch, but not for long. 0: nobody is, nor was. NULL: nobody ever is. */
 	const _Atomic uint64_t *hurry_until;
 	_Atomic uint64_t *link_rate; /* of rt_http_link_rate(); borrowed */
+	/* Where `parallel` is 1: more ranges, once the others have gone, added to *ret; it may wait for some. None: that was all. NULL: there are no more. */
+	struct rt_error *(*more)(void *userdata, struct rt_page_ranges *ret);
+	void *userdata;
 };
 
 struct rt_outflow;
@@ -46,5 +49,7 @@ struct rt_error *rt_outflow_finish(struct rt_outflow *outflow, struct rt_outflow
 bool rt_outflow_wait(struct rt_outflow *outflow, unsigned ms);
 /* Pages done so far, for a progress bar; any time. */
 uint64_t rt_outflow_done(const struct rt_outflow *outflow);
-/* Makes what is at hand fail soon; from any thread. */
+/* Microseconds to the other side and back, as TCP knows it; 0: it does not. From `more`. */
+uint64_t rt_outflow_round_trip(const struct rt_outflow *outflow);
+/* Makes what is at hand fail soon, or, where `more` is at it, when that returns; from any thread. */
 void rt_outflow_cancel(struct rt_outflow *outflow);

@@ -63,7 +63,7 @@ struct rt_source {
 	struct rt_page_ranges earlier; /* source_recent.c: what a look before the last one found, and has not been sent since */
 	bool watched; /* there was one */
 	struct rt_precopy precopy;
-	struct rt_puller *puller; /* source_memory.c */
+	struct rt_puller *puller; /* source_pulled.c */
 	_Atomic uint64_t link_rate; /* as rt_http_link_rate() has it */
 	_Atomic uint64_t hurry_until; /* rt_now_us(): until then what the target has asked for goes first */
 	struct rt_image_sender *images; /* source_images.c */
@@ -111,9 +111,6 @@ struct rt_error *rt_source_copy_rest(struct rt_source *source) _must_check_;
 struct rt_error *rt_source_last_look(struct rt_source *source) _must_check_; /* frozen */
 struct rt_error *rt_source_send_last(struct rt_source *source) _must_check_; /* begins sending what the last look found, or (hybrid) that it is old over there */
 struct rt_error *rt_source_look(struct rt_source *source, unsigned flags) _must_check_; /* at whose memory it is, and what changed of it: `ranges` */
-/* post-copy: answers what the target asks for, in a thread of its own, from before the restore on; nothing in other modes. */
-struct rt_error *rt_source_answer_begin(struct rt_source *source) _must_check_;
-void rt_source_answer_end(struct rt_source *source);
 struct rt_error *rt_source_push(struct rt_source *source) _must_check_; /* post-copy: after the commit, until the target has all */
 
 /* source_recent.c: in mode hybrid, what it is at work with does not follow but goes along: it would be asked for at once, page by page.
@@ -125,6 +122,10 @@ struct rt_error *rt_source_push(struct rt_source *source) _must_check_; /* post-
 struct rt_error *rt_source_look_earlier(struct rt_source *source) _must_check_;
 struct rt_error *rt_source_send_recent(struct rt_source *source) _must_check_;
 void rt_source_take_earlier(struct rt_source *source);
+
+/* source_pulled.c: post-copy: answers what the target asks for, in threads of its own, from before the restore on; nothing in other modes. */
+struct rt_error *rt_source_answer_begin(struct rt_source *source) _must_check_;
+void rt_source_answer_end(struct rt_source *source);
 
 /* source_images.c: the files of CRIU's images go as each is finished, in a thread of its own, while CRIU makes the next; what is left when all is dumped goes with
  * the request that makes the target restore. */
