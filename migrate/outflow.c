@@ -37,6 +37,7 @@ struct stream {
 	struct rt_frame frame;
 	size_t header_left, payload_left;
 	uint64_t frames;
+	uint64_t link_rate; /* when it was last asked for bytes */
 	uint64_t batch_us; /* when the batch at hand was begun; 0: none yet */
 	bool ended;
 	struct rt_outflow_totals totals;
@@ -284,6 +285,7 @@ static struct rt_error *pull(void *userdata, void *buffer, size_t room, size_t *
 	size_t stride = rt_codec_stride(stream->codec), used = 0;
 	struct rt_error *err;
 
+	stream->link_rate = rt_http_link_rate(stream->connection, stream->outflow->options.link_rate);
 	room = room < stride ? room : stride;
 	while (used < room) {
 		if (stream->header_left == 0 && stream->payload_left == 0) {
@@ -432,7 +434,7 @@ static uint64_t link_rate(void *userdata)
 {
 	const struct stream *stream = userdata;
 
-	return rt_http_link_rate(stream->connection, stream->outflow->options.link_rate);
+	return stream->link_rate;
 }
 
 static struct rt_error *open_stream(struct rt_outflow *outflow, struct stream *stream)

@@ -36,6 +36,7 @@ MODES = ["auto", "pre-copy", "hybrid", "post-copy"]
 CONNECTION_BUCKETS = 8192  # as docs/migration.md has it: a table of connections for each container, of any candidate (Linux 6.1)
 MEMORY_TIMES, MEMORY_MIB = 2, 256  # of what the service has, and more, that is made ready before a move
 SETTLE = 0.4  # seconds of service before and after
+WARM, CALM = 2, 8  # seconds of writing as fast as it goes: until that is even, and what rounds are compared with
 
 
 def have_memory(mib):
@@ -150,14 +151,15 @@ class Bench:
                 have_memory(768)
                 writer = clients.Writer(movers.ADDRESS, 256, 0)
                 try:
-                    time.sleep(3)
+                    time.sleep(WARM + CALM)
                     began = time.monotonic()
                     row = mover.move()
                 finally:
                     told = writer.end()["acknowledged"]
                 until = began + first_freeze(row)
-                before, during = rate_of(told, began - 2, began), rate_of(told, began + 0.3, until)
-                pairs.append({"before": before, "during": during, "seconds": until - began, "rounds": row["done"]["rounds"]})
+                before, during = rate_of(told, began - CALM, began), rate_of(told, began + 0.3, until)
+                pairs.append({"before": before, "during": during, "seconds": until - began, "rounds": row["done"]["rounds"],
+                              "memory": row["done"]["memory"], "bytes": row["done"]["bytes"]})
                 print(f"<!-- cost: {brief(pairs[-1])} -->", file=sys.stderr, flush=True)
             finally:
                 mover.remove()
