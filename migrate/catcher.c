@@ -135,7 +135,8 @@ static void hand_on(void *userdata, const void *frame, size_t size)
 
 void rt_catcher_start(struct rt_catcher *catcher, const void *frames, size_t size)
 {
-	tell(catcher, "start\n");
+	if (!catcher->started)
+		tell(catcher, "start\n");
 	rt_warn_ignored(rt_tap_each(frames, size, hand_on, catcher));
 	catcher->started = catcher->to >= 0;
 }

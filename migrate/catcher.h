@@ -18,7 +18,7 @@ struct rt_catcher {
 
 /* Makes all ready; `log_fd` takes its last words. Does nothing where the network is not ours, or no address came along. */
 struct rt_error *rt_catcher_prepare(struct rt_catcher *catcher, const struct rt_network *network, const char *id, int log_fd) _must_check_;
-/* Frozen over there: the container's address is here from now on. Waits for nothing. `frames` (tap.h, may be NULL) came before that, and were brought along. */
+/* Frozen over there: the container's address is here from now on. Waits for nothing. `frames` (tap.h, may be NULL) came before that, and were brought along; called again, it has more of them. */
 void rt_catcher_start(struct rt_catcher *catcher, const void *frames, size_t size);
 /* The container is about to run: its own device joins the bridge. *ret_joined false: it didn't, and somebody else has to see to it. */
 void rt_catcher_join(struct rt_catcher *catcher, bool *ret_joined);

@@ -126,6 +126,14 @@ struct rt_error *rt_network_detach(const struct rt_network *network, const char 
 	return network->saved ? run(network, "detach", id) : NULL;
 }
 
+bool rt_network_mac(const struct rt_network *network, uint8_t ret[6])
+{
+	_cleanup_json_ json_t *saved = network->saved ? json_loads(network->saved, 0, NULL) : NULL;
+	const char *text = json_string_value(json_object_get(saved, "mac"));
+
+	return text && sscanf(text, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx", &ret[0], &ret[1], &ret[2], &ret[3], &ret[4], &ret[5]) == 6;
+}
+
 /* ---- connections that nobody has accepted ---- */
 
 bool rt_network_answer_waits(const void *bytes, size_t size, bool *ret_end)

@@ -21,6 +21,8 @@ struct rt_error *rt_network_find(const struct rt_spec *spec, struct rt_network *
 /* Source. */
 struct rt_error *rt_network_save(struct rt_network *network, const char *id) _must_check_;
 struct rt_error *rt_network_detach(const struct rt_network *network, const char *id) _must_check_;
+/* Its hardware address; false: there is nothing saved. */
+bool rt_network_mac(const struct rt_network *network, uint8_t ret[6]);
 /* `diag_fd`: a netlink socket in the container's network namespace, made beforehand. Whether a connection lies in a queue that nobody has accepted. */
 struct rt_error *rt_network_open_diag(pid_t pid, int *ret) _must_check_;
 bool rt_network_waits(int diag_fd);

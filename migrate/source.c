@@ -40,6 +40,7 @@ static void source_deinit(struct rt_source *source)
 	rt_network_deinit(&source->network);
 	rt_closep(&source->diag_fd);
 	rt_closep(&source->tap_fd);
+	rt_closep(&source->host_tap_fd);
 	rt_container_deinit(&source->container);
 	free(source->config);
 	if (source->directory)
@@ -288,15 +289,27 @@ static struct rt_error *get_ready(struct rt_source *source)
 	return err ? err : rt_source_look_earlier(source);
 }
 
-/* Only once it is frozen: what a process answers and closes has to get out. What comes from here on the target catches. */
+/* Without it what comes at these moments is sent again by its senders. */
+static void note_late(struct rt_source *source, struct rt_error *err)
+{
+	if (err)
+		rt_progress_note(source->progress, "some of what is sent to it while it is frozen will be late: %s", err->message);
+	rt_error_free(err);
+}
+
+/* Only once it is frozen: what a process answers and closes has to get out. What comes from here on the target catches, and until it does so, the tap. */
 static struct rt_error *take_off_network(struct rt_source *source)
 {
 	struct rt_error *err;
+	uint8_t mac[6];
 
 	if (!source->network.saved)
 		return NULL;
+	if (rt_network_mac(&source->network, mac))
+		note_late(source, rt_tap_open_host(mac, &source->host_tap_fd));
 	source->detached = true;
 	err = rt_network_detach(&source->network, source->id);
+	rt_pause("tool-detached");
 	if (!err)
 		rt_source_tell_frozen(source);
 	return err;
@@ -307,12 +320,9 @@ static struct rt_error *stop_tasks(struct rt_source *source)
 	struct rt_link_message message;
 	struct rt_error *err = NULL;
 
-	/* Before its door is closed. Without it SYNs of this moment are sent again by their clients. */
+	/* Before its door is closed. */
 	if (source->network.saved)
-		err = rt_tap_open(source->container.state.pid, &source->tap_fd);
-	if (err)
-		rt_progress_note(source->progress, "connections that are begun while it is frozen will be late: %s", err->message);
-	rt_error_free(err);
+		note_late(source, rt_tap_open(source->container.state.pid, &source->tap_fd));
 	/* Its user may have resumed or paused it since we came. */
 	err = source->container.cgroup ? rt_cgroup_is_frozen(source->container.cgroup, &source->paused) : NULL;
 	if (!err)
@@ -349,6 +359,8 @@ static struct rt_error *freeze(struct rt_source *source)
 		err = rt_source_send_changes(source);
 	if (!err)
 		err = rt_link_expect(source->dumper.fd, RT_LINK_COMPLETE, "dumper");
+	if (!err)
+		rt_source_bring_late(source);
 	source->completed_at = rt_now_us();
 	return err;
 }
@@ -428,7 +440,7 @@ struct rt_error *rt_migrate(const struct rt_context *context, const char *id, co
 {
 	struct rt_source source = {
 		.context = context, .id = id, .url = url, .values = values, .target_id = values->new_id ? values->new_id : id,
-		.container = RT_CONTAINER_NULL, .dumper = RT_DUMPER_NULL, .diag_fd = -1, .tap_fd = -1, .began = rt_now_us(),
+		.container = RT_CONTAINER_NULL, .dumper = RT_DUMPER_NULL, .diag_fd = -1, .tap_fd = -1, .host_tap_fd = -1, .began = rt_now_us(),
 		.report = { .id = id, .url = url },
 	};
 	struct rt_error *err;

@@ -43,22 +43,31 @@ struct rt_error *rt_source_ask(struct rt_source *source, const char *path, unsig
 	return err;
 }
 
-void rt_source_tell_frozen(struct rt_source *source)
+static void tell_frozen(struct rt_source *source, int tap_fd, bool anyhow)
 {
 	_cleanup_free_ void *frames = NULL;
 	struct rt_error *err;
 	size_t size = 0;
 
-	if (!source->network.saved)
-		return;
-	err = source->tap_fd < 0 ? NULL : rt_tap_take(source->tap_fd, &frames, &size);
-	if (!err)
+	err = tap_fd < 0 ? NULL : rt_tap_take(tap_fd, &frames, &size);
+	if (!err && (size > 0 || anyhow))
 		err = rt_http_ask(source->control, &(struct rt_http_request){
 			.method = "POST", .path = source->path_frozen, .body = frames ? frames : "", .body_size = size, .timeout_ms = FROZEN_TIMEOUT_MS,
 		}, 0, NULL);
 	if (err)
 		rt_progress_note(source->progress, "what is sent to it while it is frozen is lost: %s", err->message);
 	rt_error_free(err);
+}
+
+void rt_source_tell_frozen(struct rt_source *source)
+{
+	if (source->network.saved)
+		tell_frozen(source, source->tap_fd, true);
+}
+
+void rt_source_bring_late(struct rt_source *source)
+{
+	tell_frozen(source, source->host_tap_fd, false);
 }
 
 /* ---- the offer ---- */

@@ -40,7 +40,7 @@ struct rt_source {
 	size_t config_size;
 	uint64_t memory; /* bytes, private */
 	struct rt_network network;
-	int tap_fd; /* of tap.h; -1: as diag_fd */
+	int tap_fd, host_tap_fd; /* of tap.h: at its door, on the host; -1: as diag_fd */
 	int diag_fd; /* tells of its sockets; -1: its network does not move along */
 
 	/* the dump */
@@ -100,9 +100,9 @@ struct rt_error *rt_source_note_mapped(struct rt_source *source) _must_check_;
 /* POSTs a message (or nothing) and takes the Outcome. `ret` is freed by rt_unpack_free(). */
 struct rt_error *rt_source_ask(struct rt_source *source, const char *path, unsigned timeout_ms, Rt__Outcome **ret) _must_check_;
 
-/* Tells the target that the container is frozen and detached, so that it takes what is sent to it, and what came before. Failing is a note. */
+/* Tells the target that the container is frozen and detached, so that it takes what is sent to it, and what came before; later, what came between. Failing is a note. */
 void rt_source_tell_frozen(struct rt_source *source);
-
+void rt_source_bring_late(struct rt_source *source);
 
 /* source_memory.c */
 struct rt_error *rt_source_copy_memory(struct rt_source *source) _must_check_; /* rounds */

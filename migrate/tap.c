@@ -3,6 +3,7 @@
 #include "runtime/sys/ns.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
@@ -16,46 +17,78 @@
 #define LENGTH sizeof(uint16_t)
 #define TCP_FLAGS 13 /* offset in TCP's header */
 
-/* TCP over IPv4, with options or without, or directly over IPv6; SYN without ACK. */
+/* TCP over IPv4, with options or without, or directly over IPv6; SYN without ACK; for this host. */
 static const struct sock_filter syn_only[] = {
-	/* 0 */ BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 12),
-	/* 1 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_P_IPV6, 5, 0),
-	/* 2 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_P_IP, 0, 10),
-	/* 3 */ BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 23),
-	/* 4 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_TCP, 0, 8),
-	/* 5 */ BPF_STMT(BPF_LDX | BPF_B | BPF_MSH, 14),
-	/* 6 */ BPF_JUMP(BPF_JMP | BPF_JA, 3, 0, 0),
-	/* 7 */ BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 20),
-	/* 8 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_TCP, 0, 4),
-	/* 9 */ BPF_STMT(BPF_LDX | BPF_IMM, 40),
-	/* 10 */ BPF_STMT(BPF_LD | BPF_B | BPF_IND, 14 + TCP_FLAGS),
-	/* 11 */ BPF_STMT(BPF_ALU | BPF_AND | BPF_K, TH_SYN | TH_ACK),
-	/* 12 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TH_SYN, 1, 0),
-	/* 13 */ BPF_STMT(BPF_RET | BPF_K, 0),
-	/* 14 */ BPF_STMT(BPF_RET | BPF_K, RT_TAP_FRAME_MAX),
+	/* 0 */ BPF_STMT(BPF_LD | BPF_W | BPF_ABS, SKF_AD_OFF + SKF_AD_PKTTYPE),
+	/* 1 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PACKET_HOST, 0, 13),
+	/* 2 */ BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 12),
+	/* 3 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_P_IPV6, 5, 0),
+	/* 4 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_P_IP, 0, 10),
+	/* 5 */ BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 23),
+	/* 6 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_TCP, 0, 8),
+	/* 7 */ BPF_STMT(BPF_LDX | BPF_B | BPF_MSH, 14),
+	/* 8 */ BPF_JUMP(BPF_JMP | BPF_JA, 3, 0, 0),
+	/* 9 */ BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 20),
+	/* 10 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_TCP, 0, 4),
+	/* 11 */ BPF_STMT(BPF_LDX | BPF_IMM, 40),
+	/* 12 */ BPF_STMT(BPF_LD | BPF_B | BPF_IND, 14 + TCP_FLAGS),
+	/* 13 */ BPF_STMT(BPF_ALU | BPF_AND | BPF_K, TH_SYN | TH_ACK),
+	/* 14 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TH_SYN, 1, 0),
+	/* 15 */ BPF_STMT(BPF_RET | BPF_K, 0),
+	/* 16 */ BPF_STMT(BPF_RET | BPF_K, RT_TAP_FRAME_MAX),
 };
 
-struct rt_error *rt_tap_open(pid_t pid, int *ret)
+static struct rt_error *open_socket(int network, const struct sock_fprog *program, int *ret)
 {
-	const struct sock_fprog program = { .len = RT_ARRAY_SIZE(syn_only), .filter = (struct sock_filter *)syn_only };
 	const struct sockaddr_ll address = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
-	_cleanup_close_ int fd = -1, network = -1;
-	struct rt_error *err;
+	_cleanup_close_ int fd = -1;
+	struct rt_error *err = rt_sys_socket_in(network, AF_PACKET, SOCK_RAW, 0, &fd);
 	int one = 1;
 
-	err = rt_sys_open_namespace_of(pid, RT_NS_NETWORK, &network);
-	if (!err)
-		err = rt_sys_socket_in(network, AF_PACKET, SOCK_RAW, 0, &fd);
 	if (err)
 		return err;
-	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 || setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)) < 0 ||
+	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, program, sizeof(*program)) < 0 || setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)) < 0 ||
 	    setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof(one)) < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
 		return rt_fail_errno("cannot prepare a packet socket");
 	*ret = rt_take_fd(fd);
 	return NULL;
 }
 
-/* 0: there are no more. What is not for the container from outside has size 0, too, in *ret_size. */
+struct rt_error *rt_tap_open(pid_t pid, int *ret)
+{
+	const struct sock_fprog program = { .len = RT_ARRAY_SIZE(syn_only), .filter = (struct sock_filter *)syn_only };
+	_cleanup_close_ int network = -1;
+	struct rt_error *err = rt_sys_open_namespace_of(pid, RT_NS_NETWORK, &network);
+
+	return err ? err : open_socket(network, &program, ret);
+}
+
+struct rt_error *rt_tap_open_host(const uint8_t mac[6], int *ret)
+{
+	const uint32_t first = (uint32_t)mac[0] << 8 | mac[1];
+	const uint32_t others = (uint32_t)mac[2] << 24 | (uint32_t)mac[3] << 16 | (uint32_t)mac[4] << 8 | mac[5];
+	const struct sock_filter to_it[] = {
+		/* 0 */ BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 2),
+		/* 1 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, others, 0, 9),
+		/* 2 */ BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 0),
+		/* 3 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, first, 0, 7),
+		/* 4 */ BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 12),
+		/* 5 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_P_IPV6, 3, 0),
+		/* 6 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_P_IP, 0, 4),
+		/* 7 */ BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 23),
+		/* 8 */ BPF_JUMP(BPF_JMP | BPF_JA, 1, 0, 0),
+		/* 9 */ BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 20),
+		/* 10 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_TCP, 1, 0),
+		/* 11 */ BPF_STMT(BPF_RET | BPF_K, 0),
+		/* 12 */ BPF_STMT(BPF_RET | BPF_K, RT_TAP_FRAME_MAX),
+	};
+	const struct sock_fprog program = { .len = RT_ARRAY_SIZE(to_it), .filter = (struct sock_filter *)to_it };
+	_cleanup_close_ int network = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+	return network < 0 ? rt_fail_errno("cannot open our network namespace") : open_socket(network, &program, ret);
+}
+
+/* False: there are no more. What is too long, or from a device of another kind, has size 0 in *ret_size. */
 static bool take_one(int fd, uint8_t *frame, size_t *ret_size)
 {
 	struct sockaddr_ll from;
@@ -66,7 +99,7 @@ static bool take_one(int fd, uint8_t *frame, size_t *ret_size)
 		got = recvfrom(fd, frame, HEADER + RT_TAP_FRAME_MAX, MSG_DONTWAIT | MSG_TRUNC, (struct sockaddr *)&from, &length);
 	} while (got < 0 && errno == EINTR);
 	*ret_size = 0;
-	if (got > (ssize_t)HEADER && got <= (ssize_t)RT_TAP_FRAME_MAX && from.sll_hatype == ARPHRD_ETHER && from.sll_pkttype == PACKET_HOST)
+	if (got > (ssize_t)HEADER && got <= (ssize_t)RT_TAP_FRAME_MAX && from.sll_hatype == ARPHRD_ETHER)
 		*ret_size = (size_t)got;
 	return got >= 0;
 }

@@ -93,8 +93,7 @@ static void start_catching(struct worker *worker, struct rt_link_message *messag
 	if (fd >= 0)
 		err = rt_read_all(fd, RT_TAP_LIMIT, &frames, &size);
 	rt_warn_ignored(err);
-	if (!worker->catcher.started)
-		rt_catcher_start(&worker->catcher, frames, size);
+	rt_catcher_start(&worker->catcher, frames, size);
 	/* Its first grace period, of a dozen milliseconds, passes while the dump goes on over there. */
 	rt_cgroup_warm(&worker->warmer);
 }

@@ -202,6 +202,19 @@ static void add_socket(struct answer *answer, uint8_t tcp_state, uint32_t inode,
 	answer->size += NLMSG_SPACE(sizeof(socket));
 }
 
+static void the_hardware_address_is_what_was_saved(void **state)
+{
+	static const uint8_t expected[] = { 0x02, 0x42, 0xac, 0x13, 0, 0x0a };
+	static char saved[] = "{\"mac\": \"02:42:ac:13:00:0a\"}", cut[] = "{\"mac\": \"02:42:ac:13:00\"}", none[] = "{}";
+	uint8_t mac[6] = { 0 };
+
+	assert_true(rt_network_mac(&(struct rt_network){ .saved = saved }, mac));
+	assert_memory_equal(mac, expected, sizeof(mac));
+	assert_false(rt_network_mac(&(struct rt_network){ .saved = cut }, mac));
+	assert_false(rt_network_mac(&(struct rt_network){ .saved = none }, mac));
+	assert_false(rt_network_mac(&(struct rt_network){ 0 }, mac));
+}
+
 static void sockets_that_nobody_holds_are_counted(void **state)
 {
 	struct answer answer = { .size = 0 };
@@ -271,6 +284,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_listener_with_a_queue_waits),
 		cmocka_unit_test(sockets_that_nobody_holds_are_counted),
+		cmocka_unit_test(the_hardware_address_is_what_was_saved),
 		cmocka_unit_test(the_end_is_told_behind_one_that_waits_too),
 		cmocka_unit_test(an_error_is_an_end),
 		cmocka_unit_test(what_is_cut_off_is_not_read),
