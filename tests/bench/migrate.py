@@ -142,7 +142,7 @@ class Bench:
         import clients
         import movers
         pairs = []
-        for _ in range(self.options.rounds["none"]):
+        for _ in range(self.options.rounds["cost"]):
             if pairs and self.is_late():
                 break
             mover = movers.Rt(self.hosts, "--mode", "pre-copy", "--bandwidth", "32M", "--downtime", "1", "--max-rounds", "6")
@@ -174,7 +174,7 @@ class Bench:
     def stream(self):
         import movers
         own, plain, stored = [], [], []
-        for _ in range(self.options.rounds["none"]):
+        for _ in range(self.options.rounds["stream"]):
             if own and self.is_late():
                 break
             have_memory(2048)
@@ -268,7 +268,7 @@ def arguments():
     parser.add_argument("--only", default="", help="parts, with commas: " + ", ".join([*PARTS, "cost", "stream"]))
     parser.add_argument("--links", help="with commas: " + ", ".join(LINKS))
     parser.add_argument("--rates", help="MB/s written, with commas")
-    parser.add_argument("--rounds", default="", help="how many, or with commas for each link (none=5,1gbit=2)")
+    parser.add_argument("--rounds", default="", help="how many, or with commas for each link, cost and stream (none=5,1gbit=2,cost=8)")
     parser.add_argument("--modes", help="rt's modes, with commas")
     parser.add_argument("--candidates", default="", help="only those with one of these words (with commas) in their names")
     parser.add_argument("--parallel", type=int, default=2)
@@ -289,10 +289,11 @@ def arguments():
 
 
 def rounds_of(words):
-    """{link: rounds}"""
+    """{link or part of its own: rounds}"""
+    counted = [*LINKS, "cost", "stream"]
     if words.isdigit():
-        return dict.fromkeys(LINKS, int(words))
-    return dict.fromkeys(LINKS, 1) | {link: int(rounds) for link, rounds in (word.split("=") for word in words.split(","))}
+        return dict.fromkeys(counted, int(words))
+    return dict.fromkeys(counted, 1) | {name: int(rounds) for name, rounds in (word.split("=") for word in words.split(","))}
 
 
 def main():
