@@ -33,7 +33,7 @@ def test_redis_is_written_to_while_it_goes_in_rounds_of_soft_dirty(moving, mode)
     digest = moving.digest(c)
     client = moving.write_to_store()
     for _ in range(2):
-        move, c = moving.migrate(c, "--mode", mode, "--track", "soft-dirty")
+        move, c = moving.migrate(c, "--mode", mode, "--track", "soft-dirty", "--downtime", "1")
         print(move.notes, [r for r in move.rounds], move.done["downtime"])
         assert len(move.rounds) >= 2 and move.done["mode"] == mode
         # What was written to is less than all of it: the tracker tells.
