@@ -170,15 +170,15 @@ static struct rt_error *push_piece(struct rt_lazy *lazy, struct rt_lazy_task *ta
 	return NULL;
 }
 
-/* A chunk of the first of these. */
-static struct rt_error *push_pieces(struct rt_lazy *lazy, struct rt_lazy_pieces *pieces)
+/* The first of these, at most `most` pages of it. */
+static struct rt_error *push_pieces(struct rt_lazy *lazy, struct rt_lazy_pieces *pieces, uint64_t most)
 {
 	struct rt_lazy_piece *piece = &pieces->pieces[pieces->at];
 	struct rt_lazy_piece now = *piece;
 	struct rt_error *err = NULL;
 
-	if (now.pages > lazy->chunk)
-		now.pages = lazy->chunk;
+	if (now.pages > most)
+		now.pages = most;
 	for (struct rt_lazy_task *task = lazy->tasks; !err && task; task = task->next)
 		if (task->space->number == now.space && task->map.left > 0)
 			err = push_piece(lazy, task, &now);
@@ -201,9 +201,9 @@ struct rt_error *rt_lazy_push(struct rt_lazy *lazy)
 		for (task = lazy->tasks; task && !can_push(task); task = task->next)
 			;
 	if (can_push_piece(lazy, &lazy->prefetch))
-		err = push_pieces(lazy, &lazy->prefetch);
+		err = push_pieces(lazy, &lazy->prefetch, RT_LAZY_CHUNK_MAX); /* what will be asked for anyhow */
 	else if (can_push_piece(lazy, &lazy->came))
-		err = push_pieces(lazy, &lazy->came);
+		err = push_pieces(lazy, &lazy->came, lazy->chunk);
 	else if (task)
 		err = push_task(lazy, task);
 	lazy->chunk = lazy->chunk * 2 < RT_LAZY_CHUNK_MAX ? lazy->chunk * 2 : RT_LAZY_CHUNK_MAX;

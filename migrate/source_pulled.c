@@ -25,7 +25,7 @@ struct rt_puller {
 	pthread_mutex_t lock; /* of what is wanted, and ended */
 	pthread_cond_t changed;
 	struct rt_page_ranges wanted; /* and not taken up yet */
-	bool ended;
+	bool ended; /* nothing is answered any more */
 
 	struct rt_error *asking_err, *answering_err;
 	pthread_t asker, answerer;
@@ -62,6 +62,10 @@ static struct rt_error *note_want(struct rt_puller *puller, const uint8_t record
 	if (pages < READ_AHEAD)
 		pages = READ_AHEAD;
 	pthread_mutex_lock(&puller->lock);
+	if (puller->ended) {
+		pthread_mutex_unlock(&puller->lock);
+		return NULL; /* it comes with the rest */
+	}
 	if (puller->wanted.count >= WANTS_MAX)
 		err = rt_fail(RT_PEER, "the target asks for more than anybody can wait for");
 	for (size_t i = 0; i < source->space_count && !err; i++)
@@ -166,7 +170,10 @@ static void *answer(void *userdata)
 			err = rt_outflow_finish(puller->outflow, &totals);
 		source->report.pulled_pages += totals.pages;
 	}
+	pthread_mutex_lock(&puller->lock);
+	puller->ended = true;
 	source->hurry_until = 0;
+	pthread_mutex_unlock(&puller->lock);
 	puller->answering_err = err;
 	if (err)
 		give_up(source);

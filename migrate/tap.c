@@ -3,7 +3,6 @@
 #include "runtime/sys/ns.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
@@ -38,29 +37,30 @@ static const struct sock_filter syn_only[] = {
 	/* 16 */ BPF_STMT(BPF_RET | BPF_K, RT_TAP_FRAME_MAX),
 };
 
-static struct rt_error *open_socket(int network, const struct sock_fprog *program, int *ret)
+static struct rt_error *listen_to(int fd, const struct sock_fprog *program)
 {
 	const struct sockaddr_ll address = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
-	_cleanup_close_ int fd = -1;
-	struct rt_error *err = rt_sys_socket_in(network, AF_PACKET, SOCK_RAW, 0, &fd);
 	int one = 1;
 
-	if (err)
-		return err;
 	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, program, sizeof(*program)) < 0 || setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)) < 0 ||
 	    setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof(one)) < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
 		return rt_fail_errno("cannot prepare a packet socket");
-	*ret = rt_take_fd(fd);
 	return NULL;
 }
 
 struct rt_error *rt_tap_open(pid_t pid, int *ret)
 {
 	const struct sock_fprog program = { .len = RT_ARRAY_SIZE(syn_only), .filter = (struct sock_filter *)syn_only };
-	_cleanup_close_ int network = -1;
+	_cleanup_close_ int fd = -1, network = -1;
 	struct rt_error *err = rt_sys_open_namespace_of(pid, RT_NS_NETWORK, &network);
 
-	return err ? err : open_socket(network, &program, ret);
+	if (!err)
+		err = rt_sys_socket_in(network, AF_PACKET, SOCK_RAW, 0, &fd);
+	if (!err)
+		err = listen_to(fd, &program);
+	if (!err)
+		*ret = rt_take_fd(fd);
+	return err;
 }
 
 struct rt_error *rt_tap_open_host(const uint8_t mac[6], int *ret)
@@ -83,9 +83,12 @@ struct rt_error *rt_tap_open_host(const uint8_t mac[6], int *ret)
 		/* 12 */ BPF_STMT(BPF_RET | BPF_K, RT_TAP_FRAME_MAX),
 	};
 	const struct sock_fprog program = { .len = RT_ARRAY_SIZE(to_it), .filter = (struct sock_filter *)to_it };
-	_cleanup_close_ int network = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	struct rt_error *err = fd < 0 ? rt_fail_errno("cannot open a packet socket") : listen_to(fd, &program);
 
-	return network < 0 ? rt_fail_errno("cannot open our network namespace") : open_socket(network, &program, ret);
+	if (!err)
+		*ret = rt_take_fd(fd);
+	return err;
 }
 
 /* False: there are no more. What is too long, or from a device of another kind, has size 0 in *ret_size. */
